@@ -1,1 +1,13 @@
-//! x
+//! Moves the files of deleted CRM records to the recycle bucket, and back.
+//!
+//! `ARCHITECTURE.md` at the root of the repository shows the data's way through these modules.
+//! Imports point one way: binary, `cli`, loops (`listener`, `worker`, `replay`, `http`), business
+//! (`guard`, `resolve`, `recycle`), adapters (`db`, `broker`, `storage`), pure values.
+
+pub mod clock;
+pub mod config;
+pub mod event;
+pub mod file;
+pub mod history;
+pub mod key_template;
+pub mod outcome;

@@ -1,0 +1,215 @@
+//! How a file's id becomes the key of its object, and back.
+
+use crate::file::{FileId, NameError, ObjectKey, SchemaName};
+
+/// `storage.key_template`: literal text around one form of the file's id, with the schema if wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyTemplate {
+    parts: Vec<Part>,
+    text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    Id(IdForm),
+    Schema,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IdForm {
+    AsIs,
+    Upper,
+    Simple,
+}
+
+/// Why a text is no key template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A placeholder that does not exist.
+    #[error("{{{0}}} is not known; use {{file_id}}, {{file_id:upper}}, {{file_id:simple}} or {{schema}}")]
+    Unknown(String),
+    /// A brace that is not closed, or closes nothing.
+    #[error("has a brace without its partner")]
+    Brace,
+    /// Every file would get the same key.
+    #[error("has no {{file_id}} in it: all files would share one key")]
+    NoId,
+    /// The literal text makes no key.
+    #[error("makes keys that cannot be: the key {0}")]
+    Key(NameError),
+}
+
+impl std::str::FromStr for KeyTemplate {
+    type Err = TemplateError;
+
+    fn from_str(text: &str) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(open) = rest.find(['{', '}']) {
+            let close = rest[open..].find('}').map(|close| open + close);
+            let Some(close) = close.filter(|close| *close > open) else { return Err(TemplateError::Brace) };
+            if open > 0 {
+                parts.push(Part::Literal(rest[..open].to_owned()));
+            }
+            parts.push(match &rest[open + 1..close] {
+                "file_id" => Part::Id(IdForm::AsIs),
+                "file_id:upper" => Part::Id(IdForm::Upper),
+                "file_id:simple" => Part::Id(IdForm::Simple),
+                "schema" => Part::Schema,
+                other => return Err(TemplateError::Unknown(other.to_owned())),
+            });
+            rest = &rest[close + 1..];
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Literal(rest.to_owned()));
+        }
+        let template = Self { parts, text: text.to_owned() };
+        if !template.parts.iter().any(|part| matches!(part, Part::Id(_))) {
+            return Err(TemplateError::NoId);
+        }
+        let sample = FileId::from(uuid::Uuid::nil());
+        let schema = SchemaName::try_from("ContactFile").ok();
+        template.key(&sample, schema.as_ref()).map_err(|error| match error {
+            KeyError::Name(error) => TemplateError::Key(error),
+            KeyError::NoSchema => TemplateError::NoId,
+        })?;
+        Ok(template)
+    }
+}
+
+impl Default for KeyTemplate {
+    fn default() -> Self {
+        Self { parts: vec![Part::Id(IdForm::AsIs)], text: "{file_id}".to_owned() }
+    }
+}
+
+impl std::fmt::Display for KeyTemplate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Why a file has no key under the template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The template needs the file's schema, and it is not known.
+    #[error("the key template needs the file's schema, which is not known")]
+    NoSchema,
+    /// What comes out is no key.
+    #[error("the key {0}")]
+    Name(NameError),
+}
+
+impl KeyTemplate {
+    /// Does the template need the file's schema?
+    pub fn needs_schema(&self) -> bool {
+        self.parts.contains(&Part::Schema)
+    }
+
+    /// The key of a file.
+    pub fn key(&self, id: &FileId, schema: Option<&SchemaName>) -> Result<ObjectKey, KeyError> {
+        let mut key = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => key.push_str(text),
+                Part::Id(form) => key.push_str(&form.apply(id)),
+                Part::Schema => key.push_str(schema.ok_or(KeyError::NoSchema)?.as_str()),
+            }
+        }
+        ObjectKey::try_from(key).map_err(KeyError::Name)
+    }
+
+    /// The UUID of the file that the template gives this key to, in whatever letter case; nothing where
+    /// the key does not have the template's form.
+    ///
+    /// It errs on the side of finding an owner: a key that could be a living file's must not be moved
+    /// in another file's name.
+    pub fn owner(&self, key: &ObjectKey) -> Option<uuid::Uuid> {
+        uuids_in(key.as_str()).find(|id| {
+            let id = FileId::from(*id);
+            self.parts.iter().all(|part| match part {
+                Part::Literal(text) => contains_ignoring_case(key.as_str(), text),
+                Part::Id(form) => contains_ignoring_case(key.as_str(), &form.apply(&id)),
+                Part::Schema => true,
+            })
+        })
+    }
+}
+
+impl IdForm {
+    fn apply(self, id: &FileId) -> String {
+        match self {
+            Self::AsIs => id.as_str().to_owned(),
+            Self::Upper => id.as_str().to_uppercase(),
+            Self::Simple => id.as_str().replace('-', ""),
+        }
+    }
+}
+
+fn contains_ignoring_case(text: &str, part: &str) -> bool {
+    text.to_lowercase().contains(&part.to_lowercase())
+}
+
+/// Every UUID, with or without hyphens, that stands somewhere in the text.
+fn uuids_in(text: &str) -> impl Iterator<Item = uuid::Uuid> + '_ {
+    let starts = text.char_indices().map(|(start, _)| start);
+    starts.flat_map(move |start| {
+        [36, 32].into_iter().filter_map(move |length| {
+            text.get(start..start + length).and_then(|part| uuid::Uuid::try_parse(part).ok())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
+
+    fn key(template: &str) -> String {
+        let template: KeyTemplate = template.parse().unwrap();
+        let schema = SchemaName::try_from("ContactFile").unwrap();
+        template.key(&FileId::try_from(ID).unwrap(), Some(&schema)).unwrap().as_str().to_owned()
+    }
+
+    #[test]
+    fn every_form_of_the_id_becomes_a_key() {
+        assert_eq!(key("{file_id}"), ID);
+        assert_eq!(key("{file_id:upper}"), "0F8FAD5B-D9CB-469F-A165-70867728950E");
+        assert_eq!(
+            key("files/{schema}/{file_id:simple}.bin"),
+            "files/ContactFile/0f8fad5bd9cb469fa16570867728950e.bin"
+        );
+    }
+
+    #[test]
+    fn a_template_that_cannot_tell_files_apart_is_refused() {
+        for (text, error) in [
+            ("", TemplateError::NoId),
+            ("files/{schema}", TemplateError::NoId),
+            ("{file_id", TemplateError::Brace),
+            ("file_id}", TemplateError::Brace),
+            ("{id}", TemplateError::Unknown("id".into())),
+            (".file-recycler/{file_id}", TemplateError::Key(NameError::Own)),
+        ] {
+            assert_eq!(text.parse::<KeyTemplate>(), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_keys_owner_is_found_in_any_letter_case() {
+        let id = uuid::Uuid::try_parse(ID).unwrap();
+        for (template, key) in [
+            ("{file_id}", ID.to_owned()),
+            ("{file_id}", ID.to_uppercase()),
+            ("{file_id:upper}", ID.to_owned()),
+            ("p/{schema}/{file_id:simple}", format!("p/x/{}", ID.replace('-', ""))),
+        ] {
+            let template: KeyTemplate = template.parse().unwrap();
+            assert_eq!(template.owner(&ObjectKey::try_from(key).unwrap()), Some(id));
+        }
+        let template = KeyTemplate::default();
+        assert_eq!(template.owner(&ObjectKey::try_from("invoices/2026.pdf").unwrap()), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! What can become of a file, and why a message can end in the dead-letter queue.
+//!
+//! These are the values of metric labels, headers and JSON fields: a new one is added here.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Defines an enum of fixed words with its `ALL`, its `as_str` and its `FromStr`.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident => $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+ }
+
+        impl $name {
+            /// Every value, in the order of its definition.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word that stands for the value outside.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(word: &str) -> Result<Self, UnknownWord> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == word).ok_or_else(|| UnknownWord {
+                    word: word.to_owned(),
+                    known: Self::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>().join(", "),
+                })
+            }
+        }
+    };
+}
+
+/// A word that is none of an enum's.
+#[derive(Debug, thiserror::Error)]
+#[error("'{word}' is not one of: {known}")]
+pub struct UnknownWord {
+    word: String,
+    known: String,
+}
+
+words! {
+    /// What became of one file.
+    Outcome {
+        /// The file is in the recycle bucket and no longer in the object bucket, by us, now.
+        Moved => "moved",
+        /// It was there already: by an earlier delivery, or by the CRM itself.
+        AlreadyMoved => "already_moved",
+        /// It is in neither bucket.
+        Missing => "missing",
+        /// A row or a link still names it: left alone.
+        Alive => "alive",
+        /// Its content is not in S3: left alone.
+        Elsewhere => "elsewhere",
+        /// The recycle bucket holds other content under its key: left alone, dead-lettered.
+        Conflict => "conflict",
+        /// `recycle.mode = "observe"`: it would have moved.
+        WouldMove => "would_move",
+        /// It could not be moved: retried or dead-lettered.
+        Failed => "failed",
+    }
+}
+
+words! {
+    /// Why a message is in the dead-letter queue.
+    DeadReason {
+        /// Other content is in the recycle bucket under the file's key.
+        Conflict => "conflict",
+        /// The message is not an event of ours, or names what cannot be.
+        Malformed => "malformed",
+        /// A type, version, key or object that this worker or this server cannot handle.
+        Unsupported => "unsupported",
+        /// The storage refuses this one key.
+        Forbidden => "forbidden",
+        /// Object Lock or a legal hold protects the object.
+        Locked => "locked",
+        /// The object is in an archive class.
+        Archived => "archived",
+        /// The message made the worker crash, again and again.
+        CrashLoop => "crash-loop",
+        /// Every try was used up.
+        AttemptsExhausted => "attempts-exhausted",
+        /// A fault of our own.
+        Internal => "internal",
+    }
+}
+
+words! {
+    /// The three servers that we depend on.
+    Dependency {
+        /// PostgreSQL.
+        Database => "database",
+        /// RabbitMQ.
+        Broker => "broker",
+        /// The S3 server.
+        Storage => "storage",
+    }
+}
+
+/// What an adapter's error asks of its caller. Every adapter's error has an `advice()`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// It may pass within seconds or minutes: try again, and count the try.
+    Retry,
+    /// The storage asks for a slower pace: try again later, and do not count the try.
+    SlowDown,
+    /// The dependency is out for everybody: stop, wait until it is back, count nothing.
+    Outage(Dependency),
+    /// Trying again will not help: the dead-letter queue, for this reason.
+    GiveUp(DeadReason),
+}
