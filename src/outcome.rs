@@ -121,3 +121,31 @@ pub enum Advice {
     /// Trying again will not help: the dead-letter queue, for this reason.
     GiveUp(DeadReason),
 }
+
+/// Why a step failed for one file or message, with what to do next: what business and loops pass on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct Failure {
+    /// What to do next.
+    pub advice: Advice,
+    /// What was attempted on what, and what came back; without secrets and without personal data.
+    pub error: String,
+}
+
+impl Failure {
+    /// A failure with its advice.
+    pub fn new(advice: Advice, error: impl Into<String>) -> Self {
+        Self { advice, error: error.into() }
+    }
+}
+
+/// Is a file still in use? The database's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// No row and no live link names it.
+    Dead,
+    /// A row or a live link names it.
+    Alive,
+    /// A row names it, and says that the content is not in S3.
+    Elsewhere,
+}
