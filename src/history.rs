@@ -23,6 +23,8 @@ pub const WORKER: &str = "x-fr-worker";
 pub const ID: &str = "x-fr-id";
 /// The replay that the message belongs to: its outcome is recorded there.
 pub const REPLAY: &str = "x-fr-replay";
+/// When a worker first saw an outside event (RFC 3339): its grace period starts there.
+pub const FIRST_SEEN: &str = "x-fr-first-seen";
 
 /// The past of a message; empty for a fresh one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct History {
     pub given_id: Option<String>,
     /// The replay that it belongs to.
     pub replay: Option<Uuid>,
+    /// When a worker first saw it, where it has to rest for the grace period.
+    pub first_seen: Option<OffsetDateTime>,
 }
 
 impl History {
@@ -58,6 +62,7 @@ impl History {
             worker: Some(worker.to_owned()),
             given_id: self.given_id.clone(),
             replay: self.replay,
+            first_seen: self.first_seen,
         }
     }
 
@@ -71,7 +76,12 @@ impl History {
     /// The history of a message that is replayed: a clean slate that belongs to `replay`.
     #[must_use]
     pub fn replayed(&self, replay: Uuid) -> Self {
-        Self { given_id: self.given_id.clone(), replay: Some(replay), ..Self::default() }
+        Self {
+            given_id: self.given_id.clone(),
+            replay: Some(replay),
+            first_seen: self.first_seen,
+            ..Self::default()
+        }
     }
 }
 

@@ -12,3 +12,4 @@ pub mod file;
 pub mod history;
 pub mod key_template;
 pub mod outcome;
+pub mod retry;
