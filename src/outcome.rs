@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::file::FileRef;
+
 /// Defines an enum of fixed words with its `ALL`, its `as_str` and its `FromStr`.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident => $word:literal,)+ }) => {
@@ -97,6 +99,25 @@ words! {
     }
 }
 
+impl DeadReason {
+    /// The reason in words that say what to do.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Conflict => {
+                "the recycle bucket holds other content under this key; move that object away, then replay"
+            }
+            Self::Malformed => "the message is not an event that can be true; mend its producer",
+            Self::Unsupported => "this version, or this storage server, cannot handle it",
+            Self::Forbidden => "the storage refuses this one key; look at the object's and the bucket's rights",
+            Self::Locked => "Object Lock or a legal hold protects the object; replay when it has ended",
+            Self::Archived => "the object is in an archive class; restore it to a readable class, then replay",
+            Self::CrashLoop => "the worker crashed over it again and again; report it",
+            Self::AttemptsExhausted => "every try failed; see the error, mend its cause, then replay",
+            Self::Internal => "a fault of this program; report it",
+        }
+    }
+}
+
 words! {
     /// The three servers that we depend on.
     Dependency {
@@ -139,6 +160,15 @@ impl Failure {
     pub fn new(advice: Advice, error: impl Into<String>) -> Self {
         Self { advice, error: error.into() }
     }
+}
+
+/// How one file of an event ended.
+#[derive(Clone, Debug)]
+pub struct FileEnd {
+    /// The file, as the event named it.
+    pub file: FileRef,
+    /// Its outcome, or why there is none yet.
+    pub result: Result<Outcome, Failure>,
 }
 
 /// Is a file still in use? The database's answer.

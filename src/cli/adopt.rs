@@ -1,0 +1,169 @@
+//! `adopt`: binds this database to these buckets. A dry run shows what would be bound.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::arguments::Adopt;
+use super::output::{Failed, Finding, operator, print};
+use super::parts::{self, buckets};
+use crate::config::{Config, Needs};
+use crate::db::environment::{Buckets, EnvironmentState, Identity};
+use crate::guard::{marked_environment, marker_of};
+use crate::storage::Expected;
+
+/// Objects of so many rows are looked for.
+const SAMPLE: usize = 5;
+
+#[derive(Serialize)]
+struct Plan {
+    applied: bool,
+    environment: Uuid,
+    database: Identity,
+    buckets: Buckets,
+    /// The environment that the object bucket's marker names now.
+    marker: Option<Uuid>,
+    /// Was this very binding adopted before?
+    adopted_already: bool,
+    rows_in_storage: u64,
+    sample: Sample,
+}
+
+#[derive(Serialize)]
+struct Sample {
+    rows: usize,
+    found: usize,
+}
+
+pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Result<Finding, Failed> {
+    config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::usage)?;
+    let db = parts::database(config)?;
+    let storage = parts::storage(config).await?;
+    let buckets = buckets(config)?;
+    let state = db.environment().await?;
+    if !state.is_primary {
+        return Err(Failed::new("the database is a replica: adopt on the primary"));
+    }
+    if state.environment.is_none() && !db.is_installed().await? {
+        return Err(Failed::new("the own schema is not there yet: run `file-recycler listener install` first"));
+    }
+    storage.check().await?;
+    let marker = storage.marker().await?;
+    let marked = marker.as_ref().and_then(|marker| marked_environment(&marker.bytes));
+    let catalog = db.discover(&config.crm).await?;
+    let newest = db.newest_files(&catalog, SAMPLE).await?;
+    let mut found = 0;
+    for (id, schema) in &newest {
+        let key = config.storage.key_template.key(id, Some(schema))?;
+        found += usize::from(storage.head(crate::storage::Side::Object, &key).await?.is_some());
+    }
+    let mut plan = Plan {
+        applied: false,
+        environment: environment_id(&state, marked),
+        adopted_already: is_adopted(&state, &buckets, marked),
+        database: state.identity.clone(),
+        buckets,
+        marker: marked,
+        rows_in_storage: db.count_files(&catalog).await?,
+        sample: Sample { rows: newest.len(), found },
+    };
+    if arguments.apply {
+        let server = storage.probe().await?;
+        let actor = operator();
+        // The database first: a marker without its binding refuses everything, a binding without its
+        // marker does as well, and the second try repairs either.
+        db.adopt(plan.environment, &plan.database, &plan.buckets, &actor).await?;
+        if marked != Some(plan.environment) {
+            let expected = marker.map_or(Expected::Absent, |marker| Expected::Unchanged(marker.etag));
+            let bytes = marker_of(plan.environment, &plan.database.name);
+            storage.put_marker(bytes, &expected, &server).await?;
+        }
+        plan.applied = true;
+    }
+    print(json, &plan, || text(&plan))?;
+    Ok(Finding::Healthy)
+}
+
+/// The id that is kept where database and bucket already agree on it, and made anew where they do not: a
+/// copy of an environment is another one.
+fn environment_id(state: &EnvironmentState, marked: Option<Uuid>) -> Uuid {
+    let known = state.environment.as_ref().map(|environment| environment.id);
+    let first_time = state.environment.as_ref().is_none_or(|environment| environment.adopted.is_none());
+    match known {
+        Some(id) if marked == Some(id) || (first_time && marked.is_none()) => id,
+        _ => Uuid::new_v4(),
+    }
+}
+
+fn is_adopted(state: &EnvironmentState, buckets: &Buckets, marked: Option<Uuid>) -> bool {
+    state.environment.as_ref().is_some_and(|environment| {
+        marked == Some(environment.id)
+            && environment
+                .adopted
+                .as_ref()
+                .is_some_and(|adopted| adopted.identity == state.identity && adopted.buckets == *buckets)
+    })
+}
+
+fn text(plan: &Plan) -> String {
+    let server = if plan.buckets.service_url.is_empty() { "AWS" } else { &plan.buckets.service_url };
+    let marker = match plan.marker {
+        None => "none".to_owned(),
+        Some(id) if id == plan.environment => format!("{id} (this environment)"),
+        Some(id) => format!("{id} (ANOTHER environment: its worker stops when you apply)"),
+    };
+    let samples = match &plan.sample {
+        Sample { rows: 0, .. } => "no row is in S3 yet".to_owned(),
+        Sample { rows, found } if rows == found => format!("all of the newest {rows} have their object"),
+        Sample { rows, found } => {
+            format!("only {found} of the newest {rows} have their object: are these the right buckets?")
+        }
+    };
+    let end = match (plan.applied, plan.adopted_already) {
+        (true, _) => "Adopted: files may move.",
+        (false, true) => "This is what is adopted already; --apply would write it again.",
+        (false, false) => "Nothing is changed yet: --apply binds them.",
+    };
+    format!(
+        "database     {} (system {}, oid {})\nstorage      {server}\nbuckets      {} -> {}\nmarker       \
+         {marker}\nenvironment  {}\nfiles        {} rows in S3; {samples}\n{end}",
+        plan.database.name,
+        plan.database.system_identifier,
+        plan.database.oid,
+        plan.buckets.object,
+        plan.buckets.recycle,
+        plan.environment,
+        plan.rows_in_storage,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::environment::{Adopted, Environment};
+    use time::macros::datetime;
+
+    fn state(adopted: bool) -> EnvironmentState {
+        let identity = Identity { system_identifier: "7".into(), oid: 1, name: "crm".into() };
+        let buckets = Buckets { service_url: String::new(), object: "o".into(), recycle: "r".into() };
+        let binding = Adopted { identity: identity.clone(), buckets, at: datetime!(2026-11-23 10:00 UTC) };
+        let environment =
+            Environment { id: Uuid::from_u128(1), adopted: adopted.then_some(binding), paused: None };
+        EnvironmentState { environment: Some(environment), identity, is_primary: true }
+    }
+
+    #[test]
+    fn an_environment_keeps_its_id_only_where_database_and_bucket_agree_on_it() {
+        let (ours, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        for (adopted, marked, kept) in [
+            (true, Some(ours), true),
+            (false, Some(ours), true),
+            (false, None, true),
+            (true, None, false),
+            (true, Some(other), false),
+            (false, Some(other), false),
+        ] {
+            let id = environment_id(&state(adopted), marked);
+            assert_eq!(id == ours, kept, "adopted {adopted}, marker {marked:?}");
+        }
+    }
+}

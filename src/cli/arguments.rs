@@ -1,0 +1,211 @@
+//! What may stand on the command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::logging::LogFormat;
+use crate::outcome::DeadReason;
+
+/// Moves the files of deleted CRM records to the recycle bucket, and back.
+#[derive(Debug, Parser)]
+#[command(name = "file-recycler", version, propagate_version = true, arg_required_else_help = true)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Global {
+    /// Configuration file [default: file-recycler.toml here, else /etc/file-recycler/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Sets any key but secrets, as in --set recycle.mode=observe; may be repeated
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Prints one JSON document
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Form of the log on standard error
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(super) log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// The sidecar: listener and worker in one process
+    Run,
+    /// The listener alone: triggers' outbox to the broker
+    Listen,
+    /// The worker alone: broker to storage; start as many as you like
+    Work,
+    /// Triggers and own schema in the CRM's database
+    Listener {
+        #[command(subcommand)]
+        command: Listener,
+    },
+    /// Publishes a record-deleted event by hand
+    Emit(Emit),
+    /// The dead-letter queue
+    Dlq {
+        #[command(subcommand)]
+        command: Dlq,
+    },
+    /// Backlog, dead letters and health; exit 1 when not ready
+    Status,
+    /// Binds this database to these buckets; until then nothing moves
+    Adopt(Adopt),
+    /// Stops all workers and relays of the environment, durably
+    Pause {
+        /// Why; shown to everybody who asks
+        #[arg(long)]
+        why: String,
+    },
+    /// Ends a pause
+    Resume,
+    /// The configuration
+    Config {
+        #[command(subcommand)]
+        command: Config,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Listener {
+    /// Installs or repairs the own schema and the triggers
+    Install {
+        /// Prints the SQL and changes nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Removes triggers and functions; keeps the schema with the ledger
+    Uninstall {
+        /// Prints the SQL and changes nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Drops the schema with the ledger, too; refuses while the outbox has rows
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Compares the triggers with what they must be; exit 1 on drift
+    Status,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Emit {
+    /// The record's schema, as in Contact
+    #[arg(long)]
+    pub(super) schema: String,
+    /// The record's id
+    #[arg(long)]
+    pub(super) record: String,
+    /// A file that went with it; may be repeated
+    #[arg(long = "file", value_name = "ID")]
+    pub(super) files: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Dlq {
+    /// A line per message
+    List(Filter),
+    /// Everything about the chosen messages
+    Show(Filter),
+    /// Sends the chosen messages back to work; a dry run until --apply
+    Replay(Replay),
+}
+
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Filter {
+    /// Only this message; may be repeated
+    #[arg(long, value_name = "ID")]
+    pub(super) id: Vec<String>,
+    /// Only messages that are dead for this reason
+    #[arg(long)]
+    pub(super) reason: Option<DeadReason>,
+    /// Only messages about records or files of this schema
+    #[arg(long)]
+    pub(super) schema: Option<String>,
+    /// Only messages that failed last at this time or later (RFC 3339, or a duration back from now)
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<PointInTime>,
+    /// At most so many messages
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<usize>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct Replay {
+    #[command(flatten)]
+    pub(super) filter: Filter,
+    /// Does it
+    #[arg(long)]
+    pub(super) apply: bool,
+    /// Stops when so many messages have failed again
+    #[arg(long, value_name = "N")]
+    pub(super) max_failures: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Adopt {
+    /// Binds
+    #[arg(long)]
+    pub(super) apply: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Config {
+    /// Every key and its value; secrets are hidden
+    Show {
+        /// Where each value came from
+        #[arg(long)]
+        sources: bool,
+    },
+}
+
+/// A point in time: RFC 3339, or a duration back from now, as in `1h`.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PointInTime {
+    At(OffsetDateTime),
+    Ago(Duration),
+}
+
+impl PointInTime {
+    pub(super) fn resolve(self, now: OffsetDateTime) -> OffsetDateTime {
+        match self {
+            Self::At(time) => time,
+            Self::Ago(duration) => now - duration,
+        }
+    }
+}
+
+impl FromStr for PointInTime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
+            return Ok(Self::At(time));
+        }
+        crate::config::parse_duration(text)
+            .map(Self::Ago)
+            .map_err(|_| "is neither a time as 2026-11-23T10:00:00Z nor a duration as 90m, 6h or 7d".to_owned())
+    }
+}
+
+impl ValueEnum for LogFormat {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Text, Self::Json]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }))
+    }
+}

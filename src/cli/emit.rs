@@ -1,0 +1,57 @@
+//! `emit`: publishes a record-deleted event by hand.
+
+use std::time::Duration;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::arguments::Emit;
+use super::output::{Failed, Finding, print};
+use super::parts;
+use crate::broker::{Outgoing, Target};
+use crate::clock::Clock;
+use crate::config::{Config, Needs, Profile};
+use crate::event::{Deleted, Event, IdKind, MAX_FILES};
+use crate::file::{FileId, FileRef, RecordId, SchemaName};
+
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(super) async fn run(config: &Config, emit: Emit, json: bool) -> Result<Finding, Failed> {
+    config.require(Needs::BROKER).map_err(Failed::usage)?;
+    let event = event(emit, &Clock::system())?;
+    let ids = match config.crm.profile {
+        Profile::Creatio => IdKind::Uuid,
+        Profile::Mapping(_) | Profile::Events => IdKind::Text,
+    };
+    // What a worker would refuse is a matter of the command line here.
+    Event::decode(&event.encode(), ids).map_err(Failed::usage)?;
+    let (broker, topology) = parts::broker(config)?;
+    let session = broker.connect().await?;
+    session.declare(&topology).await?;
+    let publisher = session.publisher(&topology, CONFIRM_TIMEOUT).await?;
+    publisher.publish(Target::Event(event.event_type()), Outgoing::fresh_event(&event)).await?;
+    drop(publisher);
+    session.close().await;
+    print(json, &json!({ "id": event.id, "confirmed": true }), || format!("Published event {}.", event.id))?;
+    Ok(Finding::Healthy)
+}
+
+fn event(emit: Emit, clock: &Clock) -> Result<Event, Failed> {
+    if emit.files.len() > MAX_FILES {
+        return Err(Failed::usage(format!("--file: more than {MAX_FILES} in one event")));
+    }
+    let name = |what: &str, error: &dyn std::fmt::Display| Failed::usage(format!("{what} {error}"));
+    let schema = SchemaName::try_from(emit.schema).map_err(|error| name("--schema", &error))?;
+    let record_id = RecordId::try_from(emit.record).map_err(|error| name("--record", &error))?;
+    let files = emit
+        .files
+        .into_iter()
+        .map(|id| {
+            let file_id = FileId::try_from(id).map_err(|error| name("--file", &error))?;
+            Ok(FileRef { file_id, schema: None, size: None, key: None })
+        })
+        .collect::<Result<_, Failed>>()?;
+    let data = Deleted::Record { schema, record_id, files };
+    let id = Uuid::new_v4().to_string();
+    Ok(Event::new(id, "/file-recycler/emit".to_owned(), clock.now(), None, data))
+}

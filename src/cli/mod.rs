@@ -1,0 +1,75 @@
+//! The command line: one file per command; this one parses and hands over.
+
+mod adopt;
+mod arguments;
+mod config_show;
+mod dlq;
+mod emit;
+mod listener;
+mod output;
+mod pause;
+mod run;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::config::{self, Sources};
+use crate::logging;
+use arguments::{Arguments, Command, Dlq};
+use output::{Failed, Finding};
+
+/// Runs the command that the process was started with.
+///
+/// Exit codes: 0 done and healthy, 1 something failed or was found, 2 usage or configuration.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are printed and are no error.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    logging::init(arguments.global.log_format);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime cannot start: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    match runtime.block_on(dispatch(arguments)) {
+        Ok(Finding::Healthy) => ExitCode::SUCCESS,
+        Ok(Finding::Found) => ExitCode::from(1),
+        Err(Failed { message, code }) => {
+            eprintln!("error: {message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
+    let Arguments { global, command } = arguments;
+    let loaded = config::load(&Sources::from_process(global.config, global.set)).map_err(Failed::usage)?;
+    let json = global.json;
+    match command {
+        Command::Run => run::run(loaded.config, crate::service::Halves::Both).await,
+        Command::Listen => run::run(loaded.config, crate::service::Halves::Listener).await,
+        Command::Work => run::run(loaded.config, crate::service::Halves::Worker).await,
+        Command::Listener { command } => listener::run(&loaded.config, command, json).await,
+        Command::Emit(emit) => emit::run(&loaded.config, emit, json).await,
+        Command::Dlq { command } => match command {
+            Dlq::List(filter) => dlq::list(&loaded.config, filter, json).await,
+            Dlq::Show(filter) => dlq::show(&loaded.config, filter, json).await,
+            Dlq::Replay(replay) => dlq::replay(&loaded.config, replay, json).await,
+        },
+        Command::Status => status::run(&loaded.config, json).await,
+        Command::Adopt(adopt) => adopt::run(&loaded.config, &adopt, json).await,
+        Command::Pause { why } => pause::pause(&loaded.config, &why, json).await,
+        Command::Resume => pause::resume(&loaded.config, json).await,
+        Command::Config { command } => config_show::run(&loaded, &command, json),
+    }
+}

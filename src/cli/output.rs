@@ -1,0 +1,65 @@
+//! What a command gives back: an exit code, and one JSON document or a few lines for people.
+
+use serde::Serialize;
+
+use crate::db::Actor;
+
+/// How a command ended that could do its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// Done and healthy: exit 0.
+    Healthy,
+    /// Something failed or was found: exit 1.
+    Found,
+}
+
+impl Finding {
+    /// Healthy when `healthy`.
+    pub(super) fn healthy_if(healthy: bool) -> Self {
+        if healthy { Self::Healthy } else { Self::Found }
+    }
+}
+
+/// A command that could not do its work.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) message: String,
+    pub(super) code: u8,
+}
+
+impl Failed {
+    /// It failed: exit 1.
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 1 }
+    }
+
+    /// Wrong usage or configuration: exit 2.
+    pub(super) fn usage(error: impl std::fmt::Display) -> Self {
+        Self { message: error.to_string(), code: 2 }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self { message: error.to_string(), code: 1 }
+    }
+}
+
+/// Prints `value` as one JSON document, or the text for people.
+pub(super) fn print(json: bool, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failed> {
+    if json {
+        println!("{}", serde_json::to_string(value)?);
+    } else {
+        println!("{}", text());
+    }
+    Ok(())
+}
+
+/// Who runs this command, from where: kept with every change.
+pub(super) fn operator() -> Actor {
+    let who = std::env::var("SUDO_USER")
+        .or_else(|_| std::env::var("USER"))
+        .or_else(|_| std::env::var("LOGNAME"))
+        .unwrap_or_else(|_| "unknown".to_owned());
+    Actor { who, host: gethostname::gethostname().to_string_lossy().into_owned() }
+}

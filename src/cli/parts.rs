@@ -1,0 +1,38 @@
+//! The adapters that commands are made of, from the configuration.
+
+use std::sync::Arc;
+
+use super::output::Failed;
+use crate::broker::{Broker, Topology};
+use crate::config::Config;
+use crate::db::Db;
+use crate::db::environment::Buckets;
+use crate::storage::Storage;
+
+/// The database.
+pub(super) fn database(config: &Config) -> Result<Db, Failed> {
+    let url = config.database.url.as_ref().ok_or_else(|| Failed::usage("database.url is not set"))?;
+    Ok(Db::connect(url)?)
+}
+
+/// The broker, and the names of its queues.
+pub(super) fn broker(config: &Config) -> Result<(Broker, Topology), Failed> {
+    let topology = Topology { prefix: config.broker.prefix.clone(), delays: config.retry.delays.clone() };
+    Ok((Broker::new(&config.broker)?, topology))
+}
+
+/// The storage, uncounted.
+pub(super) async fn storage(config: &Config) -> Result<Storage, Failed> {
+    Ok(Storage::connect(&config.storage, &config.recycle, Arc::new(|_, _| {})).await?)
+}
+
+/// The buckets, as the environment's binding names them.
+pub(super) fn buckets(config: &Config) -> Result<Buckets, Failed> {
+    let (object, recycle) =
+        config.storage.buckets.as_ref().ok_or_else(|| Failed::usage("the buckets are not configured"))?;
+    Ok(Buckets {
+        service_url: config.storage.service_url.as_ref().map(ToString::to_string).unwrap_or_default(),
+        object: object.as_str().to_owned(),
+        recycle: recycle.as_str().to_owned(),
+    })
+}

@@ -1,0 +1,160 @@
+//! What keeps the loops from working: each cause is closed and opened by whoever watches it, and every
+//! loop waits until all causes that concern it are open.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+
+use crate::outcome::{Advice, Dependency, Failure};
+
+/// Something that can forbid work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// PostgreSQL is out.
+    Database,
+    /// RabbitMQ is out.
+    Broker,
+    /// The S3 server is out.
+    Storage,
+    /// The guard refuses, or the operator has paused.
+    Guard,
+    /// The broker's queues are not as they must be.
+    Topology,
+    /// The listener is not installed.
+    Listener,
+}
+
+impl Cause {
+    const ALL: [Self; 6] =
+        [Self::Database, Self::Broker, Self::Storage, Self::Guard, Self::Topology, Self::Listener];
+}
+
+impl From<Dependency> for Cause {
+    fn from(dependency: Dependency) -> Self {
+        match dependency {
+            Dependency::Database => Self::Database,
+            Dependency::Broker => Self::Broker,
+            Dependency::Storage => Self::Storage,
+        }
+    }
+}
+
+/// What a worker needs.
+pub const WORKER: &[Cause] = &[Cause::Database, Cause::Broker, Cause::Storage, Cause::Guard, Cause::Topology];
+/// What a relay needs; not the storage: events are published while it is out.
+pub const RELAY: &[Cause] = &[Cause::Database, Cause::Broker, Cause::Guard, Cause::Topology, Cause::Listener];
+
+/// The causes that are closed now, each with its reason. Cheap to clone; all clones are one gate.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    closed: Arc<watch::Sender<BTreeMap<Cause, String>>>,
+    alarms: Arc<[Notify; 3]>,
+}
+
+impl Default for Gate {
+    /// A gate at which everything is closed: nothing has been looked at yet.
+    fn default() -> Self {
+        let closed = Cause::ALL.into_iter().map(|cause| (cause, "not checked yet".to_owned())).collect();
+        Self { closed: Arc::new(watch::Sender::new(closed)), alarms: Arc::default() }
+    }
+}
+
+impl Gate {
+    /// Opens a cause.
+    pub fn open(&self, cause: Cause) {
+        self.closed.send_if_modified(|closed| closed.remove(&cause).is_some());
+    }
+
+    /// Closes a cause, or changes the reason why it is closed.
+    pub fn close(&self, cause: Cause, why: impl Into<String>) {
+        let why = why.into();
+        self.closed.send_if_modified(|closed| closed.insert(cause, why.clone()) != Some(why.clone()));
+    }
+
+    /// Why work that needs `needs` cannot go on; nothing when it can.
+    pub fn why_closed(&self, needs: &[Cause]) -> Option<(Cause, String)> {
+        first_closed(&self.closed.borrow(), needs)
+    }
+
+    /// Waits until all of `needs` are open.
+    pub async fn opened(&self, needs: &[Cause]) {
+        // The sender lives in `self`, so the wait cannot end otherwise.
+        let _ = self.closed.subscribe().wait_for(|closed| first_closed(closed, needs).is_none()).await;
+    }
+
+    /// Waits until one of `needs` is closed, and says which and why.
+    pub async fn shut(&self, needs: &[Cause]) -> (Cause, String) {
+        let mut changes = self.closed.subscribe();
+        loop {
+            if let Some(closed) = first_closed(&changes.borrow_and_update(), needs) {
+                return closed;
+            }
+            if changes.changed().await.is_err() {
+                // The sender lives in `self`: unreachable, and waiting is the safe answer.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Takes note of a failure that concerns everybody: an outage closes its dependency at once and wakes
+    /// the monitor that will find out when it is back.
+    pub fn report(&self, failure: &Failure) {
+        let dependency = match failure.advice {
+            Advice::Outage(dependency) => dependency,
+            Advice::SlowDown => Dependency::Storage,
+            Advice::Retry | Advice::Hold | Advice::GiveUp(_) => return,
+        };
+        self.close(dependency.into(), failure.error.clone());
+        self.alarms[dependency as usize].notify_one();
+    }
+
+    /// Waits until an outage of `dependency` is reported.
+    pub async fn alarm(&self, dependency: Dependency) {
+        self.alarms[dependency as usize].notified().await;
+    }
+}
+
+fn first_closed(closed: &BTreeMap<Cause, String>, needs: &[Cause]) -> Option<(Cause, String)> {
+    needs.iter().find_map(|need| closed.get(need).map(|why| (*need, why.clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open_gate() -> Gate {
+        let gate = Gate::default();
+        Cause::ALL.into_iter().for_each(|cause| gate.open(cause));
+        gate
+    }
+
+    #[tokio::test]
+    async fn a_gate_is_closed_until_every_need_was_looked_at() {
+        let gate = Gate::default();
+        assert_eq!(gate.why_closed(RELAY), Some((Cause::Database, "not checked yet".into())));
+        for cause in RELAY {
+            gate.open(*cause);
+        }
+        gate.opened(RELAY).await;
+        assert_eq!(gate.why_closed(WORKER), Some((Cause::Storage, "not checked yet".into())));
+    }
+
+    #[tokio::test]
+    async fn an_outage_shuts_the_gate_and_rings_its_alarm() {
+        let gate = open_gate();
+        gate.report(&Failure::new(Advice::Outage(Dependency::Storage), "no answer"));
+        assert_eq!(gate.shut(WORKER).await, (Cause::Storage, "no answer".into()));
+        assert_eq!(gate.why_closed(RELAY), None);
+        gate.alarm(Dependency::Storage).await;
+    }
+
+    #[test]
+    fn one_messages_trouble_leaves_the_gate_open() {
+        let gate = open_gate();
+        for advice in [Advice::Retry, Advice::Hold, Advice::GiveUp(crate::outcome::DeadReason::Locked)] {
+            gate.report(&Failure::new(advice, "mine"));
+        }
+        assert_eq!(gate.why_closed(WORKER), None);
+    }
+}

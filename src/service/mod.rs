@@ -1,0 +1,214 @@
+//! The loops of `run`, `listen` and `work`: made from the configuration, watched, stopped in two stages.
+
+mod monitor;
+mod registry;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::broker::{Broker, BrokerError, Topology};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::environment::Buckets;
+use crate::db::registry::DbRegistry;
+use crate::db::{Db, DbError};
+use crate::gate::{self, Gate};
+use crate::guard::Guard;
+use crate::health::Health;
+use crate::listener;
+use crate::metrics::Metrics;
+use crate::outcome::Failure;
+use crate::recycle::Recycler;
+use crate::resolve::Resolver;
+use crate::retry::{Pauses, UNTIL_BACK};
+use crate::stop::Stop;
+use crate::storage::{Capabilities, Storage, StorageError};
+use crate::worker::Worker;
+use registry::GuardedRegistry;
+
+/// Which loops a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halves {
+    /// `run`
+    Both,
+    /// `listen`
+    Listener,
+    /// `work`
+    Worker,
+}
+
+impl Halves {
+    fn listens(self) -> bool {
+        matches!(self, Self::Both | Self::Listener)
+    }
+
+    fn works(self) -> bool {
+        matches!(self, Self::Both | Self::Worker)
+    }
+}
+
+/// Why the service cannot even begin; a server that is down is no such reason.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The database's address cannot be used.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The broker's address or certificates cannot be used.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The storage's settings cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Signals cannot be heard.
+    #[error("signals cannot be heard: {0}")]
+    Signals(#[from] std::io::Error),
+    /// A setting is missing that the caller should have required.
+    #[error("{0} is not set")]
+    Missing(&'static str),
+}
+
+/// What all loops share.
+#[derive(Clone)]
+struct Parts {
+    config: Arc<Config>,
+    halves: Halves,
+    db: Db,
+    registry: DbRegistry,
+    broker: Broker,
+    topology: Topology,
+    storage: Storage,
+    guard: Guard,
+    gate: Gate,
+    health: Health,
+    metrics: Metrics,
+    clock: Clock,
+}
+
+/// Runs until a signal asks for the end, and then until what is in flight is finished.
+pub async fn run(config: Config, halves: Halves) -> Result<(), ServiceError> {
+    let stop = Stop::new(config.shutdown_timeout);
+    stop.on_signals()?;
+    let parts = Parts::new(config, halves).await?;
+    info!(?halves, version = env!("CARGO_PKG_VERSION"), "starting");
+    let mut loops = JoinSet::new();
+    parts.serve_http(&mut loops, &stop);
+    watch::start(&parts, &mut loops, &stop);
+    if halves.listens() {
+        let (parts, stop) = (parts.clone(), stop.clone());
+        loops.spawn(async move { parts.listen(stop).await });
+    }
+    if halves.works() {
+        let (parts, stop) = (parts.clone(), stop.clone());
+        loops.spawn(async move { parts.work(stop).await });
+    }
+    stop.requested().await;
+    stop.drain(&mut loops).await;
+    info!("stopped");
+    Ok(())
+}
+
+impl Parts {
+    async fn new(config: Config, halves: Halves) -> Result<Self, ServiceError> {
+        let url = config.database.url.as_ref().ok_or(ServiceError::Missing("database.url"))?;
+        let db = Db::connect(url)?;
+        let (object, recycle) = config.storage.buckets.as_ref().ok_or(ServiceError::Missing("the buckets"))?;
+        let guard = Guard::new(Buckets {
+            service_url: config.storage.service_url.as_ref().map(ToString::to_string).unwrap_or_default(),
+            object: object.as_str().to_owned(),
+            recycle: recycle.as_str().to_owned(),
+        });
+        let clock = Clock::system();
+        let metrics = Metrics::new();
+        let counted = metrics.clone();
+        let observe = Arc::new(move |operation, answer| counted.storage_request(operation, answer));
+        Ok(Self {
+            registry: DbRegistry::new(db.clone(), config.crm.clone()),
+            db,
+            broker: Broker::new(&config.broker)?,
+            topology: Topology { prefix: config.broker.prefix.clone(), delays: config.retry.delays.clone() },
+            storage: Storage::connect(&config.storage, &config.recycle, observe).await?,
+            guard,
+            gate: Gate::default(),
+            health: Health::new(clock.clone(), metrics.clone()),
+            metrics,
+            clock,
+            config: Arc::new(config),
+            halves,
+        })
+    }
+
+    /// The relay, whenever everything that it needs is there.
+    async fn listen(self, stop: Stop) {
+        let relay = listener::Relay {
+            db: self.db.clone(),
+            broker: self.broker.clone(),
+            topology: self.topology.clone(),
+            poll: self.config.listener.poll,
+            grace: self.config.recycle.grace,
+        };
+        relay.run(&self.guard, &self.gate, &stop).await;
+    }
+
+    /// The worker. What the server can do is probed first, which writes to the buckets: so not before the
+    /// guard has opened.
+    async fn work(self, stop: Stop) {
+        let Some(server) = self.probe(&stop).await else { return };
+        let registry = GuardedRegistry {
+            registry: self.registry.clone(),
+            guard: self.guard.clone(),
+        };
+        let worker = Worker {
+            broker: self.broker,
+            topology: self.topology,
+            prefetch: self.config.worker.prefetch,
+            delays: self.config.retry.delays.clone(),
+            grace: self.config.recycle.grace,
+            resolver: Resolver {
+                registry: self.registry,
+                key_template: self.config.storage.key_template.clone(),
+                trust_outside_events: self.config.crm.trust_outside_events,
+            },
+            recycler: Recycler::new(self.storage, server, registry, &self.config.recycle, self.metrics.clone(), self.clock.clone()),
+            db: self.db,
+            guard: self.guard,
+            gate: self.gate,
+            metrics: self.metrics,
+            clock: self.clock,
+            name: worker_name(),
+        };
+        Arc::new(worker).run(stop).await;
+    }
+
+    async fn probe(&self, stop: &Stop) -> Option<Capabilities> {
+        let mut pauses = Pauses::system(UNTIL_BACK);
+        loop {
+            tokio::select! {
+                () = stop.requested() => return None,
+                () = self.gate.opened(gate::WORKER) => {}
+            }
+            match self.storage.probe().await {
+                Ok(server) => {
+                    info!(?server, "probed what the storage can do");
+                    return Some(server);
+                }
+                Err(error) => {
+                    warn!(%error, "the storage could not be probed");
+                    self.gate.report(&Failure::new(error.advice(), error.to_string()));
+                }
+            }
+            tokio::select! {
+                () = stop.requested() => return None,
+                () = tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(30))) => {}
+            }
+        }
+    }
+}
+
+/// Host name and process id.
+fn worker_name() -> String {
+    format!("{}:{}", gethostname::gethostname().to_string_lossy(), std::process::id())
+}

@@ -1,0 +1,69 @@
+//! Watches one dependency each: opens and closes the gate, and keeps health and metrics true.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::gate::{Cause, Gate};
+use crate::health::Health;
+use crate::outcome::{Dependency, Failure};
+use crate::retry::{Pauses, UNTIL_BACK};
+use crate::stop::Stop;
+
+/// How long a dependency must have held before its next outage is probed quickly again: one that fails
+/// for the work while it answers the probe must not be tried in a tight circle.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// A dependency under watch.
+pub(super) struct Monitor {
+    pub(super) dependency: Dependency,
+    /// Pause between looks while all is well.
+    pub(super) every: Duration,
+    pub(super) gate: Gate,
+    pub(super) health: Health,
+}
+
+impl Monitor {
+    /// Looks until the stop; an outage that the loops report makes it look with growing pauses.
+    pub(super) async fn run(self, stop: Stop, mut look: impl AsyncFnMut() -> Result<(), Failure>) {
+        let mut pauses = Pauses::system(UNTIL_BACK);
+        let mut up_since: Option<Instant> = None;
+        loop {
+            let pause = match look().await {
+                Ok(()) => {
+                    self.gate.open(self.cause());
+                    self.health.up(self.dependency);
+                    let since = *up_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() > SETTLED {
+                        pauses = Pauses::system(UNTIL_BACK);
+                    }
+                    self.every
+                }
+                Err(failure) => {
+                    self.down(&failure.error);
+                    up_since = None;
+                    pauses.next().unwrap_or(UNTIL_BACK.longest)
+                }
+            };
+            tokio::select! {
+                () = stop.requested() => return,
+                () = tokio::time::sleep(pause) => {}
+                () = self.gate.alarm(self.dependency), if up_since.is_some() => {
+                    let why = self.gate.why_closed(&[self.cause()]).map(|(_, why)| why);
+                    self.down(&why.unwrap_or_default());
+                    up_since = None;
+                    tokio::time::sleep(pauses.next().unwrap_or(UNTIL_BACK.longest)).await;
+                }
+            }
+        }
+    }
+
+    fn cause(&self) -> Cause {
+        self.dependency.into()
+    }
+
+    fn down(&self, why: &str) {
+        self.gate.close(self.cause(), why);
+        self.health.down(self.dependency, why);
+    }
+}

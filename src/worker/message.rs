@@ -1,0 +1,125 @@
+//! One message, from its bytes to the ends of its files.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tracing::{Instrument as _, error, info_span};
+
+use super::Worker;
+use super::verdict::{Verdict, verdict, verdict_of_whole};
+use crate::broker::{Delivery, Publisher};
+use crate::event::Event;
+use crate::outcome::{Advice, DeadReason, Failure, FileEnd, Outcome};
+use crate::recycle::{Job, Registry};
+use crate::retry::{self, Pauses, WITHIN_A_DELIVERY};
+
+/// What became of a message, for `settle`.
+pub(super) struct Handled {
+    /// The event, where the bytes were one.
+    pub(super) event: Option<Event>,
+    /// The ends of its files; empty where it failed as a whole.
+    pub(super) ends: Vec<FileEnd>,
+    /// What becomes of the message.
+    pub(super) verdict: Verdict,
+}
+
+impl<R: Registry> Worker<R> {
+    /// Handles one delivery to its end. A panic on the way is this one message's: it goes to the
+    /// dead-letter queue as a fault of our own.
+    pub(super) async fn handle(self: Arc<Self>, delivery: Delivery, publisher: &Publisher) {
+        let span = info_span!("message", id = delivery.id.as_deref().unwrap_or("none"));
+        async {
+            let handled = AssertUnwindSafe(self.look_at(&delivery)).catch_unwind().await;
+            let handled = handled.unwrap_or_else(|_| {
+                error!("the worker panicked over this message");
+                let failure =
+                    Failure::new(Advice::GiveUp(DeadReason::Internal), "the worker panicked over this message");
+                Handled::whole(None, verdict_of_whole(&failure, &[], 0, &[]))
+            });
+            self.settle(delivery, handled, publisher).await;
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn look_at(self: &Arc<Self>, delivery: &Delivery) -> Handled {
+        crate::failpoint::reach("worker::delivered");
+        let event = match Event::decode(&delivery.body, self.resolver.id_kind()) {
+            Ok(event) => event,
+            Err(malformed) => {
+                let failure = Failure::new(Advice::GiveUp(malformed.reason), malformed.to_string());
+                return Handled::whole(None, verdict_of_whole(&failure, &[], 0, &[]));
+            }
+        };
+        let attempts = delivery.history.attempts;
+        let ours = match self.admit(&event) {
+            Ok(ours) => ours,
+            Err(failure) => return self.failed_whole(event, &failure, attempts),
+        };
+        if !ours && let Some(verdict) = self.rest(delivery) {
+            return Handled::whole(Some(event), verdict);
+        }
+        let resolved =
+            retry::retry(Pauses::system(WITHIN_A_DELIVERY), async || self.resolver.resolve(&event, ours).await).await;
+        match resolved {
+            Err(failure) => self.failed_whole(event, &failure, attempts),
+            Ok(resolved) => {
+                let mut ends = resolved.ends;
+                ends.extend(self.recycle_all(resolved.jobs).await);
+                let verdict = verdict(&ends, attempts, &self.delays);
+                Handled { event: Some(event), ends, verdict }
+            }
+        }
+    }
+
+    /// Is the event one of this environment's own (`true`), or an outside one (`false`)?
+    fn admit(self: &Arc<Self>, event: &Event) -> Result<bool, Failure> {
+        let environment = self.guard.admitted()?;
+        match event.environment {
+            None => Ok(false),
+            Some(captured_by) if captured_by == environment => Ok(true),
+            Some(foreign) => {
+                self.stop_for_foreign(&event.id, foreign);
+                Err(Failure::new(Advice::Hold, format!("event {} is of environment {foreign}", event.id)))
+            }
+        }
+    }
+
+    /// Every file by itself: one's trouble is not the others'.
+    async fn recycle_all(&self, jobs: Vec<Job>) -> Vec<FileEnd> {
+        let files: FuturesUnordered<_> = jobs
+            .into_iter()
+            .map(|job| async move {
+                let result =
+                    retry::retry(Pauses::system(WITHIN_A_DELIVERY), async || self.recycler.recycle(job.clone()).await);
+                FileEnd { result: result.await, file: job.file.clone() }
+            })
+            .collect();
+        files.collect().await
+    }
+
+    fn failed_whole(&self, event: Event, failure: &Failure, attempts: u32) -> Handled {
+        let verdict = verdict_of_whole(failure, event.data.files(), attempts, &self.delays);
+        Handled::whole(Some(event), verdict)
+    }
+}
+
+impl Handled {
+    fn whole(event: Option<Event>, verdict: Verdict) -> Self {
+        Self { event, ends: Vec::new(), verdict }
+    }
+
+    /// The outcomes that are final now: of the files that are done, and of those that are given up.
+    pub(super) fn outcomes(&self) -> impl Iterator<Item = Outcome> + '_ {
+        self.ends.iter().filter_map(|end| match &end.result {
+            Ok(outcome) => Some(*outcome),
+            Err(failure) => match failure.advice {
+                Advice::GiveUp(DeadReason::Conflict) => Some(Outcome::Conflict),
+                Advice::GiveUp(_) | Advice::Retry => Some(Outcome::Failed),
+                Advice::Outage(_) | Advice::Hold | Advice::SlowDown => None,
+            },
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! The worker: takes messages while everything that they need is there, and settles each of them.
+//!
+//! A message is acknowledged in `settle.rs` and nowhere else.
+
+mod message;
+mod settle;
+mod verdict;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::broker::{Broker, BrokerError, Consumer, Delivery, Publisher, Topology};
+use crate::clock::Clock;
+use crate::config::Delay;
+use crate::db::Db;
+use crate::gate::{self, Cause, Gate};
+use crate::guard::Guard;
+use crate::metrics::Metrics;
+use crate::outcome::Failure;
+use crate::recycle::{Recycler, Registry};
+use crate::resolve::Resolver;
+use crate::stop::Stop;
+
+/// How long the worker lets a foreign environment's event be before it looks at the queue again.
+const FOREIGN_EVENT_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long the broker may take to confirm a message that goes to a wait queue or to the dead.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the worker is made of.
+pub struct Worker<R: Registry> {
+    /// Where messages come from.
+    pub broker: Broker,
+    /// Names and arguments of exchange and queues.
+    pub topology: Topology,
+    /// Messages in flight.
+    pub prefetch: u16,
+    /// Waits between later tries.
+    pub delays: Vec<Delay>,
+    /// How long an outside event rests before its files move.
+    pub grace: Duration,
+    /// From an event to its files.
+    pub resolver: Resolver,
+    /// From a file to its outcome.
+    pub recycler: Recycler<R>,
+    /// Records the outcome of replays.
+    pub db: Db,
+    /// May anything move?
+    pub guard: Guard,
+    /// Is everything there that is needed?
+    pub gate: Gate,
+    /// Counters.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: Clock,
+    /// Host name and process id, as dead letters carry it.
+    pub name: String,
+}
+
+impl<R: Registry> Worker<R> {
+    /// Works until it is told to stop; servers that come and go do not end it.
+    pub async fn run(self: Arc<Self>, stop: Stop) {
+        loop {
+            tokio::select! {
+                () = stop.requested() => return,
+                () = self.gate.opened(gate::WORKER) => {}
+            }
+            if let Err(error) = self.shift(&stop).await {
+                self.gate.report(&Failure::new(error.advice(), error.to_string()));
+            }
+        }
+    }
+
+    /// One connection's worth of work: from connecting until it is lost, the gate shuts, or the stop.
+    async fn shift(self: &Arc<Self>, stop: &Stop) -> Result<(), BrokerError> {
+        let session = self.broker.connect().await?;
+        let publisher = session.publisher(&self.topology, CONFIRM_TIMEOUT).await?;
+        let mut consumer = session.consume(&self.topology.work(), self.prefetch).await?;
+        info!(queue = self.topology.work(), prefetch = self.prefetch, "taking messages");
+        let mut in_flight = JoinSet::new();
+        let end = self.take(&publisher, &mut consumer, &mut in_flight, stop).await;
+        // What the broker has sent and nobody has begun goes back with the closed channel.
+        let cancelled = consumer.cancel().await;
+        stop.drain(&mut in_flight).await;
+        drop((consumer, publisher));
+        session.close().await;
+        end.and(cancelled)
+    }
+
+    async fn take(
+        self: &Arc<Self>,
+        publisher: &Publisher,
+        consumer: &mut Consumer,
+        in_flight: &mut JoinSet<()>,
+        stop: &Stop,
+    ) -> Result<(), BrokerError> {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.requested() => return Ok(()),
+                (cause, why) = self.gate.shut(gate::WORKER) => {
+                    info!(?cause, why, "no longer taking messages");
+                    return Ok(());
+                }
+                Some(_) = in_flight.join_next() => {}
+                delivery = consumer.next() => match delivery {
+                    Some(delivery) => self.begin(delivery?, publisher, in_flight),
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    fn begin(self: &Arc<Self>, delivery: Delivery, publisher: &Publisher, in_flight: &mut JoinSet<()>) {
+        let (worker, publisher) = (Arc::clone(self), publisher.clone());
+        in_flight.spawn(async move { worker.handle(delivery, &publisher).await });
+    }
+
+    /// Stops everything for a while because of an event that is not this environment's.
+    fn stop_for_foreign(self: &Arc<Self>, event: &str, environment: uuid::Uuid) {
+        self.guard.saw_foreign_event(event, environment);
+        let why = self.guard.verdict().to_string();
+        warn!(event, %environment, "{why}");
+        self.gate.close(Cause::Guard, why);
+        let guard = self.guard.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(FOREIGN_EVENT_PAUSE).await;
+            guard.forgive_foreign();
+        });
+    }
+}

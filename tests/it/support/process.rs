@@ -1,0 +1,208 @@
+//! The real binary as a child process: started, watched by its log and its HTTP answers, killed.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+/// Longest wait for any state in a test.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `state` gives something; fails the test with `what` when it never does.
+pub async fn eventually<T>(what: &str, mut state: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = state().await {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug)]
+pub struct Output {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    /// The JSON document that it printed.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
+    }
+
+    /// Asserts that it ended with `code`.
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:?}");
+        self
+    }
+}
+
+fn command(environment: &[(String, String)], arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_file-recycler"));
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .envs(environment.iter().map(|(key, value)| (key, value)))
+        .current_dir(std::env::temp_dir())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs a command to its end.
+pub async fn run(environment: &[(String, String)], arguments: &[&str]) -> Output {
+    let ended = tokio::time::timeout(PATIENCE * 2, command(environment, arguments).output());
+    let output = ended.await.unwrap_or_else(|_| panic!("{arguments:?} does not end")).unwrap();
+    Output {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A running `run`, `listen` or `work`. Dropped, it is killed, and an unexpected WARN or ERROR in its log
+/// fails the test.
+pub struct Service {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    expected: Vec<&'static str>,
+    pub http: SocketAddr,
+}
+
+impl Service {
+    /// Starts it; `environment` configures it, `http.listen` is chosen here.
+    pub async fn start(environment: &[(String, String)], arguments: &[&str]) -> Self {
+        let http = free_address().await;
+        let mut environment = environment.to_vec();
+        environment.push(("FILE_RECYCLER_HTTP__LISTEN".into(), http.to_string()));
+        let mut child = command(&environment, arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (lines, stderr) = (Arc::clone(&log), child.stderr.take().unwrap());
+        tokio::spawn(async move {
+            let mut stderr = BufReader::new(stderr).lines();
+            while let Ok(Some(line)) = stderr.next_line().await {
+                lines.lock().unwrap().push(line);
+            }
+        });
+        Self { child, log, expected: Vec::new(), http }
+    }
+
+    /// Announces a WARN or ERROR whose line contains `text`.
+    pub fn expect_log(mut self, text: &'static str) -> Self {
+        self.expected.push(text);
+        self
+    }
+
+    /// Waits until `/readyz` says ready.
+    pub async fn ready(self) -> Self {
+        eventually("the service is ready", async || {
+            self.readyz().await.filter(|answer| answer["ready"] == true)
+        })
+        .await;
+        self
+    }
+
+    /// What `/readyz` answers; nothing while it does not answer.
+    pub async fn readyz(&self) -> Option<Value> {
+        let (_, body) = get(self.http, "/readyz").await?;
+        serde_json::from_str(&body).ok()
+    }
+
+    /// The value of a metric, by its name with labels; 0 where it is not there.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let Some((_, body)) = get(self.http, "/metrics").await else { return 0.0 };
+        let line = body.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+        line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse().ok()).unwrap_or(0.0)
+    }
+
+    /// The log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits for a line in the log.
+    pub async fn logged(&self, text: &str) {
+        eventually(&format!("'{text}' in the log"), async || {
+            self.log().iter().any(|line| line.contains(text)).then_some(())
+        })
+        .await;
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub async fn kill(&mut self) {
+        self.child.start_kill().expect("it runs");
+        self.child.wait().await.unwrap();
+    }
+
+    /// Is it still running?
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until it has ended by itself (a failpoint, a wrong configuration), and gives its exit code;
+    /// nothing where a signal ended it.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("it ends by itself").unwrap().code()
+    }
+
+    /// SIGTERM, and the exit code.
+    pub async fn stop(&mut self) -> Option<i32> {
+        self.terminate().await;
+        self.ended().await
+    }
+
+    /// SIGTERM without waiting.
+    pub async fn terminate(&self) {
+        let pid = self.child.id().expect("it runs").to_string();
+        let status = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("log of the service:\n{}", self.log().join("\n"));
+            return;
+        }
+        let unexpected: Vec<_> = self
+            .log()
+            .into_iter()
+            .filter(|line| line.contains(" WARN ") || line.contains(" ERROR ") || line.contains("panicked"))
+            .filter(|line| !self.expected.iter().any(|text| line.contains(text)))
+            .collect();
+        assert!(unexpected.is_empty(), "unexpected in the log:\n{}", unexpected.join("\n"));
+    }
+}
+
+/// A port that is free now.
+pub async fn free_address() -> SocketAddr {
+    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// Status and body of a GET; nothing while nobody answers.
+pub async fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}

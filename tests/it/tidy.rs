@@ -1,0 +1,195 @@
+//! Rules of the house that a machine can check: who may import whom, how long a file may be, what may
+//! not be left in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The layers from the top down. A room may import from the rows below its own, and from no other room
+/// of its row, unless the exceptions say so.
+const LAYERS: &[&[&str]] = &[
+    &["main"],
+    &["cli"],
+    &["service"],
+    &["listener", "worker", "replay", "http"],
+    &["guard", "resolve", "recycle"],
+    &["db", "broker", "storage"],
+    &["gate", "health", "metrics", "stop", "logging", "failpoint"],
+    &[
+        "batch", "capture", "clock", "config", "event", "file", "history", "key_template", "outcome", "retry",
+    ],
+];
+
+/// Rooms that may import a neighbour, each with its reason.
+const NEIGHBOURS: &[(&str, &str, &str)] = &[
+    ("resolve", "recycle", "it hands over the jobs that recycle defines"),
+    ("recycle", "guard", "the registry asks the guard with every alive check"),
+];
+
+/// The only room that may use a client library.
+const CLIENTS: &[(&str, &str)] = &[("sqlx", "db"), ("lapin", "broker"), ("aws_sdk_s3", "storage"), ("backoff", "retry")];
+
+const MAX_LINES: usize = 400;
+const MAX_FUNCTION_LINES: usize = 70;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(folder: &str) -> Vec<PathBuf> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join(folder), &mut found);
+    assert!(!found.is_empty(), "{folder} has no Rust files: the rules would check nothing");
+    found
+}
+
+/// The room of a file below `src`: its first folder, or its own name.
+fn room(path: &Path) -> String {
+    let inside = path.strip_prefix(root().join("src")).unwrap();
+    inside.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+fn layer(room: &str) -> usize {
+    LAYERS
+        .iter()
+        .position(|rooms| rooms.contains(&room))
+        .unwrap_or_else(|| panic!("the room '{room}' is in no layer: add it to LAYERS and ARCHITECTURE.md"))
+}
+
+fn imports(text: &str) -> Vec<&str> {
+    text.match_indices("crate::")
+        .map(|(at, prefix)| {
+            let rest = &text[at + prefix.len()..];
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
+            &rest[..end]
+        })
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn imports_point_downwards_only() {
+    let mut wrong = Vec::new();
+    for path in rust_files("src") {
+        let from = room(&path);
+        if from == "lib" || from == "main" {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for to in imports(&text) {
+            let allowed = to == from
+                || layer(&from) < layer(to)
+                || (layer(&from) == layer(to) && layer(to) >= LAYERS.len() - 2)
+                || NEIGHBOURS.iter().any(|(a, b, _)| *a == from && *b == to);
+            if !allowed {
+                wrong.push(format!("{} imports {to}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_client_library_has_one_room() {
+    let mut wrong = Vec::new();
+    for path in rust_files("src") {
+        let text = fs::read_to_string(&path).unwrap();
+        for (library, owner) in CLIENTS {
+            let used = text.contains(&format!("{library}::"));
+            if used && room(&path) != *owner {
+                wrong.push(format!("{} uses {library}, which is {owner}'s", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_and_functions_are_short_and_begin_with_their_purpose() {
+    let mut wrong = Vec::new();
+    for path in ["src", "tests"].into_iter().flat_map(rust_files) {
+        let text = fs::read_to_string(&path).unwrap();
+        if !text.starts_with("//!") {
+            wrong.push(format!("{} does not begin with what it is for", path.display()));
+        }
+        if text.lines().count() > MAX_LINES {
+            wrong.push(format!("{} has more than {MAX_LINES} lines", path.display()));
+        }
+        wrong.extend(long_functions(&path, &text));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Functions, by their indentation: from `fn` to the closing brace in the same column.
+fn long_functions(path: &Path, text: &str) -> Vec<String> {
+    let mut long = Vec::new();
+    let mut begun: Option<(usize, usize)> = None;
+    for (number, line) in text.lines().enumerate() {
+        let indent = line.len() - line.trim_start().len();
+        let words = line.trim_start();
+        let is_function = ["fn ", "pub fn ", "async fn ", "pub async fn ", "pub(super) fn ", "pub(super) async fn "]
+            .iter()
+            .any(|start| words.starts_with(start));
+        if is_function && begun.is_none() && !words.ends_with(';') && !words.ends_with('}') {
+            begun = Some((number, indent));
+        } else if let Some((start, column)) = begun
+            && indent == column
+            && words.starts_with('}')
+        {
+            if number - start + 1 > MAX_FUNCTION_LINES {
+                long.push(format!("{}:{} is {} lines long", path.display(), start + 1, number - start + 1));
+            }
+            begun = None;
+        }
+    }
+    long
+}
+
+#[test]
+fn nothing_is_left_unfinished_and_nothing_panics_by_habit() {
+    let unfinished = ["TO".to_owned() + "DO", "FIX".to_owned() + "ME", "todo".to_owned() + "!(", "unimplemented".to_owned() + "!("];
+    let mut wrong = Vec::new();
+    for path in ["src", "tests"].into_iter().flat_map(rust_files) {
+        let text = fs::read_to_string(&path).unwrap();
+        for word in unfinished.iter().filter(|word| text.contains(word.as_str())) {
+            wrong.push(format!("{} has '{word}'", path.display()));
+        }
+        if text.contains(&("#[ign".to_owned() + "ore")) {
+            wrong.push(format!("{} skips a test", path.display()));
+        }
+    }
+    for path in rust_files("src") {
+        let text = fs::read_to_string(&path).unwrap();
+        let product = text.split("#[cfg(test)]").next().unwrap();
+        for habit in [".unwrap()", "panic!("] {
+            if product.contains(habit) {
+                wrong.push(format!("{} has {habit} outside its tests", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn both_packages_share_one_feature_set() {
+    for name in ["Cargo.toml", "tests/s3/Cargo.toml"] {
+        let text = fs::read_to_string(root().join(name)).unwrap();
+        for shared in ["tokio", "serde", "time", "uuid", "bytes", "hyper-util"] {
+            for line in text.lines().filter(|line| line.starts_with(&format!("{shared} = "))) {
+                assert!(
+                    name == "Cargo.toml" && line.contains("version"),
+                    "{name}: {shared} must be `{shared}.workspace = true`, or the SDK is compiled twice"
+                );
+            }
+        }
+    }
+}
