@@ -57,6 +57,7 @@ operations! {
     ListBuckets,
     ListMultipartUploads,
     ListObjectVersions,
+    ListObjects,
     ListObjectsV2,
     ListParts,
     PutBucketLifecycleConfiguration,

@@ -12,7 +12,7 @@ use crate::store::{Object, Part};
 /// The most parts in one answer.
 const MAX_PARTS: i32 = 1_000;
 
-pub(super) async fn get(
+pub(super) fn get(
     api: &Api,
     request: S3Request<GetObjectAttributesInput>,
 ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
@@ -26,7 +26,13 @@ pub(super) async fn get(
         )?
     };
     let object = &found.object;
-    let asked = |name: &str| input.object_attributes.iter().any(|it| it.as_str() == name);
+    // One header line may name several.
+    let named = input
+        .object_attributes
+        .iter()
+        .flat_map(|line| line.as_str().split(','));
+    let named: Vec<&str> = named.map(str::trim).collect();
+    let asked = |name: &str| named.contains(&name);
     let standard = || StorageClass::from_static(StorageClass::STANDARD);
     let class = object.storage_class.clone().unwrap_or_else(standard);
     let summed = object.checksum != Checksum::default();

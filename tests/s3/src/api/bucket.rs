@@ -15,7 +15,7 @@ use crate::store::{Bucket, now};
 /// The region that all buckets are in.
 const REGION: &str = "us-east-1";
 
-pub(super) async fn list(
+pub(super) fn list(
     api: &Api,
     _: S3Request<ListBucketsInput>,
 ) -> S3Result<S3Response<ListBucketsOutput>> {
@@ -35,7 +35,7 @@ pub(super) async fn list(
     }))
 }
 
-pub(super) async fn create(
+pub(super) fn create(
     api: &Api,
     request: S3Request<CreateBucketInput>,
 ) -> S3Result<S3Response<CreateBucketOutput>> {
@@ -53,7 +53,7 @@ pub(super) async fn create(
     }
 }
 
-pub(super) async fn delete(
+pub(super) fn delete(
     api: &Api,
     request: S3Request<DeleteBucketInput>,
 ) -> S3Result<S3Response<DeleteBucketOutput>> {
@@ -71,7 +71,7 @@ pub(super) async fn delete(
     Ok(S3Response::new(DeleteBucketOutput {}))
 }
 
-pub(super) async fn head(
+pub(super) fn head(
     api: &Api,
     request: S3Request<HeadBucketInput>,
 ) -> S3Result<S3Response<HeadBucketOutput>> {
@@ -82,7 +82,7 @@ pub(super) async fn head(
     }))
 }
 
-pub(super) async fn location(
+pub(super) fn location(
     api: &Api,
     request: S3Request<GetBucketLocationInput>,
 ) -> S3Result<S3Response<GetBucketLocationOutput>> {

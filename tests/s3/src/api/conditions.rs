@@ -7,6 +7,10 @@ use super::{etag, no_such_key};
 use crate::store::{Bucket, Object};
 
 /// Conditions on the object that a request reads.
+#[allow(
+    clippy::struct_field_names,
+    reason = "these are the names of the headers"
+)]
 pub(super) struct Reading<'a> {
     pub(super) if_match: Option<&'a ETagCondition>,
     pub(super) if_none_match: Option<&'a ETagCondition>,

@@ -16,7 +16,7 @@ use super::conditions::{Outcome, Reading, Writing, failed};
 use super::{Api, Found, checksums, etag, find, no_such_key, parts, tags};
 use crate::store::{Described, Object, UploadedPart, now};
 
-pub(super) async fn object(
+pub(super) fn object(
     api: &Api,
     request: S3Request<CopyObjectInput>,
 ) -> S3Result<S3Response<CopyObjectOutput>> {
@@ -65,7 +65,7 @@ pub(super) async fn object(
     }))
 }
 
-pub(super) async fn part(
+pub(super) fn part(
     api: &Api,
     request: S3Request<UploadPartCopyInput>,
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {

@@ -23,7 +23,7 @@ const MAX_KEYS: usize = 1_000;
 /// The longest key in bytes; for keys in the path the S3 layer sees to it.
 const MAX_KEY: usize = 1_024;
 
-pub(super) async fn one(
+pub(super) fn one(
     api: &Api,
     request: S3Request<DeleteObjectInput>,
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
@@ -44,7 +44,7 @@ pub(super) async fn one(
     }))
 }
 
-pub(super) async fn many(
+pub(super) fn many(
     api: &Api,
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {

@@ -9,7 +9,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::{Api, etag, signed, small};
-use crate::store::{Entry, Object, hex};
+use crate::store::{Bucket, Entry, Object, hex};
 
 /// The most entries in one answer.
 const MAX_KEYS: i32 = 1_000;
@@ -141,7 +141,7 @@ impl Encoding {
     }
 }
 
-pub(super) async fn objects(
+pub(super) fn objects(
     api: &Api,
     request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<S3Response<ListObjectsV2Output>> {
@@ -154,16 +154,7 @@ pub(super) async fn objects(
     };
     let buckets = api.shared.store.lock();
     let bucket = super::bucket(&buckets, &input.bucket)?;
-    let start: Bound<&str> = if after.as_str() >= prefix.as_str() && !after.is_empty() {
-        Bound::Excluded(&after)
-    } else {
-        Bound::Included(&prefix)
-    };
-    let entries = bucket.keys.range::<str, _>((start, Bound::Unbounded));
-    let live = entries.filter_map(|(key, entries)| {
-        let entry = entries.last()?;
-        Some((key.as_str(), (entry, entry.object.as_deref()?)))
-    });
+    let live = live(bucket, &prefix, &after);
     let cursor = Cursor::new(&prefix, input.delimiter.as_deref(), input.max_keys).after(&after);
     let page = walk(live, &cursor);
     let count = page.items.len();
@@ -197,7 +188,25 @@ pub(super) async fn objects(
     }))
 }
 
-fn listed(key: String, entry: &Entry, object: &Object) -> Listed {
+/// The current objects behind a key, from the first that can have the prefix.
+pub(super) fn live<'a>(
+    bucket: &'a Bucket,
+    prefix: &str,
+    after: &str,
+) -> impl Iterator<Item = (&'a str, (&'a Entry, &'a Object))> {
+    let start = if after >= prefix && !after.is_empty() {
+        Bound::Excluded(after)
+    } else {
+        Bound::Included(prefix)
+    };
+    let entries = bucket.keys.range::<str, _>((start, Bound::Unbounded));
+    entries.filter_map(|(key, entries)| {
+        let entry = entries.last()?;
+        Some((key.as_str(), (entry, entry.object.as_deref()?)))
+    })
+}
+
+pub(super) fn listed(key: String, entry: &Entry, object: &Object) -> Listed {
     let class = object
         .storage_class
         .as_ref()

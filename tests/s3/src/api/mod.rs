@@ -1,4 +1,9 @@
 //! The S3 operations; one module for each kind, and one list of them all here.
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    reason = "all operations are called alike, whether or not they use their request up or fail"
+)]
 
 mod attributes;
 mod bucket;
@@ -7,6 +12,7 @@ mod conditions;
 mod copy;
 mod delete;
 mod list;
+mod list_old;
 mod multipart;
 mod parts;
 mod read;
@@ -17,6 +23,10 @@ mod write;
 
 use std::sync::Arc;
 
+#[allow(
+    clippy::wildcard_imports,
+    reason = "the list of operations names nearly all of it"
+)]
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
@@ -47,12 +57,11 @@ impl Api {
     fn honours(&self, given: bool) -> S3Result<bool> {
         match self.conditions {
             Conditions::Honour => Ok(given),
-            Conditions::Ignore => Ok(false),
             Conditions::Refuse if given => Err(s3_error!(
                 NotImplemented,
                 "A header you provided implies functionality that is not implemented."
             )),
-            Conditions::Refuse => Ok(false),
+            Conditions::Ignore | Conditions::Refuse => Ok(false),
         }
     }
 }
@@ -112,53 +121,68 @@ fn etag(value: &str) -> ETag {
 }
 
 macro_rules! delegate {
-    ($($method:ident: $input:ident => $output:ident, $to:path;)+) => {
+    (
+        at once { $($method:ident: $input:ident => $output:ident, $to:path;)+ }
+        reading a body { $($slow:ident: $slow_input:ident => $slow_output:ident, $slow_to:path;)+ }
+    ) => {
         #[async_trait::async_trait]
         impl S3 for Api {
             $(async fn $method(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
-                $to(self, request).await
+                $to(self, request)
+            })+
+
+            $(async fn $slow(
+                &self,
+                request: S3Request<$slow_input>,
+            ) -> S3Result<S3Response<$slow_output>> {
+                $slow_to(self, request).await
             })+
         }
     };
 }
 
 delegate! {
-    list_buckets: ListBucketsInput => ListBucketsOutput, bucket::list;
-    create_bucket: CreateBucketInput => CreateBucketOutput, bucket::create;
-    delete_bucket: DeleteBucketInput => DeleteBucketOutput, bucket::delete;
-    head_bucket: HeadBucketInput => HeadBucketOutput, bucket::head;
-    get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput, bucket::location;
-    get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput,
-        settings::get_versioning;
-    put_bucket_versioning: PutBucketVersioningInput => PutBucketVersioningOutput,
-        settings::put_versioning;
-    get_bucket_lifecycle_configuration: GetBucketLifecycleConfigurationInput
-        => GetBucketLifecycleConfigurationOutput, settings::get_lifecycle;
-    put_bucket_lifecycle_configuration: PutBucketLifecycleConfigurationInput
-        => PutBucketLifecycleConfigurationOutput, settings::put_lifecycle;
-    delete_bucket_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput,
-        settings::delete_lifecycle;
-    put_object: PutObjectInput => PutObjectOutput, write::put;
-    get_object: GetObjectInput => GetObjectOutput, read::get;
-    head_object: HeadObjectInput => HeadObjectOutput, read::head;
-    get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput, attributes::get;
-    delete_object: DeleteObjectInput => DeleteObjectOutput, delete::one;
-    delete_objects: DeleteObjectsInput => DeleteObjectsOutput, delete::many;
-    copy_object: CopyObjectInput => CopyObjectOutput, copy::object;
-    list_objects_v2: ListObjectsV2Input => ListObjectsV2Output, list::objects;
-    list_object_versions: ListObjectVersionsInput => ListObjectVersionsOutput, versions::list;
-    get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput, tags::get;
-    put_object_tagging: PutObjectTaggingInput => PutObjectTaggingOutput, tags::put;
-    delete_object_tagging: DeleteObjectTaggingInput => DeleteObjectTaggingOutput, tags::delete;
-    create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput,
-        multipart::create;
-    complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput,
-        multipart::complete;
-    abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput,
-        multipart::abort;
-    list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput,
-        multipart::list;
-    upload_part: UploadPartInput => UploadPartOutput, parts::upload;
-    upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, copy::part;
-    list_parts: ListPartsInput => ListPartsOutput, parts::list;
+    at once {
+        list_buckets: ListBucketsInput => ListBucketsOutput, bucket::list;
+        create_bucket: CreateBucketInput => CreateBucketOutput, bucket::create;
+        delete_bucket: DeleteBucketInput => DeleteBucketOutput, bucket::delete;
+        head_bucket: HeadBucketInput => HeadBucketOutput, bucket::head;
+        get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput, bucket::location;
+        get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput,
+            settings::get_versioning;
+        put_bucket_versioning: PutBucketVersioningInput => PutBucketVersioningOutput,
+            settings::put_versioning;
+        get_bucket_lifecycle_configuration: GetBucketLifecycleConfigurationInput
+            => GetBucketLifecycleConfigurationOutput, settings::get_lifecycle;
+        put_bucket_lifecycle_configuration: PutBucketLifecycleConfigurationInput
+            => PutBucketLifecycleConfigurationOutput, settings::put_lifecycle;
+        delete_bucket_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput,
+            settings::delete_lifecycle;
+        get_object: GetObjectInput => GetObjectOutput, read::get;
+        head_object: HeadObjectInput => HeadObjectOutput, read::head;
+        get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput, attributes::get;
+        delete_object: DeleteObjectInput => DeleteObjectOutput, delete::one;
+        delete_objects: DeleteObjectsInput => DeleteObjectsOutput, delete::many;
+        copy_object: CopyObjectInput => CopyObjectOutput, copy::object;
+        list_objects: ListObjectsInput => ListObjectsOutput, list_old::objects;
+        list_objects_v2: ListObjectsV2Input => ListObjectsV2Output, list::objects;
+        list_object_versions: ListObjectVersionsInput => ListObjectVersionsOutput, versions::list;
+        get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput, tags::get;
+        put_object_tagging: PutObjectTaggingInput => PutObjectTaggingOutput, tags::put;
+        delete_object_tagging: DeleteObjectTaggingInput => DeleteObjectTaggingOutput, tags::delete;
+        create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput,
+            multipart::create;
+        complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput,
+            multipart::complete;
+        abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput,
+            multipart::abort;
+        list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput,
+            multipart::list;
+        upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, copy::part;
+        list_parts: ListPartsInput => ListPartsOutput, parts::list;
+    }
+    reading a body {
+        put_object: PutObjectInput => PutObjectOutput, write::put;
+        upload_part: UploadPartInput => UploadPartOutput, parts::upload;
+    }
 }

@@ -17,7 +17,7 @@ use super::parts::{no_such_upload, upload_of};
 use super::{Api, etag, signed, small, tags};
 use crate::store::{Content, Described, Object, Part, Upload, UploadedPart, hex, now, random_id};
 
-pub(super) async fn create(
+pub(super) fn create(
     api: &Api,
     request: S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
@@ -52,7 +52,7 @@ pub(super) async fn create(
     }))
 }
 
-pub(super) async fn complete(
+pub(super) fn complete(
     api: &Api,
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
@@ -166,7 +166,7 @@ fn assemble(parts: &[(i32, UploadedPart)]) -> Object {
     object
 }
 
-pub(super) async fn abort(
+pub(super) fn abort(
     api: &Api,
     request: S3Request<AbortMultipartUploadInput>,
 ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
@@ -179,7 +179,7 @@ pub(super) async fn abort(
     }
 }
 
-pub(super) async fn list(
+pub(super) fn list(
     api: &Api,
     request: S3Request<ListMultipartUploadsInput>,
 ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {

@@ -59,7 +59,7 @@ pub(super) async fn upload(
     Ok(S3Response::new(output))
 }
 
-pub(super) async fn list(
+pub(super) fn list(
     api: &Api,
     request: S3Request<ListPartsInput>,
 ) -> S3Result<S3Response<ListPartsOutput>> {

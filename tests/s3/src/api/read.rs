@@ -26,7 +26,7 @@ struct Asked<'a> {
     part: Option<i32>,
 }
 
-pub(super) async fn get(
+pub(super) fn get(
     api: &Api,
     request: S3Request<GetObjectInput>,
 ) -> S3Result<S3Response<GetObjectOutput>> {
@@ -49,7 +49,7 @@ pub(super) async fn get(
     Ok(S3Response::new(output))
 }
 
-pub(super) async fn head(
+pub(super) fn head(
     api: &Api,
     request: S3Request<HeadObjectInput>,
 ) -> S3Result<S3Response<HeadObjectOutput>> {

@@ -10,7 +10,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::Api;
 
-pub(super) async fn get_versioning(
+pub(super) fn get_versioning(
     api: &Api,
     request: S3Request<GetBucketVersioningInput>,
 ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
@@ -24,7 +24,7 @@ pub(super) async fn get_versioning(
     }))
 }
 
-pub(super) async fn put_versioning(
+pub(super) fn put_versioning(
     api: &Api,
     request: S3Request<PutBucketVersioningInput>,
 ) -> S3Result<S3Response<PutBucketVersioningOutput>> {
@@ -39,7 +39,7 @@ pub(super) async fn put_versioning(
     Ok(S3Response::new(PutBucketVersioningOutput {}))
 }
 
-pub(super) async fn get_lifecycle(
+pub(super) fn get_lifecycle(
     api: &Api,
     request: S3Request<GetBucketLifecycleConfigurationInput>,
 ) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
@@ -59,7 +59,7 @@ pub(super) async fn get_lifecycle(
     }))
 }
 
-pub(super) async fn put_lifecycle(
+pub(super) fn put_lifecycle(
     api: &Api,
     request: S3Request<PutBucketLifecycleConfigurationInput>,
 ) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
@@ -71,7 +71,7 @@ pub(super) async fn put_lifecycle(
     ))
 }
 
-pub(super) async fn delete_lifecycle(
+pub(super) fn delete_lifecycle(
     api: &Api,
     request: S3Request<DeleteBucketLifecycleInput>,
 ) -> S3Result<S3Response<DeleteBucketLifecycleOutput>> {

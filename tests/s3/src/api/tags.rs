@@ -11,7 +11,7 @@ use super::{Api, find, no_such_key};
 /// The most tags that an object can have.
 const MAX_TAGS: usize = 10;
 
-pub(super) async fn get(
+pub(super) fn get(
     api: &Api,
     request: S3Request<GetObjectTaggingInput>,
 ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
@@ -25,7 +25,7 @@ pub(super) async fn get(
     }))
 }
 
-pub(super) async fn put(
+pub(super) fn put(
     api: &Api,
     request: S3Request<PutObjectTaggingInput>,
 ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
@@ -42,7 +42,7 @@ pub(super) async fn put(
     Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
 }
 
-pub(super) async fn delete(
+pub(super) fn delete(
     api: &Api,
     request: S3Request<DeleteObjectTaggingInput>,
 ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {

@@ -12,7 +12,7 @@ use super::list::{Cursor, Encoding, Item, walk};
 use super::{Api, etag, signed, small};
 use crate::store::{Bucket, Entry, Object};
 
-pub(super) async fn list(
+pub(super) fn list(
     api: &Api,
     request: S3Request<ListObjectVersionsInput>,
 ) -> S3Result<S3Response<ListObjectVersionsOutput>> {

@@ -157,11 +157,13 @@ impl Request {
         self.headers
             .insert("x-amz-content-sha256".to_owned(), sum.clone());
         let names = self.headers.keys().cloned().collect::<Vec<_>>().join(";");
-        let lines: String = self
+        let lines = self
             .headers
             .iter()
-            .map(|(name, value)| format!("{name}:{value}\n"))
-            .collect();
+            .fold(String::new(), |mut lines, (name, value)| {
+                let _ = writeln!(lines, "{name}:{value}");
+                lines
+            });
         let canonical = [&self.method, &self.path, query, &lines, &names, &sum].map(|it| it);
         let canonical = canonical.map(|it: &str| it.to_owned()).join("\n");
         let scope = format!("{day}/us-east-1/s3/aws4_request");

@@ -105,3 +105,28 @@ async fn keys_are_url_encoded_if_asked_for() {
     let page = list(&world, &[("encoding-type", "url")]).await;
     assert_eq!(page.elements("Key"), ["a+b%2Bc/%D1%8F"]);
 }
+
+#[tokio::test]
+async fn the_first_version_of_listing_works_too() {
+    let world = filled(&["a", "b/1", "b/2", "c"]).await;
+    let page = world
+        .ask("GET", "/source")
+        .query("delimiter", "/")
+        .query("max-keys", "2");
+    let page = page.send().await;
+    assert_eq!(page.elements("Key"), ["a"]);
+    assert_eq!(page.element("NextMarker"), Some("b/"));
+    let rest = world
+        .ask("GET", "/source")
+        .query("delimiter", "/")
+        .query("marker", "b/");
+    let rest = rest.send().await;
+    assert_eq!(rest.elements("Key"), ["c"]);
+    assert!(rest.elements("CommonPrefixes").is_empty());
+    let flat = world
+        .ask("GET", "/source")
+        .query("marker", "b/1")
+        .send()
+        .await;
+    assert_eq!(flat.elements("Key"), ["b/2", "c"]);
+}
