@@ -67,7 +67,10 @@ async fn main() -> io::Result<()> {
     let endpoint = server.endpoint();
     writeln!(io::stdout(), "listening on {endpoint}")?;
     if let Some(path) = ready_file {
-        tokio::fs::write(path, endpoint).await?;
+        // Renamed into place, so that whoever waits for it never reads half of it.
+        let unfinished = path.with_added_extension("tmp");
+        tokio::fs::write(&unfinished, endpoint).await?;
+        tokio::fs::rename(unfinished, path).await?;
     }
     tokio::select! {
         _ = terminate.recv() => {}

@@ -110,3 +110,23 @@ fn json(status: StatusCode, value: &impl Serialize) -> HttpResponse {
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::control::Shared;
+    use crate::options::Options;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn a_client_from_elsewhere_is_refused() {
+        let control = Control(Arc::new(Shared::new(Store::new(&Options::default()))));
+        for (loopback, status) in [(false, StatusCode::FORBIDDEN), (true, StatusCode::OK)] {
+            let mut request = HttpRequest::new(Body::empty());
+            *request.uri_mut() = hyper::Uri::from_static("/-/counts");
+            assert_eq!(serve(request, &control, loopback).await.status(), status);
+        }
+    }
+}

@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use s3s::auth::SimpleAuth;
+use s3s::path::check_bucket_name;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpResponse, StdError};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,7 +42,13 @@ pub struct Server {
 
 impl Server {
     /// Binds the address and serves on the current runtime.
+    ///
+    /// Fails if the address cannot be bound or a bucket's name is none.
     pub async fn start(options: Options) -> io::Result<Self> {
+        if let Some(name) = options.buckets.iter().find(|name| !check_bucket_name(name)) {
+            let message = format!("{name:?} is no name for a bucket");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
         let control = Control(Arc::new(Shared::new(Store::new(&options))));
@@ -162,7 +169,12 @@ async fn answer(
 ) -> Result<HttpResponse, StdError> {
     let request = request.map(Body::from);
     if request.uri().path().starts_with(plane::PREFIX) {
-        return Ok(plane::serve(request, &host.control, peer.ip().is_loopback()).await);
+        return Ok(plane::serve(
+            request,
+            &host.control,
+            peer.ip().to_canonical().is_loopback(),
+        )
+        .await);
     }
     gate::serve(request, &host.service, &host.control, &host.stop).await
 }

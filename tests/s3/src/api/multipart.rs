@@ -15,7 +15,7 @@ use super::conditions::Writing;
 use super::list::{Cursor, Encoding, Item, walk};
 use super::parts::{no_such_upload, upload_of};
 use super::{Api, etag, signed, small, tags};
-use crate::store::{Content, Described, Object, Part, Upload, UploadedPart, hex, now, random_id};
+use crate::store::{Content, Described, Object, Part, Store, Upload, UploadedPart, now, random_id};
 
 pub(super) fn create(
     api: &Api,
@@ -70,7 +70,7 @@ pub(super) fn complete(
     let bucket = super::bucket_mut(&mut buckets, &input.bucket)?;
     let parts = choose(&upload_of(bucket, &at)?.parts, &named, api.min_part_size)?;
     conditions.check(bucket, &at.0)?;
-    let mut object = assemble(&parts);
+    let mut object = assemble(&parts, &api.shared.store);
     if input
         .mpu_object_size
         .is_some_and(|size| size != signed(object.content.len()))
@@ -147,12 +147,12 @@ fn choose(
 }
 
 /// Joins the parts; the ETag is the sum over the parts' sums with their number behind it.
-fn assemble(parts: &[(i32, UploadedPart)]) -> Object {
+fn assemble(parts: &[(i32, UploadedPart)], store: &Store) -> Object {
     let mut sums = Md5::new();
     for (_, part) in parts {
         sums.update(part.md5);
     }
-    let etag = format!("{}-{}", hex(&sums.finalize()), parts.len());
+    let etag = format!("{}-{}", store.etag(sums.finalize().into()), parts.len());
     let content = Content::join(parts.iter().map(|(_, part)| &part.content));
     let mut object = Object::unsummed(content, etag);
     object.parts = parts

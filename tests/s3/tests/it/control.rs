@@ -1,7 +1,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use recycler_test_s3::{Action, Operation, Options, Rule, When};
+use recycler_test_s3::{Action, Operation, Options, Rule, Server, When};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -110,6 +110,32 @@ async fn stopping_ends_stalled_requests_and_frees_the_port() {
 }
 
 #[tokio::test]
+async fn idle_connections_do_not_hold_up_a_stop() {
+    let world = World::new().await;
+    let _fresh = tokio::net::TcpStream::connect(world.server.address())
+        .await
+        .expect("connects");
+    world.put("/source/a", "x").await;
+    timeout(Duration::from_secs(1), world.server.stop())
+        .await
+        .expect("a quick stop");
+}
+
+#[tokio::test]
+async fn a_bucket_s_name_is_checked_at_the_start() {
+    let buckets = vec!["-".to_owned()];
+    let started = Server::start(Options {
+        buckets,
+        ..Options::default()
+    })
+    .await;
+    assert_eq!(
+        started.expect_err("no name").kind(),
+        std::io::ErrorKind::InvalidInput
+    );
+}
+
+#[tokio::test]
 async fn the_program_says_when_it_is_ready_and_stops_on_sigterm() {
     let ready = std::env::temp_dir().join(format!("recycler-test-s3-{}", std::process::id()));
     let mut child = Command::new(env!("CARGO_BIN_EXE_recycler-test-s3"))
@@ -145,9 +171,10 @@ async fn the_program_says_when_it_is_ready_and_stops_on_sigterm() {
         .strip_prefix("listening on ")
         .expect("the promised words")
         .to_owned();
-    while std::fs::read_to_string(&ready).unwrap_or_default() != endpoint {
+    while !ready.exists() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    assert_eq!(std::fs::read_to_string(&ready).expect("readable"), endpoint);
     std::fs::remove_file(&ready).expect("it is there");
     let id = child.id().expect("it runs").to_string();
     let killed = Command::new("kill")
