@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::counts::{Counters, Counts};
-use crate::faults::{Fault, Faults, Rule};
+use crate::faults::{Fault, Faults};
+use crate::rule::Rule;
 use crate::store::{Content, Object, Store};
 
 /// What the requests and the handle share.

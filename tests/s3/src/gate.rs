@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::control::Control;
 use crate::counts::Answer;
-use crate::faults::{Call, Ending, KeyFault, Verdict, When};
+use crate::faults::{Ending, KeyFault, Verdict};
 use crate::operation::Operation;
+use crate::rule::{Call, When};
 
 /// What the layers of one request tell each other.
 #[derive(Debug, Clone, Default)]

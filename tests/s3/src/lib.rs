@@ -14,12 +14,14 @@ mod gate;
 mod operation;
 mod options;
 mod plane;
+mod rule;
 mod server;
 mod store;
 
 pub use control::Control;
 pub use counts::Counts;
-pub use faults::{Action, Fault, Rule, When};
+pub use faults::Fault;
 pub use operation::Operation;
 pub use options::{Conditions, Options};
+pub use rule::{Action, Rule, When};
 pub use server::Server;

@@ -7,7 +7,7 @@ use s3s::{Body, HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use crate::control::Control;
-use crate::faults::{Action, Rule};
+use crate::rule::{Action, Rule};
 
 /// The path prefix; a bucket's name begins with a letter or a digit.
 pub(crate) const PREFIX: &str = "/-/";

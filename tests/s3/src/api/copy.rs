@@ -1,4 +1,4 @@
-//! CopyObject and UploadPartCopy.
+//! CopyObject, and finding the source of any copy.
 //!
 //! The source is read under one lock and the destination written under another, so that a sum
 //! that has to be taken is not taken under either. Conditions on the destination are checked in
@@ -7,14 +7,14 @@
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use s3s::dto::{
-    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource, ETagCondition,
-    MetadataDirective, Range, TaggingDirective, UploadPartCopyInput, UploadPartCopyOutput,
+    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, ETagCondition,
+    MetadataDirective, TaggingDirective,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::conditions::{Outcome, Reading, Writing, failed};
-use super::{Api, Found, checksums, etag, find, no_such_key, parts, tags};
-use crate::store::{Described, Object, UploadedPart, now};
+use super::{Api, Found, checksums, etag, find, no_such_key, tags};
+use crate::store::{Described, Object};
 
 pub(super) fn object(
     api: &Api,
@@ -65,57 +65,6 @@ pub(super) fn object(
     }))
 }
 
-pub(super) fn part(
-    api: &Api,
-    request: S3Request<UploadPartCopyInput>,
-) -> S3Result<S3Response<UploadPartCopyOutput>> {
-    let input = request.input;
-    parts::check_number(input.part_number)?;
-    let at = (input.key.clone(), input.upload_id.clone());
-    parts::upload_of(super::bucket(&api.shared.store.lock(), &input.bucket)?, &at)?;
-    let conditions = Reading {
-        if_match: input.copy_source_if_match.as_ref(),
-        if_none_match: input.copy_source_if_none_match.as_ref(),
-        if_modified_since: input.copy_source_if_modified_since.as_ref(),
-        if_unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
-    };
-    let source = source(api, &input.copy_source, &conditions)?;
-    let whole = source.object.content.len();
-    let range = match &input.copy_source_range {
-        None => 0..whole,
-        Some(header) => part_range(header, whole)?,
-    };
-    if range.end - range.start > api.max_copy_size {
-        return Err(too_large(api));
-    }
-    let entire = range == (0..whole);
-    let content = source.object.content.slice(range);
-    let md5 = if entire {
-        source.object.md5()
-    } else {
-        content.md5()
-    };
-    let etag_value = api.shared.store.etag(md5);
-    let result = CopyPartResult {
-        e_tag: Some(etag(&etag_value)),
-        last_modified: Some(now().into()),
-        ..CopyPartResult::default()
-    };
-    let part = UploadedPart {
-        content,
-        md5,
-        etag: etag_value,
-        modified: now(),
-        checksum: s3s::dto::Checksum::default(),
-    };
-    parts::store(api, &input.bucket, &at, input.part_number, part)?;
-    Ok(S3Response::new(UploadPartCopyOutput {
-        copy_part_result: Some(result),
-        copy_source_version_id: source.version,
-        ..UploadPartCopyOutput::default()
-    }))
-}
-
 fn condition(headers: &HeaderMap, name: &HeaderName) -> S3Result<Option<ETagCondition>> {
     let Some(value) = headers.get(name) else {
         return Ok(None);
@@ -127,7 +76,7 @@ fn condition(headers: &HeaderMap, name: &HeaderName) -> S3Result<Option<ETagCond
 }
 
 /// Reads the source; which conditions it has to meet, the request says.
-fn source(api: &Api, source: &CopySource, conditions: &Reading<'_>) -> S3Result<Found> {
+pub(super) fn source(api: &Api, source: &CopySource, conditions: &Reading<'_>) -> S3Result<Found> {
     let CopySource::Bucket {
         bucket,
         key,
@@ -250,25 +199,7 @@ fn answer(copy: &Object) -> CopyObjectResult {
     }
 }
 
-/// Unlike a read's, this range must name both ends and lie within the source.
-fn part_range(header: &str, whole: u64) -> S3Result<std::ops::Range<u64>> {
-    match Range::parse(header) {
-        Ok(Range::Int {
-            first,
-            last: Some(last),
-        }) if last < whole => Ok(first..last + 1),
-        Ok(Range::Int { last: Some(_), .. }) => Err(s3_error!(
-            InvalidArgument,
-            "Range specified is not valid for source object of size: {whole}"
-        )),
-        _ => Err(s3_error!(
-            InvalidArgument,
-            "The x-amz-copy-source-range value must be of the form bytes=first-last"
-        )),
-    }
-}
-
-fn too_large(api: &Api) -> s3s::S3Error {
+pub(super) fn too_large(api: &Api) -> s3s::S3Error {
     s3_error!(
         InvalidRequest,
         "The specified copy source is larger than the maximum allowable size for a copy source: \

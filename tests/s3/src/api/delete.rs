@@ -13,8 +13,9 @@ use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
 use super::Api;
 use super::conditions::Writing;
-use crate::faults::{KeyFault, When};
+use crate::faults::KeyFault;
 use crate::gate::Ticket;
+use crate::rule::When;
 use crate::store::{Bucket, Deletion};
 
 /// The most keys in one request.

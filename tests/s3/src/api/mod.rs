@@ -10,6 +10,7 @@ mod bucket;
 mod checksums;
 mod conditions;
 mod copy;
+mod copy_part;
 mod delete;
 mod list;
 mod list_old;
@@ -178,7 +179,7 @@ delegate! {
             multipart::abort;
         list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput,
             multipart::list;
-        upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, copy::part;
+        upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, copy_part::copy;
         list_parts: ListPartsInput => ListPartsOutput, parts::list;
     }
     reading a body {

@@ -22,8 +22,9 @@ async fn a_copy_has_the_source_s_headers_tags_and_etag_but_not_its_class() {
         (200, Some(put.etag()))
     );
     let modified = copied.element("LastModified").expect("a time");
+    let fraction = modified.split_once('.').map(|(_, fraction)| fraction);
     assert!(
-        modified.ends_with(".000Z") || !modified.contains('.'),
+        fraction.is_none_or(|it| it == "000Z"),
         "whole seconds: {modified}"
     );
     let copy = world.get("/target/b").await;
