@@ -40,7 +40,7 @@ pub(super) async fn put(
     object.described = Described {
         cache_control: input.cache_control,
         content_disposition: input.content_disposition,
-        content_encoding: input.content_encoding,
+        content_encoding: input.content_encoding.and_then(|it| of_content(&it)),
         content_language: input.content_language,
         content_type: input.content_type,
         expires: input.expires,
@@ -53,6 +53,15 @@ pub(super) async fn put(
     conditions.check(bucket, &input.key)?;
     output.version_id = bucket.insert(&input.key, object, tags);
     Ok(S3Response::new(output))
+}
+
+/// The encoding of the content itself: `aws-chunked` is only how it travels.
+fn of_content(header: &str) -> Option<String> {
+    let encodings = header.split(',').map(str::trim);
+    let kept: Vec<&str> = encodings
+        .filter(|it| !it.is_empty() && *it != "aws-chunked")
+        .collect();
+    (!kept.is_empty()).then(|| kept.join(","))
 }
 
 fn answer(object: &Object) -> PutObjectOutput {

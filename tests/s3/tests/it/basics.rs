@@ -299,3 +299,25 @@ async fn a_lifecycle_is_kept_as_it_was_given() {
     assert_eq!(ask("DELETE").send().await.status, 204);
     assert_eq!(ask("GET").send().await.status, 404);
 }
+
+#[tokio::test]
+async fn a_chunked_body_with_a_sum_behind_it_is_checked_and_unwrapped() {
+    let world = World::new().await;
+    let put = |sum: &str| {
+        let body = format!("5\r\nhello\r\n0\r\nx-amz-checksum-crc32:{sum}\r\n\r\n");
+        let ask = world.ask("PUT", "/source/a").body(body);
+        let ask = ask.header("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
+        let ask = ask.header("x-amz-trailer", "x-amz-checksum-crc32");
+        let ask = ask.header("x-amz-decoded-content-length", "5");
+        ask.header("content-encoding", "gzip,aws-chunked").send()
+    };
+    assert_eq!(put("AAAAAA==").await.refusal(), (400, "BadDigest"));
+    let right = put("NhCmhg==").await;
+    assert_eq!((right.status, right.etag()), (200, MD5_OF_HELLO));
+    assert_eq!(right.header("x-amz-checksum-crc32"), Some("NhCmhg=="));
+    let got = world.get("/source/a").await;
+    assert_eq!(
+        (got.text(), got.header("content-encoding")),
+        ("hello", Some("gzip"))
+    );
+}
