@@ -11,7 +11,7 @@ missing_packages() {
   local need
   for need in "$@"; do
     case $need in
-      postgres) postgres_bin >/dev/null || printf '%s\n' postgresql postgresql-contrib ;;
+      postgres) postgres_bin >/dev/null || printf 'postgresql\n' ;;
       rabbitmq) [ -x "$(rabbitmq_program)" ] || printf 'rabbitmq-server\n' ;;
       seaweedfs) [ -x "$(seaweedfs_program)" ] || missing_python ;;
       build) missing_build_tools ;;

@@ -68,12 +68,12 @@ wait_ready() {
 }
 
 # start_server NAME FOLDER: calls NAME_launch (must return when ready, or fail) up to three times.
-# These servers hold nothing of value: the last try is with fresh data.
+# These servers hold nothing of value: a second try is with fresh data.
 start_server() {
   local name=$1 folder=$2 try
   mkdir -p "$folder"
   for try in 1 2 3; do
-    [ "$try" -lt 3 ] || "${name}_wipe" "$folder"
+    [ "$try" -eq 1 ] || "${name}_wipe" "$folder"
     : >"$folder/log"
     if "${name}_launch" "$folder"; then return 0; fi
     "${name}_stop"

@@ -6,7 +6,13 @@ S3_SECRET_KEY=recycler-secret
 
 s3_folder() { printf '%s\n' "$INSTANCE/s3"; }
 s3_url() { printf 'http://127.0.0.1:%s\n' "$(cat "$INSTANCE/s3/port")"; }
-s3_program() { printf '%s/recycler-test-s3\n' "$(target_folder)"; }
+
+# Beside the program that FILE_RECYCLER_BIN names, or where cargo puts it.
+s3_program() {
+  local beside
+  beside=$(dirname "${FILE_RECYCLER_BIN:-/nowhere}")/recycler-test-s3
+  if [ -x "$beside" ]; then printf '%s\n' "$beside"; else printf '%s/recycler-test-s3\n' "$(target_folder)"; fi
+}
 
 # Where cargo puts the programs of a plain build.
 target_folder() { printf '%s/debug\n' "${CARGO_TARGET_DIR:-$ROOT/target}"; }

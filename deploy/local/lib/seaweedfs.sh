@@ -43,17 +43,21 @@ seaweedfs_answers() {
 }
 
 seaweedfs_launch() {
-  local folder=$1 name ports=()
+  local folder=$1 name ports=() sockets=()
   for name in master volume filer s3 admin; do
     ports+=("-$name.port=$(remembered_port "$folder/${name}_port")" "-$name.port.grpc=$(remembered_port "$folder/${name}_grpc_port")")
   done
+  # A socket's path has at most 107 bytes; its default place is /tmp.
+  if [ "${#folder}" -lt 90 ]; then
+    sockets=("-s3.localSocket=$folder/data/s3.sock" "-filer.localSocket=$folder/data/filer.sock")
+  fi
   mkdir -p "$folder/data"
   seaweedfs_keys >"$folder/keys.json"
   chmod 600 "$folder/keys.json"
   start_process "$folder" "$(id -un)" env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u S3_BUCKET -C "$folder" \
     "$(seaweedfs_program)" mini -dir="$folder/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 "${ports[@]}" \
     -s3.config="$folder/keys.json" -s3.port.iceberg=0 -s3.port.lance=0 -s3.autoCreateBucket=false \
-    -admin.ui=false -webdav=false -master.telemetry=false
+    "${sockets[@]}" -admin.ui=false -webdav=false -master.telemetry=false
   wait_ready "$folder" 60 seaweedfs_answers "$folder"
 }
 
@@ -66,4 +70,12 @@ END
 
 seaweedfs_wipe() { rm -rf "$1/data"; }
 
-seaweedfs_stop() { stop_process "$(seaweedfs_folder)" 15 TERM; }
+seaweedfs_stop() {
+  local folder port
+  folder=$(seaweedfs_folder)
+  stop_process "$folder" 15 TERM
+  # A killed one leaves the sockets of its ports behind.
+  for port in "$folder"/*_grpc_port; do
+    if [ -e "$port" ]; then rm -f /tmp/seaweedfs-*-grpc-"$(cat "$port")".sock; fi
+  done
+}
