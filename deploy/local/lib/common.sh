@@ -121,7 +121,7 @@ stop_group() {
   [ -n "$group" ] || return 0
   GROUP=
   kill -TERM -- "-$group" 2>/dev/null || return 0
-  wait_until 10 group_is_gone "$group" || kill -KILL -- "-$group" 2>/dev/null || true
+  wait_until 40 group_is_gone "$group" || kill -KILL -- "-$group" 2>/dev/null || true
 }
 
 # A signal ends the script by the ordinary way, so that the EXIT trap tidies up.
