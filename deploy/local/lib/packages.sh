@@ -86,7 +86,8 @@ install_as_root() {
 apt_install() {
   local command=(env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get -o DPkg::Lock::Timeout=300 -qq -y)
   "${command[@]}" --no-install-recommends install "$@" </dev/null >>"$LOG" 2>&1 && return 0
-  # No lists yet, or lists that are too old.
+  # No lists yet, or old ones; or an earlier installation was cut off.
+  env DEBIAN_FRONTEND=noninteractive dpkg --configure -a </dev/null >>"$LOG" 2>&1 || true
   "${command[@]}" update </dev/null >>"$LOG" 2>&1 \
     && "${command[@]}" --no-install-recommends install "$@" </dev/null >>"$LOG" 2>&1
 }

@@ -42,7 +42,7 @@ rabbitmq_launch() {
     RABBITMQ_PID_FILE="$node/pid" \
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none' \
     "$(rabbitmq_program)"
-  wait_ready "$folder" 90 rabbitmq_answers "$folder"
+  wait_ready "$folder" 120 rabbitmq_answers "$folder"
 }
 
 rabbitmq_configure() {
