@@ -19,6 +19,7 @@ target_folder() { printf '%s/debug\n' "${CARGO_TARGET_DIR:-$ROOT/target}"; }
 
 s3_start() {
   local folder
+  [ -x "$(s3_program)" ] || die 2 "there is no S3 server at $(s3_program); 'cargo build --workspace --bins' makes it"
   folder=$(s3_folder)
   if process_runs "$folder" && s3_answers "$folder"; then return 0; fi
   s3_stop

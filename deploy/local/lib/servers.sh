@@ -9,13 +9,13 @@ unset part
 
 # start_all NAME…: at the same time; fails when one fails.
 start_all() {
-  local name failed=0 pids=()
+  local name pid failed=0 pids=()
   mkdir -p "$INSTANCE"
   for name in "$@"; do
     "${name}_start" &
     pids+=($!)
   done
-  for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
+  for pid in "${pids[@]}"; do wait "$pid" || failed=$?; done
   return "$failed"
 }
 
