@@ -7,6 +7,7 @@
 pub mod capture;
 pub mod clock;
 pub mod config;
+pub mod db;
 pub mod event;
 pub mod file;
 pub mod history;
