@@ -4,6 +4,7 @@
 //! Imports point one way: binary, `cli`, loops (`listener`, `worker`, `replay`, `http`), business
 //! (`guard`, `resolve`, `recycle`), adapters (`db`, `broker`, `storage`), pure values.
 
+pub mod broker;
 pub mod capture;
 pub mod clock;
 pub mod config;

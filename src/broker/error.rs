@@ -1,0 +1,179 @@
+//! What can go wrong with the broker, and what to do about it: decided by AMQP's reply codes, never by texts.
+
+use std::time::Duration;
+
+use lapin::ErrorKind;
+use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError};
+
+use crate::outcome::{Advice, Dependency, Failure};
+
+/// An error of this room. Its text names queue or exchange and what was attempted, never an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BrokerError {
+    /// The configuration does not say how to connect.
+    #[error("{0}")]
+    Configuration(String),
+    /// The connection or its channel is not there, or broke.
+    #[error("{attempt}: {cause}")]
+    Connection {
+        /// What was attempted on what.
+        attempt: String,
+        /// What came back.
+        cause: String,
+    },
+    /// No answer in time.
+    #[error("{attempt}: no answer within {after:?}")]
+    TimedOut {
+        /// What was attempted on what.
+        attempt: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The broker takes no messages until its memory or disk alarm ends.
+    #[error("the broker takes no messages at present: {0}")]
+    Blocked(String),
+    /// The broker's user lacks a right, or could not log in.
+    #[error("{attempt}: the broker refused access: {cause}")]
+    AccessRefused {
+        /// What was attempted on what.
+        attempt: String,
+        /// The broker's own sentence.
+        cause: String,
+    },
+    /// A queue, an exchange or a binding is missing, or is not what it must be.
+    #[error("{0}")]
+    Topology(String),
+    /// The broker found no queue for the message and returned it: it was not stored anywhere.
+    #[error("no queue takes messages for {target}: the message was returned")]
+    Unroutable {
+        /// Exchange and routing key, or the queue.
+        target: String,
+    },
+    /// The broker did not take the message: the queue is full or has just lost its leader.
+    #[error("the broker refused to store a message for {target}")]
+    Refused {
+        /// Exchange and routing key, or the queue.
+        target: String,
+    },
+}
+
+impl BrokerError {
+    /// What to do next. Nothing here condemns a message: the broker's troubles are everybody's.
+    pub const fn advice(&self) -> Advice {
+        match self {
+            Self::Configuration(_)
+            | Self::Connection { .. }
+            | Self::TimedOut { .. }
+            | Self::Blocked(_)
+            | Self::AccessRefused { .. }
+            | Self::Topology(_)
+            | Self::Unroutable { .. } => Advice::Outage(Dependency::Broker),
+            Self::Refused { .. } => Advice::Retry,
+        }
+    }
+
+    /// `attempt` failed with what the client library reports.
+    pub(super) fn from_lapin(attempt: impl Into<String>, error: &lapin::Error) -> Self {
+        let attempt = attempt.into();
+        match error.kind() {
+            ErrorKind::ProtocolError(answer) => Self::from_reply(attempt, answer),
+            // Broken pipes, missed heartbeats, states: all say that there is no working connection.
+            _ => Self::Connection { attempt, cause: error.to_string() },
+        }
+    }
+
+    fn from_reply(attempt: String, answer: &AMQPError) -> Self {
+        let cause = answer.get_message().to_string();
+        match answer.kind() {
+            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)
+            | AMQPErrorKind::Hard(AMQPHardError::INVALIDPATH | AMQPHardError::NOTALLOWED) => {
+                Self::AccessRefused { attempt, cause }
+            }
+            AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND | AMQPSoftError::NOROUTE) => {
+                Self::Topology(format!("{attempt}: {cause}"))
+            }
+            AMQPErrorKind::Soft(_) | AMQPErrorKind::Hard(_) => Self::Connection { attempt, cause },
+        }
+    }
+}
+
+impl From<BrokerError> for Failure {
+    fn from(error: BrokerError) -> Self {
+        Self::new(error.advice(), error.to_string())
+    }
+}
+
+/// The reply code of a channel that the broker closed: another type or other arguments (406), or a queue
+/// that belongs to another connection alone (405).
+pub(super) fn is_mismatch(error: &lapin::Error) -> bool {
+    matches!(soft(error), Some(AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::RESOURCELOCKED))
+}
+
+/// There is no such queue or exchange (404).
+pub(super) fn is_missing(error: &lapin::Error) -> bool {
+    matches!(soft(error), Some(AMQPSoftError::NOTFOUND))
+}
+
+/// The broker's own sentence about an error, where it gave one.
+pub(super) fn sentence(error: &lapin::Error) -> String {
+    match error.kind() {
+        ErrorKind::ProtocolError(answer) => answer.get_message().to_string(),
+        _ => error.to_string(),
+    }
+}
+
+fn soft(error: &lapin::Error) -> Option<&AMQPSoftError> {
+    match error.kind() {
+        ErrorKind::ProtocolError(answer) => match answer.kind() {
+            AMQPErrorKind::Soft(soft) => Some(soft),
+            AMQPErrorKind::Hard(_) => None,
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(kind: AMQPErrorKind) -> BrokerError {
+        let error = ErrorKind::ProtocolError(AMQPError::new(kind, "the broker's words".into())).into();
+        BrokerError::from_lapin("declaring queue 'q'", &error)
+    }
+
+    #[test]
+    fn reply_codes_decide_and_every_trouble_of_the_broker_is_an_outage() {
+        let refused = |cause: &str| BrokerError::AccessRefused {
+            attempt: "declaring queue 'q'".into(),
+            cause: cause.into(),
+        };
+        let connection = BrokerError::Connection {
+            attempt: "declaring queue 'q'".into(),
+            cause: "the broker's words".into(),
+        };
+        let table = [
+            (AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED), refused("the broker's words")),
+            (AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED), refused("the broker's words")),
+            (
+                AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND),
+                BrokerError::Topology("declaring queue 'q': the broker's words".into()),
+            ),
+            (AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED), connection.clone()),
+            (AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED), connection),
+        ];
+        for (kind, expected) in table {
+            let error = reply(kind);
+            assert_eq!(error, expected);
+            assert_eq!(error.advice(), Advice::Outage(Dependency::Broker));
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_refused_is_tried_again_and_one_that_was_returned_is_an_outage() {
+        assert_eq!(BrokerError::Refused { target: "q".into() }.advice(), Advice::Retry);
+        assert_eq!(
+            BrokerError::Unroutable { target: "q".into() }.advice(),
+            Advice::Outage(Dependency::Broker)
+        );
+    }
+}

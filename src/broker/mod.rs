@@ -1,0 +1,24 @@
+//! RabbitMQ: topology, confirmed publishing, deliveries. The only room that knows the client library.
+//!
+//! A session that broke is dropped and opened anew by its loop; the library's own recovery is off. It would
+//! replay half of what a loop has to do anyway (declare, verify, consume, forget unsettled deliveries) and
+//! hide from the loop that unacknowledged messages are coming again.
+
+mod connect;
+mod consume;
+mod declare;
+mod error;
+mod link;
+mod message;
+mod publish;
+mod session;
+mod topology;
+mod window;
+
+pub use connect::Broker;
+pub use consume::{Browser, Consumer, Delivery};
+pub use error::BrokerError;
+pub use message::Outgoing;
+pub use publish::{Publisher, Target};
+pub use session::{Depth, Session};
+pub use topology::{Argument, Binding, Queue, Topology};

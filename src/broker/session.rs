@@ -1,0 +1,162 @@
+//! A session: a connection for consuming and asking, one more for each publisher, and how they are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use tokio::sync::watch;
+
+use super::connect::{Broker, answered};
+use super::consume::{Browser, Consumer};
+use super::declare::{self, short};
+use super::error::{BrokerError, is_missing};
+use super::link::{ANSWER_TIMEOUT, Link};
+use super::publish::Publisher;
+use super::topology::Topology;
+
+/// An open session. When any part of it breaks, all of it is over: drop it and connect again.
+///
+/// Publishers have connections of their own, because an alarm of the broker stops a publishing connection as a
+/// whole: acknowledgements, which make room, must go on.
+pub struct Session {
+    broker: Broker,
+    link: Arc<Link>,
+    condition: Condition,
+}
+
+/// How full a queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// Messages that are ready for a consumer; those in somebody's hands are not counted.
+    pub messages: u64,
+    /// Consumers.
+    pub consumers: u64,
+}
+
+impl Session {
+    pub(super) fn new(broker: Broker, link: Link, condition: Condition) -> Self {
+        Self { broker, link: Arc::new(link), condition }
+    }
+
+    /// Waits until the session is over, and says why.
+    pub fn closed(&self) -> impl Future<Output = BrokerError> + Send + 'static {
+        self.condition.clone().closed()
+    }
+
+    /// Why the session is over, if it is.
+    pub fn ended(&self) -> Option<BrokerError> {
+        self.condition.why_ended()
+    }
+
+    /// The broker's reason for taking no messages at present (its memory or disk alarm), if it does not.
+    /// It is known once a publisher has tried.
+    pub fn blocked(&self) -> Option<String> {
+        self.condition.why_blocked()
+    }
+
+    /// Makes sure that exchange, queues and bindings are there and are exactly what they must be.
+    ///
+    /// # Errors
+    /// [`BrokerError::Topology`] names what differs; [`BrokerError::AccessRefused`] the right that is missing.
+    pub async fn declare(&self, topology: &Topology) -> Result<(), BrokerError> {
+        declare::all(&self.link, topology).await
+    }
+
+    /// A publisher with a connection of its own. `confirm_timeout` bounds the wait for the broker's confirms.
+    pub async fn publisher(
+        &self,
+        topology: &Topology,
+        confirm_timeout: Duration,
+    ) -> Result<Publisher, BrokerError> {
+        let link = self.broker.link(&self.condition).await?;
+        Publisher::start(link, topology.clone(), confirm_timeout, self.condition.clone()).await
+    }
+
+    /// Consumes `queue` with at most `prefetch` messages in our hands (0 is taken as 1: never without a bound).
+    pub async fn consume(&self, queue: &str, prefetch: u16) -> Result<Consumer, BrokerError> {
+        Consumer::start(self.link.clone(), queue, prefetch.max(1)).await
+    }
+
+    /// Looks at the messages of `queue` one by one, without consuming it.
+    pub async fn browse(&self, queue: &str) -> Result<Browser, BrokerError> {
+        Browser::open(self.link.clone(), queue).await
+    }
+
+    /// How full `queue` is; `None` when there is no such queue.
+    pub async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
+        let attempt = format!("asking for the depth of queue '{queue}'");
+        // A missing queue makes the broker close the channel, so it is one of its own.
+        let channel = self.link.channel().await?;
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let asked = channel.queue_declare(short(queue)?, options, FieldTable::default());
+        match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
+            Err(_) => Err(BrokerError::TimedOut { attempt, after: ANSWER_TIMEOUT }),
+            Ok(Err(error)) if is_missing(&error) => Ok(None),
+            Ok(Err(error)) => Err(BrokerError::from_lapin(attempt, &error)),
+            Ok(Ok(found)) => {
+                answered(&attempt, ANSWER_TIMEOUT, channel.close(200, "OK".into())).await?;
+                let (messages, consumers) = (found.message_count(), found.consumer_count());
+                Ok(Some(Depth { messages: messages.into(), consumers: consumers.into() }))
+            }
+        }
+    }
+
+    /// Says goodbye, within a bound. Consumers and browsers of the session should be gone before; what they
+    /// have not acknowledged goes back to its queue.
+    pub async fn close(self) {
+        if let Ok(link) = Arc::try_unwrap(self.link) {
+            link.close().await;
+        }
+    }
+}
+
+/// How a session is, shared by all its connections.
+#[derive(Clone, Default)]
+pub(super) struct Condition(Arc<watch::Sender<State>>);
+
+#[derive(Clone, Default)]
+struct State {
+    ended: Option<BrokerError>,
+    blocked: Option<String>,
+}
+
+impl Condition {
+    /// Only the first reason counts: the others follow from it.
+    pub(super) fn ended(&self, why: BrokerError) {
+        self.0.send_if_modified(|state| {
+            let first = state.ended.is_none();
+            state.ended.get_or_insert(why);
+            first
+        });
+    }
+
+    pub(super) fn blocked(&self, reason: String) {
+        self.0.send_modify(|state| state.blocked = Some(reason));
+    }
+
+    pub(super) fn unblocked(&self) {
+        self.0.send_modify(|state| state.blocked = None);
+    }
+
+    pub(super) fn why_ended(&self) -> Option<BrokerError> {
+        self.0.borrow().ended.clone()
+    }
+
+    pub(super) fn why_blocked(&self) -> Option<String> {
+        self.0.borrow().blocked.clone()
+    }
+
+    pub(super) async fn closed(self) -> BrokerError {
+        let mut states = self.0.subscribe();
+        loop {
+            if let Some(why) = states.borrow_and_update().ended.clone() {
+                return why;
+            }
+            // The sender lives in `self`, so there is always a next state to wait for.
+            if states.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
