@@ -4,11 +4,14 @@
 //! Imports point one way: binary, `cli`, loops (`listener`, `worker`, `replay`, `http`), business
 //! (`guard`, `resolve`, `recycle`), adapters (`db`, `broker`, `storage`), pure values.
 
+pub mod batch;
 pub mod capture;
 pub mod clock;
 pub mod config;
 pub mod event;
+pub mod failpoint;
 pub mod file;
 pub mod history;
 pub mod key_template;
 pub mod outcome;
+pub mod storage;
