@@ -1,17 +1,23 @@
 //! Moves the files of deleted CRM records to the recycle bucket, and back.
 //!
 //! `ARCHITECTURE.md` at the root of the repository shows the data's way through these modules.
-//! Imports point one way: binary, `cli`, loops (`listener`, `worker`, `replay`, `http`), business
-//! (`guard`, `resolve`, `recycle`), adapters (`db`, `broker`, `storage`), pure values.
+//! Imports point one way: binary, `cli`, `service`, loops (`listener`, `worker`, `replay`, `http`), business
+//! (`guard`, `resolve`, `recycle`), adapters (`db`, `broker`, `storage`), shared state, pure values.
 
+pub mod batch;
 pub mod broker;
 pub mod capture;
 pub mod clock;
 pub mod config;
 pub mod db;
 pub mod event;
+pub mod failpoint;
 pub mod file;
+pub mod gate;
+pub mod guard;
 pub mod history;
 pub mod key_template;
 pub mod outcome;
 pub mod retry;
+pub mod stop;
+pub mod storage;

@@ -1,0 +1,267 @@
+//! The client: settings, credentials, time-outs, and the bound on requests in flight.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    AppName, BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
+};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::types::StorageClass;
+use secrecy::ExposeSecret;
+use tokio::sync::Semaphore;
+
+use super::error::Asked;
+use super::fresh::Fresh;
+use super::{Answer, Observe, Operation, Side, StorageError, tls};
+use crate::config;
+use crate::file::{Bucket, Object, Recycle};
+
+/// The object bucket and the recycle bucket on their server. Cheap to clone; all clones share one bound on
+/// the requests in flight.
+#[derive(Clone)]
+pub struct Storage(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    object: Bucket<Object>,
+    recycle: Bucket<Recycle>,
+    recycle_class: Option<StorageClass>,
+    /// Time-outs of requests that make the server copy: one try may take all of the operation's time.
+    copying: TimeoutConfig,
+    in_flight: Semaphore,
+    observe: Observe,
+    rehearsal: Fresh<Result<(), StorageError>>,
+    buckets: Fresh<Result<(), StorageError>>,
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Storage({} -> {})", self.0.object, self.0.recycle)
+    }
+}
+
+impl Storage {
+    /// A client by these settings. Nothing is asked of the server yet; `observe` is called after every
+    /// request.
+    pub async fn connect(
+        storage: &config::Storage,
+        recycling: &config::Recycling,
+        observe: Observe,
+    ) -> Result<Self, StorageError> {
+        let (object, recycle) = buckets(storage)?;
+        let concurrency = recycling.concurrency.clamp(1, Semaphore::MAX_PERMITS);
+        let http = tls::http_client(storage.ca_file.as_deref(), concurrency).await?;
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(storage.connect_timeout)
+            .operation_timeout(storage.operation_timeout);
+        let region = Region::new(storage.region.clone());
+        let mut config = Builder::new()
+            .behavior_version(BehaviorVersion::latest())
+            .region(region.clone())
+            .credentials_provider(credentials(storage, region, http.clone()).await)
+            .http_client(http)
+            .force_path_style(path_style(storage))
+            // Ours are the only retries: they know what may be repeated, and they are counted.
+            .retry_config(RetryConfig::disabled())
+            // A server that copies a large object sends nothing meanwhile, which this takes for a stall;
+            // the time-outs above are the bound.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            // Servers other than AWS refuse or misread checksums that they did not ask for.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .timeout_config(timeouts.clone().operation_attempt_timeout(storage.attempt_timeout).build());
+        config.set_app_name(AppName::new("file-recycler").ok());
+        config.set_endpoint_url(storage.service_url.as_ref().map(ToString::to_string));
+        Ok(Self(Arc::new(Inner {
+            client: Client::from_conf(config.build()),
+            object,
+            recycle,
+            recycle_class: storage.recycle_class.as_deref().map(StorageClass::from),
+            copying: timeouts.operation_attempt_timeout(storage.operation_timeout).build(),
+            in_flight: Semaphore::new(concurrency),
+            observe,
+            rehearsal: Fresh::default(),
+            buckets: Fresh::default(),
+        })))
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    /// Settings of a request that makes the server copy.
+    pub(super) fn copying(&self) -> Builder {
+        Builder::new().timeout_config(self.0.copying.clone())
+    }
+
+    pub(super) fn bucket(&self, side: Side) -> &str {
+        match side {
+            Side::Object => self.0.object.as_str(),
+            Side::Recycle => self.0.recycle.as_str(),
+        }
+    }
+
+    pub(super) fn recycle_class(&self) -> Option<&StorageClass> {
+        self.0.recycle_class.as_ref()
+    }
+
+    /// Sends a request when it is its turn, and turns its error into ours.
+    pub(super) async fn send<T, E>(
+        &self,
+        asked: Asked<'_>,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, StorageError>
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        // The semaphore is never closed. A request that went out without a permit would do no harm.
+        let _permit = self.0.in_flight.acquire().await.ok();
+        let result = request.await.map_err(|error| StorageError::from_sdk(asked, &error));
+        (self.0.observe)(asked.operation, Answer::of(&result));
+        result
+    }
+
+    /// Do both buckets answer? Asked of the server after this call; callers that come together share it.
+    pub async fn check(&self) -> Result<(), StorageError> {
+        self.0
+            .buckets
+            .ask(|| async {
+                for side in [Side::Object, Side::Recycle] {
+                    let asked = Asked { operation: Operation::HeadBucket, side, key: None };
+                    self.send(asked, self.client().head_bucket().bucket(self.bucket(side)).send())
+                        .await
+                        .map_err(StorageError::of_bucket)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// The control question: an error that everybody could have is this object's own only if the same
+    /// kinds of requests on our own throw-away object work, right after it.
+    pub async fn judge(&self, error: StorageError) -> StorageError {
+        if !error.could_be_everybodys() || error.key.is_none() {
+            return error;
+        }
+        match self.0.rehearsal.ask(|| self.rehearse()).await {
+            Ok(()) => error.of_this_key(),
+            Err(_) => error,
+        }
+    }
+}
+
+fn buckets(storage: &config::Storage) -> Result<(Bucket<Object>, Bucket<Recycle>), StorageError> {
+    let Some((object, recycle)) = storage.buckets.clone() else {
+        return Err(StorageError::settings("the names of the two buckets are missing"));
+    };
+    for name in [object.as_str(), recycle.as_str()] {
+        // A slash would make a part of the name a part of the key.
+        if name.is_empty() || name.contains(['/', '\\']) || name.chars().any(|c| c.is_control() || c == ' ') {
+            return Err(StorageError::settings("a bucket's name is not a bucket's name"));
+        }
+    }
+    if object.as_str().eq_ignore_ascii_case(recycle.as_str()) {
+        return Err(StorageError::settings("the object bucket and the recycle bucket must differ"));
+    }
+    Ok((object, recycle))
+}
+
+/// Path style, or the bucket as a part of the host's name, as AWS wants it?
+fn path_style(storage: &config::Storage) -> bool {
+    match (storage.path_style, &storage.service_url) {
+        (config::PathStyle::Path, _) => true,
+        (config::PathStyle::VirtualHost, _) | (config::PathStyle::Auto, None) => false,
+        (config::PathStyle::Auto, Some(url)) => !url.host_str().is_some_and(|host| {
+            let host = host.trim_end_matches('.').to_ascii_lowercase();
+            host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
+        }),
+    }
+}
+
+/// The configured keys, and then nothing else is looked at (no environment, profile or instance
+/// metadata); without keys AWS's default chain.
+async fn credentials(
+    storage: &config::Storage,
+    region: Region,
+    http: SharedHttpClient,
+) -> SharedCredentialsProvider {
+    match &storage.credentials {
+        config::Credentials::Keys { access_key, secret_key } => {
+            SharedCredentialsProvider::new(Credentials::new(
+                access_key.expose_secret(),
+                secret_key.expose_secret(),
+                None,
+                None,
+                "configuration",
+            ))
+        }
+        config::Credentials::DefaultChain => {
+            let provider = aws_config::provider_config::ProviderConfig::default()
+                .with_region(Some(region.clone()))
+                .with_http_client(http);
+            let chain = aws_config::default_provider::credentials::DefaultCredentialsChain::builder()
+                .configure(provider)
+                .region(region);
+            SharedCredentialsProvider::new(chain.build().await)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::outcome::{Advice, Dependency};
+
+    fn settings(service_url: Option<&str>, buckets: Option<(&str, &str)>) -> config::Storage {
+        config::Storage {
+            service_url: service_url.map(|url| url.parse().unwrap()),
+            credentials: config::Credentials::Keys {
+                access_key: "key".to_owned().into(),
+                secret_key: "secret".to_owned().into(),
+            },
+            buckets: buckets.map(|(object, recycle)| (Bucket::new(object), Bucket::new(recycle))),
+            region: "us-east-1".to_owned(),
+            path_style: config::PathStyle::Auto,
+            key_template: crate::key_template::KeyTemplate::default(),
+            recycle_class: None,
+            connect_timeout: Duration::from_secs(3),
+            attempt_timeout: Duration::from_secs(30),
+            operation_timeout: Duration::from_secs(120),
+            ca_file: None,
+        }
+    }
+
+    #[test]
+    fn the_buckets_name_is_in_the_host_for_aws_and_in_the_path_elsewhere() {
+        for (url, path) in [
+            (None, false),
+            (Some("https://s3.eu-central-1.amazonaws.com"), false),
+            (Some("https://S3.cn-north-1.amazonaws.com.cn/"), false),
+            (Some("http://127.0.0.1:9000"), true),
+            (Some("https://amazonaws.com.example.org"), true),
+        ] {
+            assert_eq!(path_style(&settings(url, None)), path, "{url:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn two_names_of_one_bucket_are_refused_before_any_request() {
+        let recycling =
+            config::Recycling { grace: Duration::ZERO, mode: config::Mode::Move, brake: 0, concurrency: 1 };
+        for names in [None, Some(("a", "a")), Some(("a", "A")), Some(("a", "b/c")), Some(("", "b"))] {
+            let settings = settings(Some("http://127.0.0.1:1"), names);
+            let error = Storage::connect(&settings, &recycling, Arc::new(|_, _| ())).await.unwrap_err();
+            assert_eq!(error.advice(), Advice::Outage(Dependency::Storage), "{names:?}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Copying one object between the two buckets, under every condition that the server keeps.
+
+use aws_sdk_s3::types::{MetadataDirective, StorageClass};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::error::Asked;
+use super::head::SOURCE_ETAG;
+use super::{Capabilities, ETag, Head, Kind, Operation, Side, Storage, StorageError, Support};
+use crate::file::ObjectKey;
+
+/// Largest object that one CopyObject request copies, in bytes.
+const MAX_COPY: u64 = 5 * 1024 * 1024 * 1024;
+
+/// `x-amz-copy-source` is a header that servers decode, and the SDK does not encode it.
+const COPY_SOURCE: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+/// What the copy may be written over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Nothing: there must be no object under the key.
+    Nothing,
+    /// This object and no other.
+    Known(ETag),
+}
+
+/// What the server says that it wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// The copy's ETag.
+    pub etag: ETag,
+}
+
+/// One copy: from where to where, of what, over what.
+pub(super) struct Transfer<'a> {
+    pub(super) from: Side,
+    pub(super) to: Side,
+    pub(super) key: &'a str,
+    pub(super) source: &'a Head,
+    pub(super) over: &'a Over,
+    pub(super) class: Option<StorageClass>,
+    /// Note the source's ETag in the copy's metadata.
+    pub(super) stamp: bool,
+}
+
+impl Storage {
+    /// Copies what `source` describes to the recycle bucket, and only that: a source that was written
+    /// again is refused by the server, where the server can.
+    ///
+    /// Content type, metadata and tags come along; the storage class is `storage.recycle_class`, or the
+    /// source's. [`Kind::PreconditionFailed`] says that source or destination changed meanwhile.
+    pub async fn copy_to_recycle(
+        &self,
+        key: &ObjectKey,
+        source: &Head,
+        over: &Over,
+        server: &Capabilities,
+    ) -> Result<Copied, StorageError> {
+        let class = self.recycle_class().or(source.attributes.storage_class.as_ref());
+        let transfer = Transfer {
+            from: Side::Object,
+            to: Side::Recycle,
+            key: key.as_str(),
+            source,
+            over,
+            class: class.cloned(),
+            stamp: needs_stamp(source, server),
+        };
+        self.transfer(&transfer, server).await
+    }
+
+    /// Copies what `copy` describes back to the object bucket, if there is nothing under the key.
+    pub async fn copy_back(
+        &self,
+        key: &ObjectKey,
+        copy: &Head,
+        server: &Capabilities,
+    ) -> Result<Copied, StorageError> {
+        let (from, to, key) = (Side::Recycle, Side::Object, key.as_str());
+        if server.copy_if_none_match != Support::Honoured && self.head_raw(to, key).await?.is_some() {
+            let asked = Asked { operation: Operation::CopyObject, side: to, key: Some(key) };
+            return Err(StorageError::new(asked, Kind::PreconditionFailed, "by a HEAD before it"));
+        }
+        // The class of the copy may be one for the recycle bucket only; the original's is not known.
+        let class = self.recycle_class().is_none().then(|| copy.attributes.storage_class.clone()).flatten();
+        let transfer = Transfer { from, to, key, source: copy, over: &Over::Nothing, class, stamp: false };
+        self.transfer(&transfer, server).await
+    }
+
+    async fn transfer(&self, transfer: &Transfer<'_>, server: &Capabilities) -> Result<Copied, StorageError> {
+        let source = transfer.source;
+        // The ETag of several parts can only come out again from the same parts.
+        let in_parts = source.size > MAX_COPY || source.etag.parts().is_some_and(|parts| parts > 1);
+        // An empty object has no range that a part could be copied from.
+        if in_parts && source.size > 0 {
+            return self.copy_in_parts(transfer, server).await;
+        }
+        self.copy_whole(transfer, server).await
+    }
+
+    async fn copy_whole(
+        &self,
+        transfer: &Transfer<'_>,
+        server: &Capabilities,
+    ) -> Result<Copied, StorageError> {
+        let asked = transfer.asked(Operation::CopyObject);
+        let mut request = self
+            .client()
+            .copy_object()
+            .copy_source(self.copy_source(transfer))
+            .bucket(self.bucket(transfer.to))
+            .key(transfer.key)
+            .set_storage_class(transfer.class.clone())
+            .copy_source_if_match(transfer.source.etag.as_sent());
+        match transfer.over {
+            Over::Nothing if server.copy_if_none_match == Support::Honoured => {
+                request = request.if_none_match("*");
+            }
+            Over::Known(etag) if server.copy_if_match == Support::Honoured => {
+                request = request.if_match(etag.as_sent());
+            }
+            // What the server does not keep was asked by a HEAD before.
+            Over::Nothing | Over::Known(_) => {}
+        }
+        let attributes = &transfer.source.attributes;
+        if let Some((encryption, key)) = &attributes.kms {
+            request = request.server_side_encryption(encryption.clone()).set_ssekms_key_id(key.clone());
+        }
+        if transfer.stamp {
+            // To add to the metadata is to replace it: everything else is carried over by hand.
+            request = request
+                .metadata_directive(MetadataDirective::Replace)
+                .set_metadata(Some(transfer.metadata()))
+                .set_cache_control(attributes.cache_control.clone())
+                .set_content_disposition(attributes.content_disposition.clone())
+                .set_content_encoding(attributes.content_encoding.clone())
+                .set_content_language(attributes.content_language.clone())
+                .set_content_type(attributes.content_type.clone())
+                .set_expires(attributes.expires)
+                .set_website_redirect_location(attributes.website_redirect.clone());
+        }
+        let request = request.customize().config_override(self.copying());
+        let output = self.send(asked, request.send()).await?;
+        let etag = output.copy_object_result().and_then(|result| result.e_tag());
+        copied(asked, etag)
+    }
+
+    pub(super) fn copy_source(&self, transfer: &Transfer<'_>) -> String {
+        copy_source(self.bucket(transfer.from), transfer.key)
+    }
+}
+
+impl<'a> Transfer<'a> {
+    pub(super) fn asked(&self, operation: Operation) -> Asked<'a> {
+        Asked { operation, side: self.to, key: Some(self.key) }
+    }
+
+    /// The source's own metadata, and our note where there has to be one.
+    pub(super) fn metadata(&self) -> std::collections::HashMap<String, String> {
+        let mut metadata = self.source.attributes.metadata.clone();
+        if self.stamp {
+            metadata.insert(SOURCE_ETAG.to_owned(), self.source.etag.as_str().to_owned());
+        }
+        metadata
+    }
+}
+
+/// An answer of success that does not say what was written is no success.
+pub(super) fn copied(asked: Asked<'_>, etag: Option<&str>) -> Result<Copied, StorageError> {
+    match etag {
+        Some(etag) if !etag.is_empty() => Ok(Copied { etag: ETag::new(etag) }),
+        _ => Err(StorageError::new(asked, Kind::BadAnswer, "without the copy's ETag")),
+    }
+}
+
+/// Will the copy's own ETag say nothing about its content? Then a note has to.
+fn needs_stamp(source: &Head, server: &Capabilities) -> bool {
+    let made_of_content = source.etag.md5().is_some() || source.etag.parts() == Some(1);
+    !server.copy_keeps_etag || source.opaque_etag || !made_of_content
+}
+
+pub(super) fn copy_source(bucket: &str, key: &str) -> String {
+    format!("{bucket}/{}", utf8_percent_encode(key, COPY_SOURCE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_source_is_encoded_to_the_byte() {
+        for (key, encoded) in [
+            ("plain-_.~/x", "b/plain-_.~/x"),
+            ("a b+c", "b/a%20b%2Bc"),
+            ("a%20b", "b/a%2520b"),
+            ("a%2Fb//c", "b/a%252Fb//c"),
+            ("/ж?versionId=1", "b//%D0%B6%3FversionId%3D1"),
+            ("🙂", "b/%F0%9F%99%82"),
+        ] {
+            assert_eq!(copy_source("b", key), encoded);
+        }
+    }
+}

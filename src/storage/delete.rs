@@ -1,0 +1,141 @@
+//! Deleting sources: many at once, each only if it is still what was copied.
+
+use std::collections::{HashMap, HashSet};
+
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use futures_util::future::join_all;
+
+use super::error::Asked;
+use super::{Capabilities, ETag, Kind, Operation, Side, Storage, StorageError, Support};
+use crate::file::ObjectKey;
+
+/// Most keys of one DeleteObjects request.
+pub const MAX_KEYS: usize = 1_000;
+
+/// What became of an object that was to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// The server says that it is gone; in a versioned bucket, that a delete marker hides it.
+    Gone,
+    /// It was not there any more.
+    WasAbsent,
+}
+
+type Answers<'a> = HashMap<&'a str, Result<Deleted, StorageError>>;
+
+impl Storage {
+    /// Deletes objects of the object bucket, each only if its content is still the one with this ETag;
+    /// answers in the order of `sources`.
+    ///
+    /// A source that was written again is [`Kind::PreconditionFailed`] and stays. Where the server does
+    /// not keep the condition, a HEAD right before the deletion stands in for it.
+    pub async fn delete_sources(
+        &self,
+        sources: &[(ObjectKey, ETag)],
+        server: &Capabilities,
+    ) -> Vec<Result<Deleted, StorageError>> {
+        let mut results = Vec::with_capacity(sources.len());
+        for sources in sources.chunks(MAX_KEYS) {
+            let mut etags: HashMap<&str, &ETag> = HashMap::new();
+            for (key, etag) in sources {
+                etags.entry(key.as_str()).or_insert(etag);
+            }
+            let answers = match server.delete_if_match {
+                Support::Honoured => self.delete_keys(Side::Object, &etags, true).await,
+                Support::Ignored | Support::Refused => self.look_and_delete(&etags).await,
+            };
+            results.extend(sources.iter().map(|(key, etag)| match etags.get(key.as_str()) {
+                Some(asked) if *asked == etag => answer(&answers, key.as_str()),
+                // One key under two ETags: at least one of them is of the past.
+                _ => Err(StorageError::new(about(key.as_str()), Kind::PreconditionFailed, "two ETags")),
+            }));
+        }
+        results
+    }
+
+    /// Without the server's help: looks at each object, and deletes at once those that are unchanged.
+    async fn look_and_delete<'a>(&self, etags: &HashMap<&'a str, &'a ETag>) -> Answers<'a> {
+        let looks = etags.iter().map(|(key, etag)| async move {
+            let answer = match self.head_raw(Side::Object, key).await {
+                Ok(Some(head)) if head.etag == **etag => None,
+                Ok(Some(_)) => {
+                    let changed = "by a HEAD right before";
+                    Some(Err(StorageError::new(about(key), Kind::PreconditionFailed, changed)))
+                }
+                Ok(None) => Some(Ok(Deleted::WasAbsent)),
+                Err(error) => Some(Err(error)),
+            };
+            (*key, answer)
+        });
+        let mut answers = Answers::new();
+        let mut unchanged = HashMap::new();
+        for (key, answer) in join_all(looks).await {
+            match answer {
+                Some(answer) => drop(answers.insert(key, answer)),
+                None => drop(unchanged.insert(key, etags[key])),
+            }
+        }
+        if !unchanged.is_empty() {
+            answers.extend(self.delete_keys(Side::Object, &unchanged, false).await);
+        }
+        answers
+    }
+
+    /// One DeleteObjects request; every key has an answer of its own.
+    pub(super) async fn delete_keys<'a>(
+        &self,
+        side: Side,
+        etags: &HashMap<&'a str, &'a ETag>,
+        conditional: bool,
+    ) -> Answers<'a> {
+        let asked = Asked { operation: Operation::DeleteObjects, side, key: None };
+        let everyones = |error: StorageError| etags.keys().map(|key| (*key, Err(error.clone()))).collect();
+        let objects = etags.iter().map(|(key, etag)| {
+            let etag = conditional.then(|| etag.as_sent().to_owned());
+            ObjectIdentifier::builder().key(*key).set_e_tag(etag).build()
+        });
+        let delete = objects
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(false).build());
+        let delete = match delete {
+            Ok(delete) => delete,
+            Err(_) => return everyones(StorageError::new(asked, Kind::BadRequest, "cannot be built")),
+        };
+        let request = self.client().delete_objects().bucket(self.bucket(side)).delete(delete);
+        let output = match self.send(asked, request.send()).await {
+            Ok(output) => output,
+            // Of a request for many keys, what is missing is the bucket.
+            Err(error) => return everyones(error.of_bucket()),
+        };
+        let deleted: HashSet<&str> = output.deleted().iter().filter_map(|object| object.key()).collect();
+        let errors: HashMap<&str, Option<&str>> =
+            output.errors().iter().filter_map(|error| Some((error.key()?, error.code()))).collect();
+        etags
+            .keys()
+            .map(|key| {
+                let asked = Asked { operation: Operation::DeleteObjects, side, key: Some(key) };
+                let answer = match (errors.get(key), deleted.contains(key)) {
+                    (Some(code), _) => match StorageError::for_key(asked, *code) {
+                        error if error.kind == Kind::NotFound => Ok(Deleted::WasAbsent),
+                        error => Err(error),
+                    },
+                    (None, true) => Ok(Deleted::Gone),
+                    // A success that does not name the key is none.
+                    (None, false) => {
+                        Err(StorageError::new(asked, Kind::BadAnswer, "which says nothing about the key"))
+                    }
+                };
+                (*key, answer)
+            })
+            .collect()
+    }
+}
+
+fn about(key: &str) -> Asked<'_> {
+    Asked { operation: Operation::DeleteObjects, side: Side::Object, key: Some(key) }
+}
+
+fn answer(answers: &Answers<'_>, key: &str) -> Result<Deleted, StorageError> {
+    let none = || Err(StorageError::new(about(key), Kind::BadAnswer, "which says nothing about the key"));
+    answers.get(key).cloned().unwrap_or_else(none)
+}

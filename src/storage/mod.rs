@@ -1,0 +1,48 @@
+//! The two buckets: the only user of the S3 client.
+//!
+//! Every function here is one safe step (look, copy under conditions, delete what was proven); what the
+//! steps make of a file is decided in `recycle`. What a server can do is found out by [`Storage::probe`], and what
+//! it cannot do is never relied on.
+
+mod client;
+mod copy;
+mod delete;
+mod error;
+mod etag;
+mod fresh;
+mod head;
+mod marker;
+mod multipart;
+mod observe;
+mod probe;
+mod tls;
+
+use std::fmt;
+
+pub use client::Storage;
+pub use copy::{Copied, Over};
+pub use delete::{Deleted, MAX_KEYS};
+pub use error::{Kind, StorageError};
+pub use etag::ETag;
+pub use head::{Checksum, Head};
+pub use marker::{Expected, Marker};
+pub use observe::{Answer, Observe, Operation};
+pub use probe::{Capabilities, Support};
+
+/// One of the two buckets, where a value and not a type says which: in errors and for reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The object bucket.
+    Object,
+    /// The recycle bucket.
+    Recycle,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Object => "object",
+            Self::Recycle => "recycle",
+        })
+    }
+}
