@@ -99,7 +99,7 @@ fn headers_again(headers: Option<&FieldTable>, history: &History) -> FieldTable 
 /// Headers that this publication writes, or that the broker wrote for an earlier one. A stale `x-death`
 /// makes the broker take a wait queue's way back for a cycle.
 fn is_rewritten(name: &str) -> bool {
-    const OURS: [&str; 8] = [
+    const OURS: [&str; 9] = [
         history::REASON,
         history::ERROR,
         history::ATTEMPTS,
@@ -108,6 +108,7 @@ fn is_rewritten(name: &str) -> bool {
         history::WORKER,
         history::ID,
         history::REPLAY,
+        history::FIRST_SEEN,
     ];
     const BROKERS: [&str; 5] = ["x-death", DELIVERY_COUNT, "x-acquired-count", "CC", "BCC"];
     OURS.contains(&name)
@@ -129,6 +130,7 @@ fn write_history(table: &mut FieldTable, history: &History) {
     text(history::WORKER, history.worker.clone());
     text(history::ID, history.given_id.clone());
     text(history::REPLAY, history.replay.map(|replay| replay.to_string()));
+    text(history::FIRST_SEEN, history.first_seen.and_then(rfc3339));
     if history.attempts > 0 {
         let attempts = i32::try_from(history.attempts).unwrap_or(i32::MAX);
         table.insert(history::ATTEMPTS.into(), AMQPValue::LongInt(attempts));
@@ -153,6 +155,7 @@ pub(super) fn read_history(properties: &BasicProperties) -> History {
         worker: text(history::WORKER),
         given_id: text(history::ID),
         replay: text(history::REPLAY).and_then(|text| Uuid::try_parse(&text).ok()),
+        first_seen: text(history::FIRST_SEEN).and_then(|text| time_of(&text)),
     }
 }
 

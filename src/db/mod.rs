@@ -3,7 +3,9 @@
 
 mod error;
 pub mod low_water;
+pub mod environment;
 pub mod outbox;
+pub mod replay;
 
 use std::fmt;
 use std::str::FromStr;

@@ -23,6 +23,8 @@ pub struct Resolver {
     pub key_template: KeyTemplate,
     /// May an outside event have dangling rows deleted.
     pub trust_outside_events: bool,
+    /// `recycle.mode = "observe"`: nothing may be deleted, in the database neither.
+    pub observe: bool,
 }
 
 /// The files of an event.
@@ -49,7 +51,7 @@ impl Resolver {
             self.refuse_unknown_schemas(event).await?;
         }
         if let Deleted::Record { schema, record_id, .. } = &event.data {
-            self.clear_dangling(event, schema, record_id, ours || self.trust_outside_events).await?;
+            self.clear_dangling(event, schema, record_id, (ours || self.trust_outside_events) && !self.observe).await?;
         }
         let context = context(event);
         let mut resolved = Resolved::default();

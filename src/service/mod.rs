@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::broker::{Broker, BrokerError, Topology};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::db::environment::Buckets;
 use crate::db::registry::DbRegistry;
 use crate::db::{Db, DbError};
@@ -27,7 +27,7 @@ use crate::resolve::Resolver;
 use crate::retry::{Pauses, UNTIL_BACK};
 use crate::stop::Stop;
 use crate::storage::{Capabilities, Storage, StorageError};
-use crate::worker::Worker;
+use crate::worker::{Brake, Worker};
 use registry::GuardedRegistry;
 
 /// Which loops a process runs.
@@ -171,6 +171,7 @@ impl Parts {
                 registry: self.registry,
                 key_template: self.config.storage.key_template.clone(),
                 trust_outside_events: self.config.crm.trust_outside_events,
+                observe: self.config.recycle.mode == Mode::Observe,
             },
             recycler: Recycler::new(self.storage, server, registry, &self.config.recycle, self.metrics.clone(), self.clock.clone()),
             db: self.db,
@@ -179,6 +180,7 @@ impl Parts {
             metrics: self.metrics,
             clock: self.clock,
             name: worker_name(),
+            brake: Brake::new(self.config.recycle.brake),
         };
         Arc::new(worker).run(stop).await;
     }

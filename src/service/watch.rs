@@ -112,6 +112,10 @@ impl Parts {
     }
 
     async fn look_at_broker(&self, session: &mut Option<Session>) -> Result<(), Failure> {
+        if self.gate.why_closed(&[Cause::Broker, Cause::Topology]).is_some() {
+            // After trouble, everything is declared again: a binding may be gone.
+            *session = None;
+        }
         let result = self.measure_queues(session).await;
         match &result {
             Err(BrokerError::Topology(why)) => {

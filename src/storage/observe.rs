@@ -73,7 +73,7 @@ impl Answer {
             Err(error) => match (error.kind, error.advice()) {
                 (Kind::NotFound | Kind::PreconditionFailed, _) => Self::Ok,
                 (_, Advice::GiveUp(_)) => Self::Error,
-                (_, Advice::Retry | Advice::SlowDown | Advice::Outage(_)) => Self::Retry,
+                (_, Advice::Retry | Advice::SlowDown | Advice::Outage(_) | Advice::Hold) => Self::Retry,
             },
         }
     }

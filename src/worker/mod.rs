@@ -2,20 +2,21 @@
 //!
 //! A message is acknowledged in `settle.rs` and nowhere else.
 
+mod brake;
 mod message;
 mod settle;
 mod verdict;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::broker::{Broker, BrokerError, Consumer, Delivery, Publisher, Topology};
 use crate::clock::Clock;
 use crate::config::Delay;
-use crate::db::Db;
+use crate::db::{Actor, Db};
 use crate::gate::{self, Cause, Gate};
 use crate::guard::Guard;
 use crate::metrics::Metrics;
@@ -58,6 +59,24 @@ pub struct Worker<R: Registry> {
     pub clock: Clock,
     /// Host name and process id, as dead letters carry it.
     pub name: String,
+    /// Stops everything when too many files move.
+    pub brake: Brake,
+}
+
+/// The brake of `recycle.brake`, shared by all messages in flight.
+#[derive(Debug)]
+pub struct Brake(Mutex<brake::Brake>);
+
+impl Brake {
+    /// A brake at `limit` files an hour; 0: none.
+    pub fn new(limit: u64) -> Self {
+        Self(Mutex::new(brake::Brake::new(limit)))
+    }
+
+    fn count(&self, moved: u64) -> Option<u64> {
+        // A poisoned count is still a count.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).count(std::time::Instant::now(), moved)
+    }
 }
 
 impl<R: Registry> Worker<R> {
@@ -117,6 +136,18 @@ impl<R: Registry> Worker<R> {
     fn begin(self: &Arc<Self>, delivery: Delivery, publisher: &Publisher, in_flight: &mut JoinSet<()>) {
         let (worker, publisher) = (Arc::clone(self), publisher.clone());
         in_flight.spawn(async move { worker.handle(delivery, &publisher).await });
+    }
+
+    /// Counts moved files, and pauses the whole environment where they are more than the operator allows.
+    async fn brake(&self, moved: u64) {
+        let Some(sum) = self.brake.count(moved) else { return };
+        let why = format!("recycle.brake: {sum} files moved within an hour, more than allowed");
+        error!("{why}; the environment is paused: look at what is deleted, then `file-recycler resume`");
+        self.gate.close(Cause::Guard, why.clone());
+        let actor = Actor { who: "recycle.brake".to_owned(), host: self.name.clone() };
+        if let Err(error) = self.db.pause(&why, &actor).await {
+            error!(%error, "the pause could not be written");
+        }
     }
 
     /// Stops everything for a while because of an event that is not this environment's.

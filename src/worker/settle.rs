@@ -10,7 +10,7 @@ use super::verdict::{Part, To, Verdict};
 use crate::broker::{BrokerError, Delivery, Outgoing, Publisher, Target};
 use crate::event::Event;
 use crate::history::History;
-use crate::outcome::Failure;
+use crate::outcome::{Failure, Outcome};
 use crate::recycle::Registry;
 use crate::retry;
 
@@ -66,6 +66,7 @@ impl<R: Registry> Worker<R> {
             self.metrics.event(event.event_type());
         }
         handled.outcomes().for_each(|outcome| self.metrics.file(outcome));
+        self.brake(handled.outcomes().filter(|outcome| *outcome == Outcome::Moved).count() as u64).await;
         Ok(())
     }
 
