@@ -1,5 +1,21 @@
 //! The configuration: typed, complete and checked before anything else starts.
 
+mod ado;
+mod build;
+mod connection_strings;
+mod env;
+mod error;
+mod file;
+mod keys;
+mod load;
+mod mapping;
+mod read;
+mod require;
+mod show;
+mod validate;
+mod value;
+mod xml;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +25,12 @@ use secrecy::SecretString;
 
 use crate::file::{Bucket, Object, Recycle};
 use crate::key_template::KeyTemplate;
+
+pub use error::{ConfigErrors, Problem, Source};
+pub use keys::{KEYS, Key};
+pub use load::{Loaded, Sources, load};
+pub use require::Needs;
+pub use show::{HIDDEN, Setting};
 
 /// Every setting; see the table of keys in `docs/configuration.md`.
 #[derive(Debug)]
