@@ -14,4 +14,5 @@ pub mod file;
 pub mod history;
 pub mod key_template;
 pub mod outcome;
+pub mod recycle;
 pub mod storage;
