@@ -100,21 +100,25 @@ where
     Fut: Future<Output = Result<Vec<R>, Failure>>,
 {
     let (values, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|item| (item.value, item.answer)).unzip();
-    let result = run(values).await.and_then(|results| match results.len() == answers.len() {
-        true => Ok(results),
-        false => Err(Failure::new(
-            Advice::GiveUp(DeadReason::Internal),
-            format!("a batch of {} items got {} answers", answers.len(), results.len()),
-        )),
+    let result = run(values).await.and_then(|results| {
+        if results.len() == answers.len() {
+            return Ok(results);
+        }
+        let error = format!("a batch of {} items got {} answers", answers.len(), results.len());
+        Err(Failure::new(Advice::GiveUp(DeadReason::Internal), error))
     });
     // A caller that is gone does not take its answer; that is its own affair.
     match result {
-        Ok(results) => answers.into_iter().zip(results).for_each(|(answer, result)| {
-            let _ = answer.send(Ok(result));
-        }),
-        Err(failure) => answers.into_iter().for_each(|answer| {
-            let _ = answer.send(Err(failure.clone()));
-        }),
+        Ok(results) => {
+            for (answer, result) in answers.into_iter().zip(results) {
+                let _ = answer.send(Ok(result));
+            }
+        }
+        Err(failure) => {
+            for answer in answers {
+                let _ = answer.send(Err(failure.clone()));
+            }
+        }
     }
 }
 
@@ -157,10 +161,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failing_batch_fails_all_of_its_items_and_no_other() {
         let batcher = Batcher::new(LIMITS, |batch: Vec<u32>| async move {
-            match batch.contains(&1) {
-                true => Err(Failure::new(Advice::SlowDown, "too fast")),
-                false => Ok(batch),
-            }
+            if batch.contains(&1) { Err(Failure::new(Advice::SlowDown, "too fast")) } else { Ok(batch) }
         });
         let answers = join_all((0..6).map(|n| batcher.submit(n))).await;
         let failure = Failure::new(Advice::SlowDown, "too fast");

@@ -18,6 +18,7 @@ pub mod guard;
 pub mod history;
 pub mod key_template;
 pub mod outcome;
+pub mod recycle;
 pub mod retry;
 pub mod stop;
 pub mod storage;

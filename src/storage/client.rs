@@ -15,6 +15,7 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::StorageClass;
+use futures_util::future::BoxFuture;
 use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 
@@ -114,19 +115,23 @@ impl Storage {
     }
 
     /// Sends a request when it is its turn, and turns its error into ours.
-    pub(super) async fn send<T, E>(
-        &self,
-        asked: Asked<'_>,
-        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T, StorageError>
+    ///
+    /// Boxed at once: a request of the SDK is a future of 20 KB, and many callers hold one.
+    pub(super) fn send<'a, T, E>(
+        &'a self,
+        asked: Asked<'a>,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, StorageError>>
     where
         E: ProvideErrorMetadata + StdError + 'static,
     {
-        // The semaphore is never closed. A request that went out without a permit would do no harm.
-        let _permit = self.0.in_flight.acquire().await.ok();
-        let result = request.await.map_err(|error| StorageError::from_sdk(asked, &error));
-        (self.0.observe)(asked.operation, Answer::of(&result));
-        result
+        Box::pin(async move {
+            // The semaphore is never closed. A request that went out without a permit would do no harm.
+            let _permit = self.0.in_flight.acquire().await.ok();
+            let result = request.await.map_err(|error| StorageError::from_sdk(asked, &error));
+            (self.0.observe)(asked.operation, Answer::of(&result));
+            result
+        })
     }
 
     /// Do both buckets answer? Asked of the server after this call; callers that come together share it.

@@ -97,9 +97,8 @@ impl Storage {
         let delete = objects
             .collect::<Result<Vec<_>, _>>()
             .and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(false).build());
-        let delete = match delete {
-            Ok(delete) => delete,
-            Err(_) => return everyones(StorageError::new(asked, Kind::BadRequest, "cannot be built")),
+        let Ok(delete) = delete else {
+            return everyones(StorageError::new(asked, Kind::BadRequest, "cannot be built"));
         };
         let request = self.client().delete_objects().bucket(self.bucket(side)).delete(delete);
         let output = match self.send(asked, request.send()).await {

@@ -174,3 +174,23 @@ fn http_date(text: &str) -> Option<aws_sdk_s3::primitives::DateTime> {
     use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
     DateTime::from_str(text, DateTimeFormat::HttpDate).ok()
 }
+
+#[cfg(test)]
+impl Head {
+    /// An object of which nothing but ETag and size is known.
+    pub(crate) fn for_tests(etag: ETag, size: u64) -> Self {
+        Self {
+            etag,
+            size,
+            last_modified: None,
+            version: None,
+            archived: false,
+            legal_hold: false,
+            retained_until: None,
+            checksum: None,
+            copied_from: None,
+            opaque_etag: false,
+            attributes: Attributes::default(),
+        }
+    }
+}

@@ -46,8 +46,5 @@ async fn certificates(path: &Path) -> Result<Vec<u8>, StorageError> {
         let certificate = certificate.map_err(|_| refused("is not PEM".to_owned()))?;
         roots.add(certificate).map_err(|_| refused("has a certificate that cannot be read".to_owned()))?;
     }
-    match roots.is_empty() {
-        true => Err(refused("has no certificate in it".to_owned())),
-        false => Ok(pem),
-    }
+    if roots.is_empty() { Err(refused("has no certificate in it".to_owned())) } else { Ok(pem) }
 }
