@@ -125,7 +125,11 @@ impl Job {
             size: copy.map(|copy| copy.size),
             event: self.event.clone(),
             outcome,
-            recycled_at: copy.and_then(|copy| copy.last_modified).unwrap_or(now),
+            recycled_at: match outcome {
+                // S3 tells whole seconds; where the copy was ours, we know better.
+                Outcome::Moved => now,
+                _ => copy.and_then(|copy| copy.last_modified).unwrap_or(now),
+            },
         }
     }
 }

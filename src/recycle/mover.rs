@@ -238,7 +238,7 @@ impl<R: Registry> Shared<R> {
                 tracing::error!(event, %file, %key, %failure, "a file is alive after its object moved");
                 // Until it is back, this must not end: the next try comes here again.
                 let advice = match failure.advice {
-                    Advice::Outage(_) | Advice::SlowDown => failure.advice,
+                    Advice::Outage(_) | Advice::SlowDown | Advice::Hold => failure.advice,
                     Advice::Retry | Advice::GiveUp(_) => Advice::Retry,
                 };
                 return Err(Failure { advice, ..failure });

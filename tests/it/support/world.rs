@@ -1,0 +1,166 @@
+//! A whole environment for one test: database, queues, buckets, and the program between them.
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use file_recycler::storage::Side;
+use recycler_test_s3::Options;
+use uuid::Uuid;
+
+use super::broker::{self, Scene};
+use super::crm::Crm;
+use super::process::{self, Output, Service, eventually};
+use super::storage::TestStorage;
+
+/// Longest time for one test.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// The environment; the program is configured for it by `environment`.
+pub struct World {
+    pub crm: Crm,
+    pub queues: Arc<Scene>,
+    pub storage: TestStorage,
+    pub environment: Vec<(String, String)>,
+}
+
+/// Which S3 server a test works on.
+#[derive(Clone, Copy, Debug)]
+pub enum S3 {
+    Embedded,
+    Foreign,
+}
+
+/// Runs a test in a world of its own that is installed and adopted; removed afterwards, also on failure.
+pub async fn world<F: Future<Output = ()> + Send + 'static>(s3: S3, test: impl FnOnce(Arc<World>) -> F) {
+    bare_world(s3, async |world| {
+        world.cli(&["listener", "install"]).await.expect(0);
+        world.cli(&["adopt", "--apply"]).await.expect(0);
+        test(world).await;
+    })
+    .await;
+}
+
+/// The same, before anything is installed.
+pub async fn bare_world<F: AsyncFnOnce(Arc<World>)>(s3: S3, test: F) {
+    let world = Arc::new(World::create(s3).await);
+    let ended = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(tokio::time::timeout(
+        LIMIT,
+        test(Arc::clone(&world)),
+    )))
+    .await;
+    world.remove().await;
+    match ended {
+        Ok(in_time) => in_time.expect("the test takes too long"),
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+impl World {
+    async fn create(s3: S3) -> Self {
+        let crm = Crm::create().await;
+        let queues = Arc::new(Scene::new());
+        let storage = match s3 {
+            S3::Embedded => TestStorage::embedded(Options::default()).await,
+            S3::Foreign => TestStorage::foreign().await,
+        };
+        let mut world = Self { crm, queues, storage, environment: Vec::new() };
+        let (access_key, secret_key) = world.storage.keys();
+        for (key, value) in [
+            ("DATABASE__URL", world.crm.url.clone()),
+            ("BROKER__URL", broker::broker_url().to_string()),
+            ("BROKER__PREFIX", world.queues.topology.prefix.clone()),
+            ("STORAGE__SERVICE_URL", world.storage.endpoint().to_owned()),
+            ("STORAGE__ACCESS_KEY", access_key),
+            ("STORAGE__SECRET_KEY", secret_key),
+            ("STORAGE__OBJECT_BUCKET_NAME", world.storage.object.clone()),
+            ("STORAGE__RECYCLE_BUCKET_NAME", world.storage.recycle.clone()),
+            ("RETRY__DELAYS", r#"["200ms"]"#.to_owned()),
+        ] {
+            world.environment.push((format!("FILE_RECYCLER_{key}"), value));
+        }
+        world
+    }
+
+    async fn remove(&self) {
+        self.queues.delete().await;
+        self.storage.remove().await;
+        self.crm.drop_database().await;
+    }
+
+    /// The environment with some settings changed.
+    pub fn with(&self, settings: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut environment = self.environment.clone();
+        for (key, value) in settings {
+            let name = format!("FILE_RECYCLER_{key}");
+            environment.retain(|(known, _)| *known != name);
+            environment.push((name, (*value).to_owned()));
+        }
+        environment
+    }
+
+    /// Runs a command of the program.
+    pub async fn cli(&self, arguments: &[&str]) -> Output {
+        process::run(&self.environment, arguments).await
+    }
+
+    /// Starts the sidecar and waits until it is ready.
+    pub async fn run(&self) -> Service {
+        Service::start(&self.environment, &["run"]).await.ready().await
+    }
+
+    /// Starts a half, with a failpoint at which it dies.
+    pub async fn doomed(&self, half: &str, failpoint: &str) -> Service {
+        let mut environment = self.environment.clone();
+        environment.push(("FAILPOINTS".to_owned(), format!("{failpoint}=return")));
+        Service::start(&environment, &[half]).await
+    }
+
+    /// A record of a section with files on it, each with its object; the record and the files' ids.
+    pub async fn record_with_files(&self, section: &str, table: &str, files: usize) -> (Uuid, Vec<Uuid>) {
+        let record = self.crm.record(section).await;
+        let mut ids = Vec::new();
+        for _ in 0..files {
+            let file = self.crm.hard_file(table, section, record).await;
+            self.upload(file).await;
+            ids.push(file);
+        }
+        (record, ids)
+    }
+
+    /// The object of a file: its content is its id.
+    pub async fn upload(&self, file: Uuid) {
+        self.storage.put(Side::Object, &file.to_string(), file.to_string().as_bytes()).await;
+    }
+
+    /// Waits until a file is in the recycle bucket with its content, and in the object bucket no more.
+    pub async fn recycled(&self, file: Uuid) {
+        eventually(&format!("file {file} is recycled"), async || {
+            (self.object(Side::Object, file).await.is_none()
+                && self.object(Side::Recycle, file).await == Some(file.to_string().into_bytes()))
+            .then_some(())
+        })
+        .await;
+    }
+
+    /// The content of a file's object.
+    pub async fn object(&self, side: Side, file: Uuid) -> Option<Vec<u8>> {
+        self.storage.get(side, &file.to_string()).await
+    }
+
+    /// Asserts that a file is where living files are, and nowhere else.
+    pub async fn is_untouched(&self, file: Uuid) {
+        let key = file.to_string();
+        self.storage.holds(&key, Some(key.as_bytes()), None).await;
+    }
+
+    /// Waits until nothing is on its way: outbox, work and wait queues are empty, and nothing is in hand.
+    pub async fn quiet(&self, service: &Service) {
+        eventually("nothing is on its way", async || {
+            let outbox = self.crm.number("SELECT count(*) FROM file_recycler.outbox").await;
+            let waiting = self.queues.unfinished().await;
+            (outbox == 0 && waiting == 0 && service.readyz().await.is_some()).then_some(())
+        })
+        .await;
+    }
+}
