@@ -50,9 +50,9 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
     let marker = storage.marker().await?;
     let marked = marker.as_ref().and_then(|marker| marked_environment(&marker.bytes));
     let catalog = db.discover(&config.crm).await?;
-    let newest = db.newest_files(&catalog, SAMPLE).await?;
+    let some = db.some_files(&catalog, SAMPLE).await?;
     let mut found = 0;
-    for (id, schema) in &newest {
+    for (id, schema) in &some {
         let key = config.storage.key_template.key(id, Some(schema))?;
         found += usize::from(storage.head(crate::storage::Side::Object, &key).await?.is_some());
     }
@@ -64,7 +64,7 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
         buckets,
         marker: marked,
         rows_in_storage: db.count_files(&catalog).await?,
-        sample: Sample { rows: newest.len(), found },
+        sample: Sample { rows: some.len(), found },
     };
     if arguments.apply {
         let server = storage.probe().await?;
@@ -113,9 +113,9 @@ fn text(plan: &Plan) -> String {
     };
     let samples = match &plan.sample {
         Sample { rows: 0, .. } => "no row is in S3 yet".to_owned(),
-        Sample { rows, found } if rows == found => format!("all of the newest {rows} have their object"),
+        Sample { rows, found } if rows == found => format!("all of {rows} looked at have their object"),
         Sample { rows, found } => {
-            format!("only {found} of the newest {rows} have their object: are these the right buckets?")
+            format!("only {found} of {rows} looked at have their object: are these the right buckets?")
         }
     };
     let end = match (plan.applied, plan.adopted_already) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::output::Failed;
-use crate::broker::{Broker, Topology};
+use crate::broker::{Broker, BrokerError, Topology};
 use crate::config::Config;
 use crate::db::Db;
 use crate::db::environment::Buckets;
@@ -16,7 +16,7 @@ pub(super) fn database(config: &Config) -> Result<Db, Failed> {
 }
 
 /// The broker, and the names of its queues.
-pub(super) fn broker(config: &Config) -> Result<(Broker, Topology), Failed> {
+pub(super) fn broker(config: &Config) -> Result<(Broker, Topology), BrokerError> {
     let topology = Topology { prefix: config.broker.prefix.clone(), delays: config.retry.delays.clone() };
     Ok((Broker::new(&config.broker)?, topology))
 }

@@ -1,9 +1,11 @@
 //! From one event to the files that it is about: those that it names, with their keys, and what still
 //! hangs on its record in the database.
 
+use std::sync::Arc;
+
 use tracing::{info, warn};
 
-use crate::db::registry::DbRegistry;
+use crate::db::registry::Registry;
 use crate::event::{Deleted, Event, IdKind};
 use crate::file::{FileRef, ObjectKey, RecordId, SchemaName};
 use crate::key_template::KeyTemplate;
@@ -18,7 +20,7 @@ const MAX_PAGES: usize = 10_000;
 #[derive(Clone)]
 pub struct Resolver {
     /// The database's answers.
-    pub registry: DbRegistry,
+    pub registry: Arc<Registry>,
     /// How ids become keys.
     pub key_template: KeyTemplate,
     /// May an outside event have dangling rows deleted.
@@ -72,8 +74,14 @@ impl Resolver {
             Deleted::Files { .. } => None,
         };
         let schemas = event.data.files().iter().filter_map(|file| file.schema.as_ref());
-        for schema in record.into_iter().chain(schemas) {
-            if !self.registry.knows_schema(schema).await? {
+        let schemas: Vec<_> = record.into_iter().chain(schemas).collect();
+        let mut catalog = self.registry.catalog().await?;
+        if schemas.iter().any(|schema| !catalog.knows(schema)) {
+            // It may be younger than the catalogue.
+            catalog = self.registry.refresh().await?;
+        }
+        for schema in schemas {
+            if !catalog.knows(schema) {
                 let problem = format!("the database has no schema '{schema}'");
                 return Err(Failure::new(Advice::GiveUp(DeadReason::Malformed), problem));
             }

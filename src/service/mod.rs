@@ -14,7 +14,7 @@ use crate::broker::{Broker, BrokerError, Topology};
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
 use crate::db::environment::Buckets;
-use crate::db::registry::DbRegistry;
+use crate::db::registry::Registry as DbRegistry;
 use crate::db::{Db, DbError};
 use crate::gate::{self, Gate};
 use crate::guard::Guard;
@@ -22,7 +22,7 @@ use crate::health::Health;
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::outcome::Failure;
-use crate::recycle::Recycler;
+use crate::recycle::{Meter, Recycler};
 use crate::resolve::Resolver;
 use crate::retry::{Pauses, UNTIL_BACK};
 use crate::stop::Stop;
@@ -77,7 +77,7 @@ struct Parts {
     config: Arc<Config>,
     halves: Halves,
     db: Db,
-    registry: DbRegistry,
+    registry: Arc<DbRegistry>,
     broker: Broker,
     topology: Topology,
     storage: Storage,
@@ -126,7 +126,7 @@ impl Parts {
         let counted = metrics.clone();
         let observe = Arc::new(move |operation, answer| counted.storage_request(operation, answer));
         Ok(Self {
-            registry: DbRegistry::new(db.clone(), config.crm.clone()),
+            registry: Arc::new(DbRegistry::new(db.clone(), config.crm.clone())),
             db,
             broker: Broker::new(&config.broker)?,
             topology: Topology { prefix: config.broker.prefix.clone(), delays: config.retry.delays.clone() },
@@ -157,9 +157,13 @@ impl Parts {
     /// guard has opened.
     async fn work(self, stop: Stop) {
         let Some(server) = self.probe(&stop).await else { return };
+        let Some((object, recycle)) = self.config.storage.buckets.clone() else { return };
         let registry = GuardedRegistry {
-            registry: self.registry.clone(),
+            registry: Arc::clone(&self.registry),
+            storage: self.storage.clone(),
             guard: self.guard.clone(),
+            object,
+            recycle,
         };
         let worker = Worker {
             broker: self.broker,
@@ -173,7 +177,14 @@ impl Parts {
                 trust_outside_events: self.config.crm.trust_outside_events,
                 observe: self.config.recycle.mode == Mode::Observe,
             },
-            recycler: Recycler::new(self.storage, server, registry, &self.config.recycle, self.metrics.clone(), self.clock.clone()),
+            recycler: Recycler::new(
+                self.storage,
+                server,
+                registry,
+                self.config.recycle.mode,
+                self.clock.clone(),
+                meter(&self.metrics),
+            ),
             db: self.db,
             guard: self.guard,
             gate: self.gate,
@@ -208,6 +219,17 @@ impl Parts {
             }
         }
     }
+}
+
+fn meter(metrics: &Metrics) -> Meter {
+    let metrics = metrics.clone();
+    Arc::new(move |moved| {
+        metrics.bytes(moved.bytes);
+        metrics.move_seconds(Duration::from_secs_f64(moved.seconds));
+        if let Some(seconds) = moved.seconds_since_deletion {
+            metrics.delete_to_recycle(Duration::from_secs_f64(seconds));
+        }
+    })
 }
 
 /// Host name and process id.

@@ -1,2 +1,71 @@
-//! The recycler's questions to the database, each answered only while the guard admits: the alive check's
-//! own statement says whose database it was, whether it is the primary, and whether it is paused.
+//! The recycler's questions to the database, answered only while the guard admits: the alive check's own
+//! statement says whose environment it was and whether it is paused, so no answer is older than that.
+
+use std::sync::Arc;
+
+use crate::db::ledger;
+use crate::db::registry::{Checked, Registry as DbRegistry};
+use crate::file::{Bucket, FileId, Object, Recycle};
+use crate::guard::{Guard, Verdict, marked_environment};
+use crate::outcome::{Advice, Failure, Liveness};
+use crate::recycle::{LedgerEntry, Registry};
+use crate::storage::Storage;
+
+/// The registry of one process.
+pub(super) struct GuardedRegistry {
+    pub(super) registry: Arc<DbRegistry>,
+    pub(super) storage: Storage,
+    pub(super) guard: Guard,
+    pub(super) object: Bucket<Object>,
+    pub(super) recycle: Bucket<Recycle>,
+}
+
+impl Registry for GuardedRegistry {
+    async fn check(&self, files: Vec<FileId>) -> Result<Vec<Liveness>, Failure> {
+        let admitted = self.guard.admitted()?;
+        let Checked { liveness, environment, paused } = self.registry.liveness(&files).await?;
+        if paused {
+            return Err(Failure::new(Advice::Hold, "an operator has paused this environment"));
+        }
+        if environment != Some(admitted) {
+            let error = format!("the database is no longer environment {admitted}");
+            return Err(Failure::new(Advice::Hold, error));
+        }
+        Ok(liveness)
+    }
+
+    /// Not held by a pause: what is noted here has happened already.
+    async fn note(&self, entries: Vec<LedgerEntry>) -> Result<Vec<Liveness>, Failure> {
+        let rows: Vec<_> = entries.into_iter().map(|entry| self.row(entry)).collect();
+        Ok(self.registry.note(&rows).await?.liveness)
+    }
+
+    async fn confirm_environment(&self) -> Result<(), Failure> {
+        let marker = self.storage.marker().await?;
+        self.guard.saw_marker(marker.and_then(|marker| marked_environment(&marker.bytes)));
+        match self.guard.verdict() {
+            Verdict::Open(_) => Ok(()),
+            closed => Err(Failure::new(Advice::Hold, closed.to_string())),
+        }
+    }
+}
+
+impl GuardedRegistry {
+    fn row(&self, entry: LedgerEntry) -> ledger::LedgerEntry {
+        ledger::LedgerEntry {
+            file_id: entry.file.file_id,
+            schema: entry.file.schema,
+            record: entry.event.record,
+            key: entry.key,
+            object_bucket: self.object.as_str().to_owned(),
+            recycle_bucket: self.recycle.as_str().to_owned(),
+            etag: entry.etag.map(|etag| etag.as_str().to_owned()),
+            size: entry.size,
+            event_id: entry.event.id,
+            deleted_at: entry.event.deleted_at,
+            recycled_at: entry.recycled_at,
+            outcome: entry.outcome,
+            detail: None,
+        }
+    }
+}

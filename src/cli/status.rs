@@ -1,0 +1,180 @@
+//! `status`: one look at everything, in one screen.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::output::{Failed, Finding, print};
+use super::parts;
+use crate::broker::BrokerError;
+use crate::config::{Config, Needs};
+use crate::db::triggers;
+use crate::guard::{Guard, Verdict, marked_environment};
+
+#[derive(Default, Serialize)]
+struct Status {
+    healthy: bool,
+    outbox: Option<Outbox>,
+    queues: Option<Queues>,
+    dependencies: Dependencies,
+    listener: State,
+    guard: State,
+    paused: Option<String>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Outbox {
+    rows: u64,
+    oldest_seconds: f64,
+    capture_failures: u64,
+}
+
+#[derive(Serialize)]
+struct Queues {
+    work: u64,
+    wait: u64,
+    dead: u64,
+}
+
+#[derive(Default, Serialize)]
+struct Dependencies {
+    database: State,
+    broker: State,
+    storage: State,
+}
+
+#[derive(Default, Serialize)]
+struct State {
+    ok: bool,
+    message: String,
+}
+
+impl State {
+    fn of<T, E: std::fmt::Display>(result: &Result<T, E>) -> Self {
+        match result {
+            Ok(_) => Self { ok: true, message: "ok".to_owned() },
+            Err(error) => Self { ok: false, message: error.to_string() },
+        }
+    }
+}
+
+/// What the database tells.
+struct FromDatabase {
+    outbox: Option<Outbox>,
+    listener: State,
+    drift: bool,
+}
+
+pub(super) async fn run(config: &Config, json: bool) -> Result<Finding, Failed> {
+    config.require(Needs::ALL).map_err(Failed::usage)?;
+    let mut status = Status::default();
+    let guard = Guard::new(parts::buckets(config)?);
+
+    let database = look_at_database(config, &guard).await;
+    status.dependencies.database = State::of(&database.as_ref().map_err(|error| &error.message));
+    if let Ok(found) = database {
+        if found.drift {
+            status.warnings.push(found.listener.message.clone());
+        }
+        status.outbox = found.outbox;
+        status.listener = found.listener;
+    }
+    let storage = look_at_storage(config, &guard).await;
+    status.dependencies.storage = State::of(&storage.map_err(|error| error.message));
+    let queues = look_at_broker(config).await;
+    status.dependencies.broker = State::of(&queues);
+    status.queues = queues.ok();
+
+    match guard.verdict() {
+        Verdict::Open(environment) => {
+            status.guard = State { ok: true, message: format!("environment {environment}") };
+        }
+        Verdict::Paused(why) => {
+            status.guard = State { ok: true, message: "adopted".to_owned() };
+            status.warnings.push(format!("paused: {why}"));
+            status.paused = Some(why);
+        }
+        closed => status.guard = State { ok: false, message: closed.to_string() },
+    }
+    if let Some(dead) = status.queues.as_ref().map(|queues| queues.dead).filter(|dead| *dead > 0) {
+        status.warnings.push(format!("{dead} dead letters: file-recycler dlq list"));
+    }
+    let Dependencies { database, broker, storage } = &status.dependencies;
+    status.healthy = [database, broker, storage, &status.listener, &status.guard].iter().all(|state| state.ok);
+    print(json, &status, || text(&status))?;
+    Ok(Finding::healthy_if(status.healthy))
+}
+
+async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase, Failed> {
+    let db = parts::database(config)?;
+    guard.saw_database(db.environment().await?);
+    if !db.is_installed().await? {
+        let message = "not installed: run `file-recycler listener install`".to_owned();
+        return Ok(FromDatabase { outbox: None, listener: State { ok: false, message }, drift: false });
+    }
+    let drift = triggers::status(&db, &config.crm, &config.listener).await?;
+    let backlog = db.backlog().await?;
+    let message = match drift.first() {
+        None => "installed".to_owned(),
+        Some(first) => format!("drift in {} places, the first: {first}", drift.len()),
+    };
+    Ok(FromDatabase {
+        outbox: Some(Outbox {
+            rows: backlog.rows,
+            oldest_seconds: backlog.oldest.unwrap_or(Duration::ZERO).as_secs_f64(),
+            capture_failures: db.capture_failures().await?,
+        }),
+        listener: State { ok: true, message },
+        drift: !drift.is_empty(),
+    })
+}
+
+async fn look_at_storage(config: &Config, guard: &Guard) -> Result<(), Failed> {
+    let storage = parts::storage(config).await?;
+    storage.check().await?;
+    guard.saw_marker(storage.marker().await?.and_then(|marker| marked_environment(&marker.bytes)));
+    Ok(())
+}
+
+async fn look_at_broker(config: &Config) -> Result<Queues, BrokerError> {
+    let (broker, topology) = parts::broker(config)?;
+    let session = broker.connect().await?;
+    let depth = async |queue: &str| -> Result<u64, BrokerError> {
+        let missing = || BrokerError::Topology(format!("queue '{queue}' is missing; `run` makes it"));
+        Ok(session.depth(queue).await?.ok_or_else(missing)?.messages)
+    };
+    let mut wait = 0;
+    for delay in &topology.delays {
+        wait += depth(&topology.wait(delay)).await?;
+    }
+    let queues = Queues { work: depth(&topology.work()).await?, wait, dead: depth(&topology.dead()).await? };
+    session.close().await;
+    Ok(queues)
+}
+
+fn text(status: &Status) -> String {
+    let line = |name: &str, state: &State| {
+        format!("{name:<10} {:<5} {}", if state.ok { "ok" } else { "FAIL" }, state.message)
+    };
+    let Dependencies { database, broker, storage } = &status.dependencies;
+    let mut lines = vec![
+        if status.healthy { "healthy" } else { "NOT HEALTHY" }.to_owned(),
+        line("database", database),
+        line("broker", broker),
+        line("storage", storage),
+        line("listener", &status.listener),
+        line("guard", &status.guard),
+    ];
+    if let Some(outbox) = &status.outbox {
+        lines.push(format!("outbox     {} rows, the oldest {:.1} s", outbox.rows, outbox.oldest_seconds));
+        if outbox.capture_failures > 0 {
+            lines.push(format!("           {} deletions could not be captured", outbox.capture_failures));
+        }
+    }
+    if let Some(queues) = &status.queues {
+        lines.push(format!("queues     {} work, {} waiting, {} dead", queues.work, queues.wait, queues.dead));
+    }
+    lines.extend(status.warnings.iter().map(|warning| format!("warning    {warning}")));
+    lines.join("\n")
+}
