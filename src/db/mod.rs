@@ -1,11 +1,17 @@
 //! The only room that talks to PostgreSQL: the outbox, the catalogue of the CRM's tables, the alive
 //! check, dangling rows, the ledger, triggers and what operators decided about this environment.
 
-mod error;
-pub mod low_water;
+pub mod alive;
+pub mod catalog;
 pub mod environment;
+mod error;
+pub mod ledger;
+pub mod low_water;
 pub mod outbox;
+pub mod registry;
 pub mod replay;
+mod sample;
+mod sql;
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +22,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 pub use error::{Class, DbError, Problem};
+pub use sql::TableName;
 
 use error::Attempted;
 
