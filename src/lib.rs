@@ -8,6 +8,7 @@ pub mod broker;
 pub mod capture;
 pub mod clock;
 pub mod config;
+pub mod db;
 pub mod event;
 pub mod file;
 pub mod history;

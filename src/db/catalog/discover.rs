@@ -1,0 +1,281 @@
+//! Discovery of a Creatio database: by inheritance of schemas, not by the look of names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::{Postgres, Transaction};
+use std::sync::Arc;
+
+use super::parent::{OnDelete, ParentLink, choose};
+use super::{Catalog, FILE_LINK, FileTable, RecordTable, fingerprint_expression};
+use crate::config::Crm;
+use crate::db::Db;
+use crate::db::error::{Attempted, DbError, Problem};
+use crate::db::sql::{TableName, built, quote_identifier};
+use crate::file::SchemaName;
+
+/// The schema that all file schemas inherit from.
+const FILE_SCHEMA: &str = "556c5867-60a7-4456-aae1-a57a122bef70";
+const DOING: &str = "discovering the CRM's tables";
+/// Most distinct record schemas that weak files and links may name.
+const MAX_NAMED: i64 = 10_000;
+
+/// Are the record tables wanted that are merely named by weak files and links?
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named {
+    Skip,
+    Ask,
+}
+
+type Tx = Transaction<'static, Postgres>;
+
+/// Discovers everything in one read-only snapshot.
+pub(super) async fn creatio(db: &Db, crm: &Crm, named: Named) -> Result<Catalog, DbError> {
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    let mut tx = db.pool.begin_with(begin).await.attempted(DOING)?;
+    let reader = Reader { schema: &crm.schema };
+    let (fingerprint, storages) = reader.fingerprint(&mut tx, &crm.storage_codes).await?;
+    let tables = reader.tables(&mut tx).await?;
+    let parts = reader.parts(&mut tx).await?;
+    let sections: BTreeSet<String> = reader.sections(&mut tx).await?.into_iter().collect();
+    let file_schemas: Vec<String> =
+        reader.file_schemas(&mut tx).await?.into_iter().filter(|name| tables.contains(name)).collect();
+    if file_schemas.is_empty() {
+        let why = format!("no table of files was found in the schema '{}': is this the CRM?", crm.schema);
+        return Err(DbError::new(DOING, Problem::NotReady(why)));
+    }
+    let columns = reader.columns(&mut tx, &file_schemas).await?;
+    let references = reader.references(&mut tx, &file_schemas).await?;
+    let parts_of = |name: &str| -> Vec<TableName> {
+        let root = TableName { schema: crm.schema.clone(), name: name.to_owned() };
+        std::iter::once(root).chain(parts.get(name).into_iter().flatten().cloned()).collect()
+    };
+    let file_tables: Vec<FileTable> = file_schemas
+        .iter()
+        .filter_map(|name| {
+            let candidates = references.get(name).cloned().unwrap_or_default();
+            let parent = choose(name, candidates, |schema| sections.contains(schema.as_str()));
+            file_table(name, parts_of(name), columns.get(name)?, parent)
+        })
+        .collect();
+    let mut records = sections;
+    records.extend(file_tables.iter().filter_map(|file| Some(file.parent.as_ref()?.schema.to_string())));
+    let has_links = tables.contains(FILE_LINK);
+    if named == Named::Ask {
+        records.extend(reader.named(&mut tx, &file_tables, has_links).await?);
+    }
+    tx.rollback().await.attempted(DOING)?;
+    let record_tables = records
+        .into_iter()
+        .filter(|name| tables.contains(name))
+        .filter_map(|name| {
+            Some(RecordTable { schema: SchemaName::try_from(name.as_str()).ok()?, parts: parts_of(&name) })
+        })
+        .collect();
+    Ok(Catalog {
+        fingerprint,
+        schema: crm.schema.clone(),
+        storage_codes: crm.storage_codes.clone(),
+        storages,
+        file_tables,
+        record_tables,
+        file_link: has_links.then(|| parts_of(FILE_LINK)),
+        tables,
+    })
+}
+
+fn file_table(
+    name: &str,
+    parts: Vec<TableName>,
+    columns: &BTreeMap<String, String>,
+    parent: Option<ParentLink>,
+) -> Option<FileTable> {
+    let is =
+        |column: &str, types: &[&str]| columns.get(column).is_some_and(|kind| types.contains(&kind.as_str()));
+    Some(FileTable {
+        // A name that cannot be a schema's (control characters) is still a table whose rows are alive; it
+        // then goes by the name of its root.
+        schema: SchemaName::try_from(name).or_else(|_| SchemaName::try_from("File")).ok()?,
+        table: parts.first()?.clone(),
+        weak: is("RecordSchemaName", &["varchar", "text", "bpchar", "citext"]) && is("RecordId", &["uuid"]),
+        tells_storage: is("TypeId", &["uuid"]) && is("SysFileStorageId", &["uuid"]),
+        sized: is("Size", &["int2", "int4", "int8"]),
+        parent: parent.filter(|link| is(&link.column, &["uuid"])),
+        columns: columns.keys().filter(|column| *column != "Data").cloned().collect(),
+        parts,
+    })
+}
+
+/// The questions to the catalogue, each one statement.
+struct Reader<'a> {
+    schema: &'a str,
+}
+
+impl Reader<'_> {
+    fn table(&self, name: &str) -> String {
+        format!("{}.{}", quote_identifier(self.schema), quote_identifier(name))
+    }
+
+    async fn fingerprint(&self, tx: &mut Tx, codes: &[String]) -> Result<(String, Vec<uuid::Uuid>), DbError> {
+        let sql: Arc<str> = format!(
+            r#"SELECT {}, ARRAY(SELECT "Id" FROM {} WHERE "Code" = ANY($1) ORDER BY "Id")"#,
+            fingerprint_expression(self.schema),
+            self.table("SysFileContentStorage"),
+        )
+        .into();
+        sqlx::query_as(built(&sql)).bind(codes).fetch_one(&mut **tx).await.attempted(DOING)
+    }
+
+    /// Every table with an `"Id"` of type uuid.
+    async fn tables(&self, tx: &mut Tx) -> Result<BTreeSet<String>, DbError> {
+        let names: Vec<String> = sqlx::query_scalar(
+            "SELECT c.relname::text FROM pg_class AS c
+               JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = $1
+               JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'Id' AND a.attnum > 0
+                    AND NOT a.attisdropped AND a.atttypid = 'uuid'::regtype
+              WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition",
+        )
+        .bind(self.schema)
+        .fetch_all(&mut **tx)
+        .await
+        .attempted(DOING)?;
+        Ok(names.into_iter().collect())
+    }
+
+    /// Partitions and heirs, at every depth, by the name of their root.
+    async fn parts(&self, tx: &mut Tx) -> Result<BTreeMap<String, Vec<TableName>>, DbError> {
+        let rows: Vec<(String, String, String)> = sqlx::query_as(
+            "WITH RECURSIVE below AS (
+               SELECT inhparent AS root, inhrelid AS part FROM pg_inherits
+               UNION
+               SELECT below.root, i.inhrelid FROM below JOIN pg_inherits AS i ON i.inhparent = below.part)
+             SELECT root.relname::text, space.nspname::text, part.relname::text
+               FROM below
+               JOIN pg_class AS root ON root.oid = below.root AND root.relkind IN ('r', 'p')
+               JOIN pg_namespace AS n ON n.oid = root.relnamespace AND n.nspname = $1
+               JOIN pg_class AS part ON part.oid = below.part AND part.relkind IN ('r', 'p')
+               JOIN pg_namespace AS space ON space.oid = part.relnamespace
+              ORDER BY 1, 2, 3",
+        )
+        .bind(self.schema)
+        .fetch_all(&mut **tx)
+        .await
+        .attempted(DOING)?;
+        let mut parts = BTreeMap::<String, Vec<TableName>>::new();
+        for (root, schema, name) in rows {
+            parts.entry(root).or_default().push(TableName { schema, name });
+        }
+        Ok(parts)
+    }
+
+    /// The root of the files and everything below it. By name, because a schema that a later package
+    /// replaces has several rows, any of which a child may hang on.
+    async fn file_schemas(&self, tx: &mut Tx) -> Result<Vec<String>, DbError> {
+        let sql: Arc<str> = format!(
+            r#"WITH RECURSIVE below AS (
+                 SELECT "Name"::text AS name FROM {schemas} WHERE "UId" = $1::uuid AND "ManagerName" = 'EntitySchemaManager'
+                 UNION
+                 SELECT child."Name"::text FROM below
+                   JOIN {schemas} AS parent ON parent."Name" = below.name AND parent."ManagerName" = 'EntitySchemaManager'
+                   JOIN {schemas} AS child ON child."ParentId" = parent."Id" AND child."ManagerName" = 'EntitySchemaManager')
+               SELECT name FROM below ORDER BY name"#,
+            schemas = self.table("SysSchema"),
+        )
+        .into();
+        sqlx::query_scalar(built(&sql)).bind(FILE_SCHEMA).fetch_all(&mut **tx).await.attempted(DOING)
+    }
+
+    async fn sections(&self, tx: &mut Tx) -> Result<Vec<String>, DbError> {
+        let sql: Arc<str> = format!(
+            r#"SELECT DISTINCT s."Name"::text FROM {} AS m
+                 JOIN {} AS e ON e."Id" = m."SysModuleEntityId"
+                 JOIN {} AS s ON s."UId" = e."SysEntitySchemaUId""#,
+            self.table("SysModule"),
+            self.table("SysModuleEntity"),
+            self.table("SysSchema"),
+        )
+        .into();
+        sqlx::query_scalar(built(&sql)).fetch_all(&mut **tx).await.attempted(DOING)
+    }
+
+    /// Columns of the tables with the names of their types.
+    async fn columns(
+        &self,
+        tx: &mut Tx,
+        tables: &[String],
+    ) -> Result<BTreeMap<String, BTreeMap<String, String>>, DbError> {
+        let rows: Vec<(String, String, String)> = sqlx::query_as(
+            "SELECT c.relname::text, a.attname::text, t.typname::text FROM pg_class AS c
+               JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = $1
+               JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+               JOIN pg_type AS t ON t.oid = a.atttypid
+              WHERE c.relkind IN ('r', 'p') AND c.relname = ANY($2::text[])",
+        )
+        .bind(self.schema)
+        .bind(tables)
+        .fetch_all(&mut **tx)
+        .await
+        .attempted(DOING)?;
+        let mut columns = BTreeMap::<String, BTreeMap<String, String>>::new();
+        for (table, column, kind) in rows {
+            columns.entry(table).or_default().insert(column, kind);
+        }
+        Ok(columns)
+    }
+
+    /// Foreign keys of one column, and lookups of the CRM that have none.
+    async fn references(
+        &self,
+        tx: &mut Tx,
+        tables: &[String],
+    ) -> Result<BTreeMap<String, Vec<ParentLink>>, DbError> {
+        let sql: Arc<str> = format!(
+            r#"SELECT c.relname::text, a.attname::text, target.relname::text, k.confdeltype::text
+                 FROM pg_constraint AS k
+                 JOIN pg_class AS c ON c.oid = k.conrelid AND c.relname = ANY($2::text[])
+                 JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = $1
+                 JOIN pg_class AS target ON target.oid = k.confrelid AND target.relnamespace = n.oid
+                 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.conkey[1]
+                WHERE k.contype = 'f' AND cardinality(k.conkey) = 1
+                UNION
+               SELECT s."Name"::text, r."ColumnName"::text, t."Name"::text, NULL
+                 FROM {references} AS r
+                 JOIN {schemas} AS s ON s."Id" = r."SysSchemaId"
+                 JOIN {schemas} AS t ON t."Id" = r."ReferenceSchemaId"
+                WHERE s."Name" = ANY($2)"#,
+            references = self.table("SysEntitySchemaReference"),
+            schemas = self.table("SysSchema"),
+        )
+        .into();
+        let rows: Vec<(String, String, String, Option<String>)> = sqlx::query_as(built(&sql))
+            .bind(self.schema)
+            .bind(tables)
+            .fetch_all(&mut **tx)
+            .await
+            .attempted(DOING)?;
+        let mut links = BTreeMap::<String, Vec<ParentLink>>::new();
+        for (table, column, target, letter) in rows {
+            let Ok(schema) = SchemaName::try_from(target) else { continue };
+            let on_delete = letter.as_deref().map(OnDelete::of);
+            links.entry(table).or_default().push(ParentLink { column, schema, on_delete });
+        }
+        Ok(links)
+    }
+
+    /// Record schemas that weak files and links name.
+    async fn named(&self, tx: &mut Tx, files: &[FileTable], links: bool) -> Result<Vec<String>, DbError> {
+        let link = links.then(|| self.table(FILE_LINK));
+        let sources: Vec<String> = files
+            .iter()
+            .filter(|file| file.weak)
+            .map(|file| file.table.quoted())
+            .chain(link)
+            .map(|table| format!(r#"SELECT DISTINCT "RecordSchemaName"::text AS name FROM {table}"#))
+            .collect();
+        if sources.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql: Arc<str> =
+            format!("SELECT DISTINCT name FROM ({}) AS named LIMIT $1", sources.join(" UNION ALL ")).into();
+        sqlx::query_scalar(built(&sql)).bind(MAX_NAMED).fetch_all(&mut **tx).await.attempted(DOING)
+    }
+}

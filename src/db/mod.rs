@@ -1,0 +1,100 @@
+//! The only room that talks to PostgreSQL: the outbox, the catalogue of the CRM's tables, the alive
+//! check, dangling rows, the ledger, triggers and what operators decided about this environment.
+
+pub mod alive;
+pub mod catalog;
+mod error;
+pub mod ledger;
+pub mod low_water;
+pub mod outbox;
+pub mod registry;
+mod sql;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+pub use error::{Class, DbError, Problem};
+pub use sql::TableName;
+
+use error::Attempted;
+
+/// Most connections at once.
+const MAX_CONNECTIONS: u32 = 16;
+/// Longest wait for a connection, connecting included.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What every connection is set to. Names are always qualified, so that `search_path` cannot matter; a
+/// policy that would hide rows is an error in place of an answer.
+const SETTINGS: [(&str, &str); 8] = [
+    ("search_path", "pg_catalog"),
+    ("row_security", "off"),
+    ("statement_timeout", "30s"),
+    ("lock_timeout", "5s"),
+    ("idle_in_transaction_session_timeout", "120s"),
+    ("timezone", "UTC"),
+    ("default_transaction_isolation", "read committed"),
+    // Planning the alive check anew each time takes longer than running it.
+    ("plan_cache_mode", "force_generic_plan"),
+];
+
+/// The database. Clones share the connections.
+#[derive(Clone)]
+pub struct Db {
+    pool: PgPool,
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db").field("connections", &self.pool.size()).finish_non_exhaustive()
+    }
+}
+
+/// Who changes something, and from where: for the trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// The operator's name.
+    pub who: String,
+    /// The host that the change comes from.
+    pub host: String,
+}
+
+impl Db {
+    /// A pool for this address. Nothing is connected yet: a server that is down is an error of the first
+    /// question, not of this.
+    pub fn connect(url: &SecretString) -> Result<Self, DbError> {
+        let options = PgConnectOptions::from_str(url.expose_secret())
+            .map_err(|_| DbError::new("opening the database", Problem::Address))?
+            .application_name("file-recycler")
+            .statement_cache_capacity(64)
+            .options(SETTINGS)
+            .disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .max_connections(MAX_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
+    /// Does the server answer?
+    pub async fn ping(&self) -> Result<(), DbError> {
+        sqlx::query("SELECT 1")
+            .execute(&self.pool)
+            .await
+            .attempted("asking the database for a sign of life")?;
+        Ok(())
+    }
+
+    /// Closes every connection, after what is in flight.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Seconds of the server's clock as a duration; clocks that went back count as zero.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}

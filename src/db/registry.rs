@@ -1,0 +1,120 @@
+//! The alive check with its catalogue: discovers, asks, and asks again when the tables have changed since.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use uuid::Uuid;
+
+use super::Db;
+use super::alive::{AliveAnswer, Questions};
+use super::catalog::Catalog;
+use super::error::{Class, DbError, Problem};
+use super::ledger::LedgerEntry;
+use crate::config::Crm;
+use crate::file::FileId;
+use crate::outcome::Liveness;
+
+/// How often a question is asked again because the tables changed meanwhile.
+const TRIES: usize = 4;
+
+/// The catalogue in use, and the checks that rely on it.
+#[derive(Debug)]
+pub struct Registry {
+    db: Db,
+    crm: Crm,
+    current: RwLock<Option<Arc<Current>>>,
+}
+
+#[derive(Debug)]
+struct Current {
+    catalog: Arc<Catalog>,
+    questions: Questions,
+}
+
+/// An answer of the primary, by a catalogue that fits it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// For each id, in the order of the question.
+    pub liveness: Vec<Liveness>,
+    /// The environment; `None`: never adopted.
+    pub environment: Option<Uuid>,
+    /// An operator has stopped everything.
+    pub paused: bool,
+}
+
+impl Registry {
+    /// Nothing is discovered yet.
+    pub fn new(db: Db, crm: Crm) -> Self {
+        Self { db, crm, current: RwLock::new(None) }
+    }
+
+    /// The catalogue in use; discovered now, if there is none.
+    pub async fn catalog(&self) -> Result<Arc<Catalog>, DbError> {
+        Ok(Arc::clone(&self.current().await?.catalog))
+    }
+
+    /// Discovers again.
+    pub async fn refresh(&self) -> Result<Arc<Catalog>, DbError> {
+        Ok(Arc::clone(&self.discover().await?.catalog))
+    }
+
+    /// Which of these files are still named? At most [`super::alive::MAX_IDS`] at a time.
+    pub async fn liveness(&self, ids: &[FileId]) -> Result<Checked, DbError> {
+        self.settled("asking whether files are alive", async |questions| self.db.check(questions, ids).await)
+            .await
+    }
+
+    /// Writes the ledger and asks once more for the same files, in one statement.
+    pub async fn note(&self, entries: &[LedgerEntry]) -> Result<Checked, DbError> {
+        self.settled("writing the ledger", async |questions| self.db.note(questions, entries).await).await
+    }
+
+    /// Asks until the tables looked the same to the question as to the discovery before it.
+    async fn settled(
+        &self,
+        doing: &str,
+        ask: impl AsyncFn(&Questions) -> Result<AliveAnswer, DbError>,
+    ) -> Result<Checked, DbError> {
+        let mut current = self.current().await?;
+        for _ in 0..TRIES {
+            match ask(&current.questions).await {
+                Ok(answer) if !answer.primary => {
+                    let why = "this server is a replica: only the primary knows what is alive";
+                    return Err(DbError::new(doing, Problem::NotReady(why.to_owned())));
+                }
+                Ok(answer) if answer.fingerprint == current.catalog.fingerprint => {
+                    let AliveAnswer { liveness, environment, paused, .. } = answer;
+                    return Ok(Checked { liveness, environment, paused });
+                }
+                Ok(_) => {}
+                // A table that was dropped since; with a new catalogue it is not asked any more.
+                Err(error) if error.class() == Some(Class::Missing) => {
+                    let known = Arc::clone(&current.catalog);
+                    current = self.discover().await?;
+                    if current.catalog.fingerprint == known.fingerprint {
+                        return Err(error);
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            current = self.discover().await?;
+        }
+        Err(DbError::new(doing, Problem::Unsettled))
+    }
+
+    async fn current(&self) -> Result<Arc<Current>, DbError> {
+        // The lock guards one pointer; whoever panicked while holding it left it whole.
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match current {
+            Some(current) => Ok(current),
+            None => self.discover().await,
+        }
+    }
+
+    async fn discover(&self) -> Result<Arc<Current>, DbError> {
+        let catalog = Arc::new(self.db.discover(&self.crm).await?);
+        let current = Arc::new(Current { questions: Questions::new(&catalog), catalog });
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&current));
+        Ok(current)
+    }
+}
