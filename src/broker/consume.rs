@@ -86,7 +86,7 @@ fn settled(attempt: &str, sent: Result<bool, BrokerError>) -> Result<(), BrokerE
 
 /// A running consumer. Dropped, it is gone, and what was not acknowledged goes back to the queue.
 pub struct Consumer {
-    consumer: lapin::Consumer,
+    deliveries: lapin::Consumer,
     channel: Channel,
     queue: String,
     cancelled: bool,
@@ -100,8 +100,8 @@ impl Consumer {
         answered(&attempt, ANSWER_TIMEOUT, channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let options = BasicConsumeOptions::default();
         let started = channel.basic_consume(short(queue)?, "".into(), options, FieldTable::default());
-        let consumer = answered(&attempt, ANSWER_TIMEOUT, started).await?;
-        Ok(Self { consumer, channel, queue: queue.to_owned(), cancelled: false, _link: link })
+        let deliveries = answered(&attempt, ANSWER_TIMEOUT, started).await?;
+        Ok(Self { deliveries, channel, queue: queue.to_owned(), cancelled: false, _link: link })
     }
 
     /// The next message. `None` comes only after [`Consumer::cancel`], when the messages that were on their
@@ -109,7 +109,7 @@ impl Consumer {
     /// loses nothing.
     pub async fn next(&mut self) -> Option<Result<Delivery, BrokerError>> {
         let attempt = || format!("consuming queue '{}'", self.queue);
-        match self.consumer.next().await {
+        match self.deliveries.next().await {
             Some(Ok(delivery)) => Some(Ok(Delivery::new(delivery))),
             Some(Err(error)) => Some(Err(BrokerError::from_lapin(attempt(), &error))),
             None if self.cancelled => None,
@@ -124,7 +124,7 @@ impl Consumer {
     pub async fn cancel(&mut self) -> Result<(), BrokerError> {
         self.cancelled = true;
         let attempt = format!("ending the consumer of queue '{}'", self.queue);
-        let told = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
+        let told = self.channel.basic_cancel(self.deliveries.tag(), BasicCancelOptions::default());
         answered(&attempt, ANSWER_TIMEOUT, told).await
     }
 }

@@ -1,0 +1,4 @@
+//! Shared helpers: servers, scenes, proxies.
+
+pub mod broker;
+pub mod proxy;
