@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod broker;
 pub mod capture;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
@@ -19,6 +20,10 @@ pub mod history;
 pub mod key_template;
 pub mod outcome;
 pub mod recycle;
+pub mod replay;
+pub mod resolve;
 pub mod retry;
+pub mod service;
 pub mod stop;
 pub mod storage;
+pub mod worker;

@@ -7,6 +7,7 @@ mod dlq;
 mod emit;
 mod listener;
 mod output;
+mod parts;
 mod pause;
 mod run;
 mod status;

@@ -98,6 +98,11 @@ impl Db {
 }
 
 impl Catalog {
+    /// Is there a table of this schema, with an id?
+    pub fn knows(&self, schema: &SchemaName) -> bool {
+        self.tables.contains(schema.as_str())
+    }
+
     /// The table of a schema that is known to have one.
     pub(super) fn table(&self, schema: &SchemaName) -> Option<TableName> {
         self.tables.contains(schema.as_str()).then(|| self.named(schema.as_str()))

@@ -36,21 +36,24 @@ pub struct LedgerEntry {
     pub event_id: String,
     /// When the deletion was captured.
     pub deleted_at: Option<OffsetDateTime>,
+    /// When its copy was written: its retention counts from here.
+    pub recycled_at: OffsetDateTime,
     /// What became of it.
     pub outcome: Outcome,
     /// What else a person may want to know.
     pub detail: Option<String>,
 }
 
-/// Writes the entries whose arrays are `$3` to `$15`, but those of a file and event that are there.
+/// Writes the entries whose arrays are `$3` to `$16`, but those of a file and event that are there.
 pub(super) const INSERT: &str = "
   INSERT INTO file_recycler.ledger (file_id, schema, record_schema, record_id, key, object_bucket, recycle_bucket,
-                                    etag, size, event_id, deleted_at, outcome, detail)
+                                    etag, size, event_id, deleted_at, outcome, detail, recycled_at)
   SELECT DISTINCT ON (file_id, event_id) *
     FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
-                $11::bigint[], $12::text[], $13::timestamptz[], $14::text[], $15::text[])
+                $11::bigint[], $12::text[], $13::timestamptz[], $14::text[], $15::text[],
+                $16::timestamptz[])
       AS entry (file_id, schema, record_schema, record_id, key, object_bucket, recycle_bucket,
-                etag, size, event_id, deleted_at, outcome, detail)
+                etag, size, event_id, deleted_at, outcome, detail, recycled_at)
    WHERE NOT EXISTS (SELECT FROM file_recycler.ledger AS old
                       WHERE old.file_id = entry.file_id AND old.event_id = entry.event_id)
   RETURNING 1";
@@ -77,6 +80,7 @@ pub(super) fn bind<'q>(
         .bind(column(entries, |entry| entry.deleted_at))
         .bind(column(entries, |entry| entry.outcome.as_str()))
         .bind(column(entries, |entry| entry.detail.clone()))
+        .bind(column(entries, |entry| entry.recycled_at))
 }
 
 impl Db {

@@ -32,7 +32,7 @@ pub enum S3 {
 }
 
 /// Runs a test in a world of its own that is installed and adopted; removed afterwards, also on failure.
-pub async fn world<F: Future<Output = ()> + Send + 'static>(s3: S3, test: impl FnOnce(Arc<World>) -> F) {
+pub async fn world(s3: S3, test: impl AsyncFnOnce(Arc<World>)) {
     bare_world(s3, async |world| {
         world.cli(&["listener", "install"]).await.expect(0);
         world.cli(&["adopt", "--apply"]).await.expect(0);
@@ -42,7 +42,7 @@ pub async fn world<F: Future<Output = ()> + Send + 'static>(s3: S3, test: impl F
 }
 
 /// The same, before anything is installed.
-pub async fn bare_world<F: AsyncFnOnce(Arc<World>)>(s3: S3, test: F) {
+pub async fn bare_world(s3: S3, test: impl AsyncFnOnce(Arc<World>)) {
     let world = Arc::new(World::create(s3).await);
     let ended = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(tokio::time::timeout(
         LIMIT,
