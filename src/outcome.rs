@@ -44,13 +44,14 @@ macro_rules! words {
         }
     };
 }
+pub(crate) use words;
 
 /// A word that is none of an enum's.
 #[derive(Debug, thiserror::Error)]
 #[error("'{word}' is not one of: {known}")]
 pub struct UnknownWord {
-    word: String,
-    known: String,
+    pub(crate) word: String,
+    pub(crate) known: String,
 }
 
 words! {

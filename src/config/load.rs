@@ -30,11 +30,13 @@ pub struct Sources {
 
 impl Sources {
     /// This process's environment and working directory, with the options of its command line.
-    pub fn from_process(config_file: Option<PathBuf>, sets: Vec<String>) -> io::Result<Self> {
+    pub fn from_process(config_file: Option<PathBuf>, sets: Vec<String>) -> Self {
         let environment = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
             .collect();
-        Ok(Self { config_file, sets, environment, directory: std::env::current_dir()? })
+        // Without a working directory, relative paths stay relative and their errors say so.
+        let directory = std::env::current_dir().unwrap_or_default();
+        Self { config_file, sets, environment, directory }
     }
 }
 

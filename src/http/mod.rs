@@ -1,0 +1,110 @@
+//! `/healthz`, `/readyz` and `/metrics`: what this process says about itself over HTTP.
+
+mod connection;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::health::Health;
+use crate::metrics::Metrics;
+use connection::Bounded;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// How often a port that cannot be listened on is tried again.
+const BIND_AGAIN: Duration = Duration::from_secs(2);
+/// How long answers in flight may take once the stop was asked for.
+const FINISH: Duration = Duration::from_secs(2);
+
+#[derive(Clone)]
+struct Shared {
+    health: Health,
+    metrics: Metrics,
+}
+
+/// Serves on `listen` until `shutdown`. A port that cannot be had is said once and tried again until it
+/// can: files move all the same.
+pub async fn serve(listen: SocketAddr, health: Health, metrics: Metrics, shutdown: CancellationToken) {
+    let Some(listener) = shutdown.run_until_cancelled(bind(listen)).await else { return };
+    serve_on(listener, health, metrics, shutdown).await;
+}
+
+/// Serves on a listener that is there already.
+pub async fn serve_on(listener: TcpListener, health: Health, metrics: Metrics, shutdown: CancellationToken) {
+    let server = axum::serve(Bounded::new(listener), router(health, metrics))
+        .with_graceful_shutdown(shutdown.clone().cancelled_owned())
+        .into_future();
+    let patience = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(FINISH).await;
+    };
+    tokio::select! {
+        // It never ends with an error: one of a single connection is that connection's end.
+        _ = server => {}
+        () = patience => {}
+    }
+}
+
+async fn bind(listen: SocketAddr) -> TcpListener {
+    let mut said = false;
+    loop {
+        match TcpListener::bind(listen).await {
+            Ok(listener) => {
+                info!(%listen, "serving health and metrics");
+                return listener;
+            }
+            Err(error) => {
+                if !said {
+                    warn!(%listen, %error, "http.listen: cannot listen there; trying again until it can be had");
+                    said = true;
+                }
+                tokio::time::sleep(BIND_AGAIN).await;
+            }
+        }
+    }
+}
+
+fn router(health: Health, metrics: Metrics) -> Router {
+    Router::new()
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(measured))
+        .with_state(Shared { health, metrics })
+}
+
+/// Whoever gets this answer knows that the process serves; no more is asked of it.
+async fn alive() -> &'static str {
+    "ok\n"
+}
+
+async fn ready(State(shared): State<Shared>) -> Response {
+    let report = shared.health.report();
+    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(report)).into_response()
+}
+
+/// In the format that the scraper asks for; the classic one where it does not say.
+async fn measured(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let open = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|accept| accept.to_str().ok())
+        .any(|accept| accept.contains("application/openmetrics-text"));
+    if open {
+        ([(header::CONTENT_TYPE, OPEN_METRICS)], shared.metrics.render()).into_response()
+    } else {
+        ([(header::CONTENT_TYPE, CLASSIC)], shared.metrics.render_classic()).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests;

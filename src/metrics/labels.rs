@@ -1,0 +1,64 @@
+//! The words that metric labels are made of, besides those of `outcome.rs`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::{UnknownWord, words};
+
+words! {
+    /// The three kinds of queue.
+    QueueKind {
+        /// Work to do.
+        Work => "work",
+        /// All the wait queues together.
+        Wait => "wait",
+        /// The dead letters.
+        Dead => "dead",
+    }
+}
+
+words! {
+    /// A request to the storage.
+    StorageOperation {
+        /// CopyObject
+        CopyObject => "copy_object",
+        /// HeadObject
+        HeadObject => "head_object",
+        /// GetObject
+        GetObject => "get_object",
+        /// GetObjectTagging
+        GetObjectTagging => "get_object_tagging",
+        /// PutObject
+        PutObject => "put_object",
+        /// DeleteObject
+        DeleteObject => "delete_object",
+        /// DeleteObjects
+        DeleteObjects => "delete_objects",
+        /// HeadBucket
+        HeadBucket => "head_bucket",
+        /// ListObjectsV2
+        ListObjects => "list_objects",
+        /// CreateMultipartUpload
+        CreateMultipartUpload => "create_multipart_upload",
+        /// UploadPartCopy
+        UploadPartCopy => "upload_part_copy",
+        /// CompleteMultipartUpload
+        CompleteMultipartUpload => "complete_multipart_upload",
+        /// AbortMultipartUpload
+        AbortMultipartUpload => "abort_multipart_upload",
+    }
+}
+
+words! {
+    /// How one try of a request to the storage ended.
+    RequestResult {
+        /// An answer that was asked for.
+        Ok => "ok",
+        /// A failure that is tried again.
+        Retry => "retry",
+        /// A failure that is not.
+        Error => "error",
+    }
+}
