@@ -1,1 +1,27 @@
-//! x
+//! An in-memory S3 server with AWS's documented semantics and switches for faults, latency and
+//! counting.
+//!
+//! [`Server::start`] serves on the current runtime; [`Control`] disturbs and observes it. The
+//! same switches are there over HTTP for loopback clients, under a prefix that no bucket can
+//! have: `GET /-/counts`, `POST /-/reset`, `GET`, `POST` and `DELETE /-/faults`,
+//! `PUT /-/latency`.
+
+mod api;
+mod control;
+mod counts;
+mod faults;
+mod gate;
+mod operation;
+mod options;
+mod plane;
+mod rule;
+mod server;
+mod store;
+
+pub use control::Control;
+pub use counts::Counts;
+pub use faults::Fault;
+pub use operation::Operation;
+pub use options::{Conditions, Options};
+pub use rule::{Action, Rule, When};
+pub use server::Server;

@@ -1,0 +1,76 @@
+//! Buckets and their objects in memory, behind one lock that is never held over slow work.
+
+mod bucket;
+mod content;
+mod object;
+mod upload;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+pub(crate) use bucket::{Bucket, Deletion, Entry};
+pub(crate) use content::{Content, Md5Sum};
+pub(crate) use object::{Described, Object, Part};
+pub(crate) use upload::{Upload, UploadedPart};
+
+use crate::options::Options;
+
+/// The buckets by name.
+pub(crate) type Buckets = BTreeMap<String, Bucket>;
+
+/// All that the server keeps.
+#[derive(Debug)]
+pub(crate) struct Store {
+    buckets: Mutex<Buckets>,
+    opaque_etags: bool,
+}
+
+impl Store {
+    pub(crate) fn new(options: &Options) -> Self {
+        let named = options
+            .buckets
+            .iter()
+            .map(|name| (name.clone(), Bucket::new(now())));
+        Self {
+            buckets: Mutex::new(named.collect()),
+            opaque_etags: options.opaque_etags,
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Buckets> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ETag of content with this sum.
+    pub(crate) fn etag(&self, sum: Md5Sum) -> String {
+        if self.opaque_etags {
+            random_id()
+        } else {
+            hex(&sum)
+        }
+    }
+}
+
+/// The time now, in whole seconds as S3 keeps it.
+pub(crate) fn now() -> OffsetDateTime {
+    let now = OffsetDateTime::now_utc();
+    now.replace_nanosecond(0).unwrap_or(now)
+}
+
+/// A version id, an upload id, or an opaque ETag: 32 hexadecimal digits.
+pub(crate) fn random_id() -> String {
+    Uuid::new_v4().simple().to_string()
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}

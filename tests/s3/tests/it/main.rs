@@ -1,0 +1,13 @@
+//! The server against what AWS documents, over the wire.
+#![allow(missing_docs, reason = "a test's name says what it shows")]
+
+mod basics;
+mod client;
+mod control;
+mod copying;
+mod deleting;
+mod faults;
+mod listing;
+mod multipart;
+mod versioning;
+mod writing;
