@@ -38,7 +38,8 @@ pub struct Head {
     pub copied_from: Option<ETag>,
     /// Its ETag is not made of its content (SSE-KMS, SSE-C).
     pub opaque_etag: bool,
-    pub(super) attributes: Attributes,
+    /// What a copy carries over.
+    pub attributes: Attributes,
 }
 
 /// A checksum over an object's whole content.
@@ -50,9 +51,9 @@ pub struct Checksum {
     pub value: String,
 }
 
-/// What a copy in parts, or one with metadata of ours, has to carry over by itself.
+/// What a copy in parts, or one with metadata of ours, has to carry over by itself; the storage's own affair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Attributes {
+pub struct Attributes {
     pub(super) cache_control: Option<String>,
     pub(super) content_disposition: Option<String>,
     pub(super) content_encoding: Option<String>,

@@ -1,0 +1,4 @@
+//! What the tests are arranged with.
+
+pub mod registry;
+pub mod storage;
