@@ -90,17 +90,6 @@ impl Storage {
             Err(error) => Err(error),
         }
     }
-
-    /// Is there an object under exactly this key, to the byte? Servers that read `a//b` as `a/b` answer
-    /// a HEAD with another object; a listing tells.
-    pub async fn lists(&self, side: Side, key: &ObjectKey) -> Result<bool, StorageError> {
-        let asked = Asked { operation: Operation::ListObjectsV2, side, key: Some(key.as_str()) };
-        // Keys are listed in order, so the key itself comes first among those that begin with it.
-        let request =
-            self.client().list_objects_v2().bucket(self.bucket(side)).prefix(key.as_str()).max_keys(1);
-        let page = self.send(asked, request.send()).await?;
-        Ok(page.contents().first().and_then(|object| object.key()) == Some(key.as_str()))
-    }
 }
 
 impl Head {

@@ -20,7 +20,12 @@ async fn what_a_server_keeps_is_found_out_and_nothing_is_left_behind() {
         let found = [server.copy_if_none_match, server.copy_if_match, server.delete_if_match];
         assert_eq!(found, [expected; 3], "{conditions:?}");
         assert_eq!(server.copy_source_if_match, Support::Honoured);
-        assert!(server.copy_keeps_etag && !server.object_versioned && !server.recycle_versioned);
+        assert!(
+            server.exact_keys
+                && server.copy_keeps_etag
+                && !server.object_versioned
+                && !server.recycle_versioned
+        );
         for side in [Side::Object, Side::Recycle] {
             assert_eq!(world.keys(side).await, Vec::<String>::new(), "{conditions:?}, {side}");
         }
@@ -33,6 +38,7 @@ async fn the_server_that_others_wrote_keeps_the_conditions_of_the_move() {
     let server = world.storage.probe().await.unwrap();
     eprintln!("{}", serde_json::to_string(&server).unwrap());
     assert_eq!(server.copy_if_none_match, Support::Honoured);
+    assert!(!server.exact_keys, "it reads a//b as a/b");
     assert_eq!(server.copy_source_if_match, Support::Honoured);
     assert_eq!(server.delete_if_match, Support::Honoured);
     for side in [Side::Object, Side::Recycle] {

@@ -39,7 +39,9 @@ impl TestStorage {
         let keys = (options.access_key.clone(), options.secret_key.clone());
         let server = Server::start(options).await.unwrap();
         let endpoint = server.endpoint();
-        Self { server: Some(server), ..Self::new("embedded", endpoint, keys).await }
+        let mut world = Self::new("embedded", endpoint, keys).await;
+        world.server = Some(server);
+        world
     }
 
     /// The server at `FILE_RECYCLER_TEST_S3_URL`.
@@ -111,6 +113,47 @@ impl TestStorage {
         let found = (shown(found.0.as_deref()), shown(found.1.as_deref()));
         assert_eq!(found, (shown(object), shown(recycle)), "{}: '{key}' in (object, recycle)", self.name);
     }
+}
+
+impl Drop for TestStorage {
+    /// Removes the buckets from the server that others wrote, which has room for only so many. A test may
+    /// be panicking here, in the middle of its runtime: so it is done in a thread with one of its own.
+    fn drop(&mut self) {
+        if self.server.is_some() {
+            return;
+        }
+        let (endpoint, keys) = (self.endpoint.clone(), self.keys.clone());
+        let buckets = [self.object.clone(), self.recycle.clone()];
+        let cleaning = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let client = client(&endpoint, &keys);
+                for bucket in buckets {
+                    remove(&client, &bucket).await;
+                }
+            });
+        });
+        // What could not be removed stays; the test's own result is what counts.
+        let _ = cleaning.join();
+    }
+}
+
+/// Removes a bucket with all that is in it; one that is gone already is fine.
+async fn remove(client: &Client, bucket: &str) {
+    while let Ok(page) = client.list_object_versions().bucket(bucket).send().await {
+        let versions = page.versions().iter().map(|version| (version.key(), version.version_id()));
+        let markers = page.delete_markers().iter().map(|marker| (marker.key(), marker.version_id()));
+        let mut found = false;
+        for (key, version) in versions.chain(markers) {
+            let request = client.delete_object().bucket(bucket).set_key(key.map(str::to_owned));
+            let version = version.filter(|version| *version != "null").map(str::to_owned);
+            found |= request.set_version_id(version).send().await.is_ok();
+        }
+        if !found {
+            break;
+        }
+    }
+    let _ = client.delete_bucket().bucket(bucket).send().await;
 }
 
 /// Connects, without a look at the server.
