@@ -86,6 +86,7 @@ mod tests {
             put_if_none_match: Support::Honoured,
             put_if_match: Support::Honoured,
             copy_keeps_etag: true,
+            exact_keys: true,
             object_versioned: false,
             recycle_versioned: false,
         }

@@ -135,16 +135,12 @@ impl<R: Registry> Recycler<R> {
 
     async fn look(&self, key: &ObjectKey) -> Result<(Option<Head>, Option<Head>), Failure> {
         let storage = &self.shared.storage;
-        let looks = try_join(storage.head(Side::Object, key), storage.head(Side::Recycle, key)).await;
-        let (source, copy) = self.shared.judged(looks).await?;
-        if source.is_some() && may_be_read_as_another(key) {
-            let exact = self.shared.judged(storage.lists(Side::Object, key).await).await?;
-            if !exact {
-                let error = format!("the server takes '{key}' for another key; the object was not touched");
-                return Err(Failure::new(Advice::GiveUp(DeadReason::Unsupported), error));
-            }
+        if may_be_read_as_another(key) && !self.shared.server.exact_keys {
+            let error = format!("this server may take '{key}' for another key; nothing was touched");
+            return Err(Failure::new(Advice::GiveUp(DeadReason::Unsupported), error));
         }
-        Ok((source, copy))
+        let looks = try_join(storage.head(Side::Object, key), storage.head(Side::Recycle, key)).await;
+        self.shared.judged(looks).await
     }
 
     async fn transfer(

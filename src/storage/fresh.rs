@@ -44,12 +44,12 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn many_questions_at_once_become_two_and_a_later_one_is_asked_again() {
         let (fresh, asked) = (Fresh::default(), AtomicUsize::new(0));
         let ask = || {
             fresh.ask(|| async {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
                 asked.fetch_add(1, Ordering::SeqCst)
             })
         };

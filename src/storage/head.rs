@@ -38,7 +38,8 @@ pub struct Head {
     pub copied_from: Option<ETag>,
     /// Its ETag is not made of its content (SSE-KMS, SSE-C).
     pub opaque_etag: bool,
-    pub(super) attributes: Attributes,
+    /// What a copy carries over.
+    pub attributes: Attributes,
 }
 
 /// A checksum over an object's whole content.
@@ -50,9 +51,9 @@ pub struct Checksum {
     pub value: String,
 }
 
-/// What a copy in parts, or one with metadata of ours, has to carry over by itself.
+/// What a copy in parts, or one with metadata of ours, has to carry over by itself; the storage's own affair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Attributes {
+pub struct Attributes {
     pub(super) cache_control: Option<String>,
     pub(super) content_disposition: Option<String>,
     pub(super) content_encoding: Option<String>,
@@ -88,17 +89,6 @@ impl Storage {
             Err(error) if error.kind == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// Is there an object under exactly this key, to the byte? Servers that read `a//b` as `a/b` answer
-    /// a HEAD with another object; a listing tells.
-    pub async fn lists(&self, side: Side, key: &ObjectKey) -> Result<bool, StorageError> {
-        let asked = Asked { operation: Operation::ListObjectsV2, side, key: Some(key.as_str()) };
-        // Keys are listed in order, so the key itself comes first among those that begin with it.
-        let request =
-            self.client().list_objects_v2().bucket(self.bucket(side)).prefix(key.as_str()).max_keys(1);
-        let page = self.send(asked, request.send()).await?;
-        Ok(page.contents().first().and_then(|object| object.key()) == Some(key.as_str()))
     }
 }
 

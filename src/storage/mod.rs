@@ -24,7 +24,7 @@ pub use copy::{Copied, Over};
 pub use delete::{Deleted, MAX_KEYS};
 pub use error::{Kind, StorageError};
 pub use etag::ETag;
-pub use head::{Checksum, Head};
+pub use head::{Attributes, Checksum, Head};
 pub use marker::{Expected, Marker};
 pub use observe::{Answer, Observe, Operation};
 pub use probe::{Capabilities, Support};

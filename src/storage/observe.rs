@@ -43,7 +43,6 @@ operations! {
     GetObjectTagging,
     HeadBucket,
     HeadObject,
-    ListObjectsV2,
     PutObject,
     UploadPartCopy,
 }

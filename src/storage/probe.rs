@@ -42,6 +42,9 @@ pub struct Capabilities {
     pub put_if_match: Support,
     /// Are ETags MD5s, and has a copy its source's ETag?
     pub copy_keeps_etag: bool,
+    /// Is every key its own, also those with empty and dot segments and backslashes? Some servers read
+    /// `a//b` as `a/b`: there, a key like that names another file's object.
+    pub exact_keys: bool,
     /// Does the object bucket keep versions?
     pub object_versioned: bool,
     /// Does the recycle bucket keep versions?
@@ -73,6 +76,8 @@ impl Storage {
     /// Finds out what the server can do, and with it whether these credentials may read, write and delete
     /// in both buckets. What it wrote it removes again, also when it fails.
     pub async fn probe(&self) -> Result<Capabilities, StorageError> {
+        // Some servers make a bucket that is not there at the first write.
+        self.check().await?;
         let mut probe = Probe::new(self);
         let result = probe.capabilities().await;
         let removed = probe.remove().await;
@@ -125,6 +130,7 @@ impl<'a> Probe<'a> {
     async fn capabilities(&mut self) -> Result<Capabilities, StorageError> {
         self.head(Side::Object).await?;
         self.put(None).await?;
+        let exact_keys = self.exact_keys().await?;
         if self.head(Side::Recycle).await?.is_some() {
             let asked = self.asked(Operation::HeadObject, Side::Recycle);
             return Err(StorageError::new(asked, Kind::SameBucket, "an object put in one is in the other"));
@@ -140,12 +146,37 @@ impl<'a> Probe<'a> {
             copy_if_match: self.support(&Wrong::CopyOverOther).await?,
             put_if_none_match: self.support(&Wrong::PutOverNothing).await?,
             put_if_match: self.support(&Wrong::PutOverOther).await?,
+            exact_keys,
             copy_keeps_etag: source == copy && source.md5() == Some(md5),
             object_versioned: self.versions.iter().any(|(side, _)| *side == Side::Object),
             recycle_versioned: self.versions.iter().any(|(side, _)| *side == Side::Recycle),
             // The last one: it deletes.
             delete_if_match: self.delete_support().await?,
         })
+    }
+
+    /// Looks for the object under keys that are not its own, but come near.
+    async fn exact_keys(&self) -> Result<bool, StorageError> {
+        let (folder, name) = self.key.rsplit_once('/').unwrap_or(("", &self.key));
+        for key in [
+            format!("{folder}//{name}"),
+            format!("{folder}/./{name}"),
+            format!("{folder}/x/../{name}"),
+            format!("{folder}\\{name}"),
+            format!("/{folder}/{name}"),
+            format!("{folder}/{name}/"),
+        ] {
+            match self.storage.head_raw(Side::Object, &key).await {
+                Ok(None) => {}
+                Ok(Some(_)) => return Ok(false),
+                Err(error) => match error.kind {
+                    Kind::Timeout | Kind::Connection | Kind::SlowDown => return Err(error),
+                    // A key that the server will not hear of.
+                    _ => return Ok(false),
+                },
+            }
+        }
+        Ok(true)
     }
 
     /// Sends a request whose condition does not hold, and sees what the server makes of it.

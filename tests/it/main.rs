@@ -1,6 +1,15 @@
-//! Tests against real servers; the addresses come from the environment.
+//! Tests against real servers: PostgreSQL, RabbitMQ, and S3 servers that others wrote as well as our own.
 
 mod broker_deliveries;
 mod broker_publishing;
 mod broker_topology;
+mod move_decides;
+mod move_keys;
+mod move_outage;
+mod move_probe;
+mod move_race;
+mod spine_bulk;
+mod spine_dead_letters;
+mod spine_links;
 mod support;
+mod tidy;

@@ -1,4 +1,9 @@
-//! Shared helpers: servers, scenes, proxies.
+//! What the tests are arranged with.
 
 pub mod broker;
+pub mod crm;
+pub mod process;
 pub mod proxy;
+pub mod registry;
+pub mod storage;
+pub mod world;

@@ -1,0 +1,148 @@
+//! Whose trouble is an error? One file's, or everybody's.
+
+use std::time::Duration;
+
+use file_recycler::config::{Mode, Storage as Settings};
+use file_recycler::outcome::{Advice, DeadReason, Dependency, Failure, Outcome};
+use file_recycler::storage::Side;
+use recycler_test_s3::{Action, Operation, Options, Rule, When};
+
+use crate::support::registry::{Script, job, recycler};
+use crate::support::storage::{TestStorage, connect};
+
+const KEY: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
+const OUTAGE: Advice = Advice::Outage(Dependency::Storage);
+
+fn status(status: u16, code: &str) -> Action {
+    Action::Status { status, code: code.to_owned(), when: When::Before }
+}
+
+/// Recycles `KEY` on a server with these faults, and says how that failed; the object stays.
+async fn fails_with(rules: Vec<Rule>) -> Failure {
+    let world = TestStorage::embedded(Options::default()).await;
+    let server = world.storage.probe().await.unwrap();
+    world.put(Side::Object, KEY, b"content").await;
+    let recycler = recycler(&world.storage, server, &Script::default());
+    rules.into_iter().for_each(|rule| world.control().fault(rule));
+    let failure = recycler.recycle(job(KEY)).await.unwrap_err();
+    world.control().clear_faults();
+    assert_eq!(world.get(Side::Object, KEY).await.as_deref(), Some(&b"content"[..]), "the source stays");
+    assert_eq!(recycler.recycle(job(KEY)).await, Ok(Outcome::Moved), "it goes on when the fault is gone");
+    failure
+}
+
+#[tokio::test]
+async fn a_refusal_of_one_key_is_its_own_and_one_of_every_key_is_an_outage() {
+    let forbidden = Advice::GiveUp(DeadReason::Forbidden);
+    let unsupported = Advice::GiveUp(DeadReason::Unsupported);
+    for (operation, action, one, everybody) in [
+        (Operation::HeadObject, status(403, "AccessDenied"), forbidden, OUTAGE),
+        (Operation::CopyObject, status(403, "AccessDenied"), forbidden, OUTAGE),
+        (Operation::CopyObject, status(500, "InternalError"), Advice::Retry, OUTAGE),
+        (Operation::CopyObject, Action::Close { when: When::Before }, Advice::Retry, OUTAGE),
+        (Operation::CopyObject, status(400, "InvalidArgument"), unsupported, OUTAGE),
+        (Operation::CopyObject, status(503, "SlowDown"), Advice::SlowDown, Advice::SlowDown),
+        (Operation::CopyObject, status(403, "InvalidAccessKeyId"), OUTAGE, OUTAGE),
+    ] {
+        let failure = fails_with(vec![Rule::new(operation, action.clone()).key(KEY)]).await;
+        assert_eq!(failure.advice, one, "one key, {operation:?} {action:?}: {failure}");
+        let failure = fails_with(vec![Rule::new(operation, action.clone())]).await;
+        assert_eq!(failure.advice, everybody, "every key, {operation:?} {action:?}: {failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_delete_is_the_keys_own_while_others_work() {
+    let denied = Action::KeyError { code: "AccessDenied".to_owned(), when: When::Before };
+    let failure = fails_with(vec![Rule::new(Operation::DeleteObjects, denied.clone()).key(KEY)]).await;
+    assert_eq!(failure.advice, Advice::GiveUp(DeadReason::Forbidden));
+    let failure = fails_with(vec![Rule::new(Operation::DeleteObjects, denied)]).await;
+    assert_eq!(failure.advice, OUTAGE);
+}
+
+#[tokio::test]
+async fn an_error_inside_an_answer_of_success_is_an_error() {
+    let body = Action::ErrorBody { code: "InternalError".to_owned(), when: When::Before };
+    let failure = fails_with(vec![Rule::new(Operation::CopyObject, body).key(KEY)]).await;
+    assert_eq!(failure.advice, Advice::Retry, "{failure}");
+}
+
+#[tokio::test]
+async fn an_archived_object_is_given_up_at_once() {
+    let failure =
+        fails_with(vec![Rule::new(Operation::CopyObject, status(403, "InvalidObjectState")).key(KEY)]).await;
+    assert_eq!(failure.advice, Advice::GiveUp(DeadReason::Archived));
+}
+
+/// Without the right to list, the server says 403 of an object that does not exist.
+#[tokio::test]
+async fn a_403_for_a_missing_object_is_never_taken_for_missing() {
+    let world = TestStorage::embedded(Options::default()).await;
+    let server = world.storage.probe().await.unwrap();
+    world.control().fault(Rule::new(Operation::HeadObject, status(403, "AccessDenied")));
+    let script = Script::default();
+    let failure = recycler(&world.storage, server, &script).recycle(job(KEY)).await.unwrap_err();
+    assert_eq!(failure.advice, OUTAGE);
+    assert!(failure.error.contains("s3:ListBucket"), "{failure}");
+    assert_eq!(script.ledger(), []);
+}
+
+/// Some servers say `NoSuchKey` when the bucket is not there.
+#[tokio::test]
+async fn a_file_is_not_missing_when_the_bucket_is() {
+    for world in TestStorage::both().await {
+        let server = world.storage.probe().await.unwrap();
+        for bucket in [&world.object, &world.recycle] {
+            world.client.delete_bucket().bucket(bucket).send().await.unwrap();
+        }
+        let script = Script::default();
+        let failure = recycler(&world.storage, server, &script).recycle(job(KEY)).await.unwrap_err();
+        assert_eq!(failure.advice, OUTAGE, "{}: {failure}", world.name);
+        assert_eq!(script.ledger(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_recycle_bucket_that_vanished_is_an_outage_and_the_source_stays() {
+    for world in TestStorage::both().await {
+        let server = world.storage.probe().await.unwrap();
+        world.put(Side::Object, KEY, b"content").await;
+        world.client.delete_bucket().bucket(&world.recycle).send().await.unwrap();
+        let failure =
+            recycler(&world.storage, server, &Script::default()).recycle(job(KEY)).await.unwrap_err();
+        assert_eq!(failure.advice, OUTAGE, "{}: {failure}", world.name);
+        assert_eq!(world.get(Side::Object, KEY).await.as_deref(), Some(&b"content"[..]));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_an_outage_within_the_time_out() {
+    let world = TestStorage::embedded(Options::default()).await;
+    let server = world.storage.probe().await.unwrap();
+    let short = Duration::from_millis(300);
+    let settings = Settings { attempt_timeout: short, operation_timeout: short, ..world.settings() };
+    let storage = connect(&settings, Mode::Move).await;
+    world.put(Side::Object, KEY, b"content").await;
+    world.control().fault(Rule::new(Operation::CopyObject, Action::Stall { when: When::Before }));
+    let recycling = recycler(&storage, server, &Script::default());
+    let failure = tokio::time::timeout(Duration::from_secs(10), recycling.recycle(job(KEY))).await.unwrap();
+    assert_eq!(failure.unwrap_err().advice, OUTAGE);
+    world.control().clear_faults();
+    assert_eq!(recycling.recycle(job(KEY)).await, Ok(Outcome::Moved));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_an_outage_and_the_error_shows_no_address() {
+    let world = TestStorage::embedded(Options::default()).await;
+    let server = world.storage.probe().await.unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let settings =
+        Settings { service_url: Some(format!("http://{address}").parse().unwrap()), ..world.settings() };
+    let storage = connect(&settings, Mode::Move).await;
+    let failure = recycler(&storage, server, &Script::default()).recycle(job(KEY)).await.unwrap_err();
+    assert_eq!(failure.advice, OUTAGE);
+    assert!(failure.error.contains("connection refused"), "{failure}");
+    assert!(!failure.error.contains(&address.port().to_string()), "{failure}");
+}

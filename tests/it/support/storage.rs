@@ -1,0 +1,199 @@
+//! Two fresh buckets on a server: the embedded one, and one that others wrote.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation};
+use aws_sdk_s3::primitives::ByteStream;
+use file_recycler::config::{self, Mode, PathStyle, Recycling};
+use file_recycler::file::Bucket;
+use file_recycler::key_template::KeyTemplate;
+use file_recycler::storage::{Side, Storage};
+use recycler_test_s3::{Control, Options, Server};
+use uuid::Uuid;
+
+/// Two buckets, a client of the test's own, and the storage under test.
+pub struct TestStorage {
+    /// Which server this is, for messages.
+    pub name: &'static str,
+    /// Past the storage under test.
+    pub client: Client,
+    /// Under test.
+    pub storage: Storage,
+    pub object: String,
+    pub recycle: String,
+    endpoint: String,
+    keys: (String, String),
+    server: Option<Server>,
+}
+
+impl TestStorage {
+    /// The embedded server, and the server that others wrote.
+    pub async fn both() -> Vec<Self> {
+        vec![Self::embedded(Options::default()).await, Self::foreign().await]
+    }
+
+    /// The embedded server by these options.
+    pub async fn embedded(options: Options) -> Self {
+        let keys = (options.access_key.clone(), options.secret_key.clone());
+        let server = Server::start(options).await.unwrap();
+        let endpoint = server.endpoint();
+        let mut world = Self::new("embedded", endpoint, keys).await;
+        world.server = Some(server);
+        world
+    }
+
+    /// The server at `FILE_RECYCLER_TEST_S3_URL`.
+    pub async fn foreign() -> Self {
+        let get = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+        let keys = (get("FILE_RECYCLER_TEST_S3_ACCESS_KEY"), get("FILE_RECYCLER_TEST_S3_SECRET_KEY"));
+        Self::new("foreign", get("FILE_RECYCLER_TEST_S3_URL"), keys).await
+    }
+
+    async fn new(name: &'static str, endpoint: String, keys: (String, String)) -> Self {
+        let id = Uuid::new_v4().simple();
+        let (object, recycle) = (format!("object-{id}"), format!("recycle-{id}"));
+        let client = client(&endpoint, &keys);
+        for bucket in [&object, &recycle] {
+            client.create_bucket().bucket(bucket).send().await.unwrap();
+        }
+        let settings = settings(&endpoint, &keys, &object, &recycle);
+        let storage = connect(&settings, Mode::Move).await;
+        Self { name, client, storage, object, recycle, endpoint, keys, server: None }
+    }
+
+    /// The settings by which the storage under test was connected, for a test that changes some.
+    pub fn settings(&self) -> config::Storage {
+        settings(&self.endpoint, &self.keys, &self.object, &self.recycle)
+    }
+
+    /// Disturbs and observes the embedded server.
+    pub fn control(&self) -> Control {
+        self.server.as_ref().expect("only the embedded server can be disturbed").control()
+    }
+
+    pub fn bucket(&self, side: Side) -> &str {
+        match side {
+            Side::Object => &self.object,
+            Side::Recycle => &self.recycle,
+        }
+    }
+
+    pub async fn put(&self, side: Side, key: &str, content: &[u8]) {
+        let body = ByteStream::from(content.to_vec());
+        self.client.put_object().bucket(self.bucket(side)).key(key).body(body).send().await.unwrap();
+    }
+
+    /// The content of an object, or nothing where there is none.
+    pub async fn get(&self, side: Side, key: &str) -> Option<Vec<u8>> {
+        match self.client.get_object().bucket(self.bucket(side)).key(key).send().await {
+            Ok(object) => Some(object.body.collect().await.unwrap().to_vec()),
+            Err(error) => {
+                assert!(error.as_service_error().is_some_and(|error| error.is_no_such_key()), "{error:?}");
+                None
+            }
+        }
+    }
+
+    pub async fn delete(&self, side: Side, key: &str) {
+        self.client.delete_object().bucket(self.bucket(side)).key(key).send().await.unwrap();
+    }
+
+    /// Every key in a bucket.
+    pub async fn keys(&self, side: Side) -> Vec<String> {
+        let page = self.client.list_objects_v2().bucket(self.bucket(side)).send().await.unwrap();
+        page.contents().iter().map(|object| object.key().unwrap().to_owned()).collect()
+    }
+
+    /// Asserts what is under a key in both buckets.
+    pub async fn holds(&self, key: &str, object: Option<&[u8]>, recycle: Option<&[u8]>) {
+        let found = (self.get(Side::Object, key).await, self.get(Side::Recycle, key).await);
+        let shown = |content: Option<&[u8]>| content.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let found = (shown(found.0.as_deref()), shown(found.1.as_deref()));
+        assert_eq!(found, (shown(object), shown(recycle)), "{}: '{key}' in (object, recycle)", self.name);
+    }
+}
+
+impl Drop for TestStorage {
+    /// Removes the buckets from the server that others wrote, which has room for only so many. A test may
+    /// be panicking here, in the middle of its runtime: so it is done in a thread with one of its own.
+    fn drop(&mut self) {
+        if self.server.is_some() {
+            return;
+        }
+        let (endpoint, keys) = (self.endpoint.clone(), self.keys.clone());
+        let buckets = [self.object.clone(), self.recycle.clone()];
+        let cleaning = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let client = client(&endpoint, &keys);
+                for bucket in buckets {
+                    remove(&client, &bucket).await;
+                }
+            });
+        });
+        // What could not be removed stays; the test's own result is what counts.
+        let _ = cleaning.join();
+    }
+}
+
+/// Removes a bucket with all that is in it; one that is gone already is fine.
+async fn remove(client: &Client, bucket: &str) {
+    while let Ok(page) = client.list_object_versions().bucket(bucket).send().await {
+        let versions = page.versions().iter().map(|version| (version.key(), version.version_id()));
+        let markers = page.delete_markers().iter().map(|marker| (marker.key(), marker.version_id()));
+        let mut found = false;
+        for (key, version) in versions.chain(markers) {
+            let request = client.delete_object().bucket(bucket).set_key(key.map(str::to_owned));
+            let version = version.filter(|version| *version != "null").map(str::to_owned);
+            found |= request.set_version_id(version).send().await.is_ok();
+        }
+        if !found {
+            break;
+        }
+    }
+    let _ = client.delete_bucket().bucket(bucket).send().await;
+}
+
+/// Connects, without a look at the server.
+pub async fn connect(settings: &config::Storage, mode: Mode) -> Storage {
+    let recycling = Recycling { grace: Duration::ZERO, mode, brake: 0, concurrency: 64 };
+    Storage::connect(settings, &recycling, Arc::new(|_, _| ())).await.unwrap()
+}
+
+fn settings(endpoint: &str, keys: &(String, String), object: &str, recycle: &str) -> config::Storage {
+    config::Storage {
+        service_url: Some(endpoint.parse().unwrap()),
+        credentials: config::Credentials::Keys {
+            access_key: keys.0.clone().into(),
+            secret_key: keys.1.clone().into(),
+        },
+        buckets: Some((Bucket::new(object), Bucket::new(recycle))),
+        region: "us-east-1".to_owned(),
+        path_style: PathStyle::Auto,
+        key_template: KeyTemplate::default(),
+        recycle_class: None,
+        connect_timeout: Duration::from_secs(3),
+        attempt_timeout: Duration::from_secs(10),
+        operation_timeout: Duration::from_secs(20),
+        ca_file: None,
+    }
+}
+
+fn client(endpoint: &str, keys: &(String, String)) -> Client {
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(aws_smithy_http_client::tls::Provider::Rustls(
+            aws_smithy_http_client::tls::rustls_provider::CryptoMode::Ring,
+        ))
+        .build_https();
+    let config = Builder::new()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new(&keys.0, &keys.1, None, None, "test"))
+        .endpoint_url(endpoint)
+        .force_path_style(true)
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .http_client(http);
+    Client::from_conf(config.build())
+}
