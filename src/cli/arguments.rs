@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -194,18 +194,5 @@ impl FromStr for PointInTime {
         crate::config::parse_duration(text)
             .map(Self::Ago)
             .map_err(|_| "is neither a time as 2026-11-23T10:00:00Z nor a duration as 90m, 6h or 7d".to_owned())
-    }
-}
-
-impl ValueEnum for LogFormat {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Text, Self::Json]
-    }
-
-    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        Some(clap::builder::PossibleValue::new(match self {
-            Self::Text => "text",
-            Self::Json => "json",
-        }))
     }
 }

@@ -30,6 +30,29 @@ struct Current {
     questions: Questions,
 }
 
+/// What is asked.
+#[derive(Clone, Copy)]
+enum Question<'a> {
+    Alive(&'a [FileId]),
+    Note(&'a [LedgerEntry]),
+}
+
+impl Question<'_> {
+    fn doing(self) -> &'static str {
+        match self {
+            Self::Alive(_) => "asking whether files are alive",
+            Self::Note(_) => "writing the ledger",
+        }
+    }
+
+    async fn ask(self, db: &Db, questions: &Questions) -> Result<AliveAnswer, DbError> {
+        match self {
+            Self::Alive(ids) => db.check(questions, ids).await,
+            Self::Note(entries) => db.note(questions, entries).await,
+        }
+    }
+}
+
 /// An answer of the primary, by a catalogue that fits it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
@@ -59,24 +82,20 @@ impl Registry {
 
     /// Which of these files are still named? At most [`super::alive::MAX_IDS`] at a time.
     pub async fn liveness(&self, ids: &[FileId]) -> Result<Checked, DbError> {
-        self.settled("asking whether files are alive", async |questions| self.db.check(questions, ids).await)
-            .await
+        self.settled(Question::Alive(ids)).await
     }
 
     /// Writes the ledger and asks once more for the same files, in one statement.
     pub async fn note(&self, entries: &[LedgerEntry]) -> Result<Checked, DbError> {
-        self.settled("writing the ledger", async |questions| self.db.note(questions, entries).await).await
+        self.settled(Question::Note(entries)).await
     }
 
     /// Asks until the tables looked the same to the question as to the discovery before it.
-    async fn settled(
-        &self,
-        doing: &str,
-        ask: impl AsyncFn(&Questions) -> Result<AliveAnswer, DbError>,
-    ) -> Result<Checked, DbError> {
+    async fn settled(&self, question: Question<'_>) -> Result<Checked, DbError> {
+        let doing = question.doing();
         let mut current = self.current().await?;
         for _ in 0..TRIES {
-            match ask(&current.questions).await {
+            match question.ask(&self.db, &current.questions).await {
                 Ok(answer) if !answer.primary => {
                     let why = "this server is a replica: only the primary knows what is alive";
                     return Err(DbError::new(doing, Problem::NotReady(why.to_owned())));
