@@ -20,6 +20,7 @@ pub mod health;
 pub mod history;
 pub mod http;
 pub mod key_template;
+pub mod listener;
 pub mod logging;
 pub mod metrics;
 pub mod outcome;
