@@ -8,6 +8,7 @@ use super::output::{Failed, Finding, operator, print};
 use super::parts::{self, buckets};
 use crate::config::{Config, Needs};
 use crate::db::environment::{Buckets, EnvironmentState, Identity};
+use crate::db::schema::SchemaState;
 use crate::guard::{marked_environment, marker_of};
 use crate::storage::Expected;
 
@@ -43,7 +44,7 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
     if !state.is_primary {
         return Err(Failed::new("the database is a replica: adopt on the primary"));
     }
-    if state.environment.is_none() && !db.is_installed().await? {
+    if state.environment.is_none() && db.schema_state().await? == SchemaState::Missing {
         return Err(Failed::new("the own schema is not there yet: run `file-recycler listener install` first"));
     }
     storage.check().await?;

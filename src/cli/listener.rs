@@ -6,21 +6,73 @@ use super::arguments::Listener;
 use super::output::{Failed, Finding, operator, print};
 use super::parts;
 use crate::config::{Config, Needs};
-use crate::db::triggers;
+use crate::db::Db;
+use crate::db::schema::SchemaState;
+use crate::db::triggers::CaptureState;
 
 pub(super) async fn run(config: &Config, command: Listener, json: bool) -> Result<Finding, Failed> {
     config.require(Needs::DATABASE).map_err(Failed::usage)?;
+    let db = parts::database(config)?;
     match command {
         Listener::Install { dry_run: true } => {
-            let sql = triggers::install_sql(&parts::database(config)?, config).await?;
+            let sql = db.install_sql(&config.crm, config.listener.on_capture_error).await?;
             print_sql(json, &sql)
         }
-        Listener::Install { dry_run: false } => install(config, json).await,
-        Listener::Uninstall { dry_run: true, purge } => {
-            let sql = triggers::uninstall_sql(&parts::database(config)?, config, purge).await?;
-            print_sql(json, &sql)
-        }
-        Listener::Uninstall { dry_run: false, purge } => uninstall(config, purge, json).await,
-        Listener::Status => status(config, json).await,
+        Listener::Install { dry_run: false } => install(&db, config, json).await,
+        Listener::Uninstall { dry_run: true, purge } => print_sql(json, &db.uninstall_sql(purge).await?),
+        Listener::Uninstall { dry_run: false, purge } => uninstall(&db, purge, json).await,
+        Listener::Status => status(&db, config, json).await,
     }
+}
+
+fn print_sql(json: bool, sql: &[String]) -> Result<Finding, Failed> {
+    print(json, &json!({ "applied": false, "sql": sql }), || sql.join("\n"))?;
+    Ok(Finding::Healthy)
+}
+
+async fn install(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed> {
+    let done = db.install(&config.crm, config.listener.on_capture_error, &operator()).await?;
+    let tables: Vec<_> = done.tables.iter().map(ToString::to_string).collect();
+    let report = json!({ "applied": true, "tables": tables, "untouched": done.untouched });
+    print(json, &report, || {
+        if tables.is_empty() {
+            format!("Everything was in place already: {} triggers.", done.untouched)
+        } else {
+            format!("Triggers are on: {} ({} were right already).", tables.join(", "), done.untouched)
+        }
+    })?;
+    Ok(Finding::Healthy)
+}
+
+async fn uninstall(db: &Db, purge: bool, json: bool) -> Result<Finding, Failed> {
+    db.uninstall(purge, &operator()).await?;
+    print(json, &json!({ "applied": true, "purged": purge }), || {
+        let rest = if purge { "The schema file_recycler is gone, too." } else { "The schema file_recycler stays." };
+        format!("Triggers and functions are removed. {rest}")
+    })?;
+    Ok(Finding::Healthy)
+}
+
+async fn status(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed> {
+    let status = db.capture_status(&config.crm, config.listener.on_capture_error).await?;
+    let state = match status.state() {
+        CaptureState::Installed => "installed",
+        CaptureState::Drifted => "drifted",
+        CaptureState::NotInstalled => "not installed",
+    };
+    let failures =
+        if status.schema == SchemaState::Missing { 0 } else { db.capture_failures().await? };
+    let drift: Vec<_> = status.drift.iter().map(ToString::to_string).collect();
+    let report = json!({
+        "state": state, "triggers": status.expected, "drift": drift, "capture_failures": failures
+    });
+    print(json, &report, || {
+        let mut lines = vec![format!("{state}: {} triggers expected, {} not as they must be", status.expected, drift.len())];
+        lines.extend(drift.iter().cloned());
+        if failures > 0 {
+            lines.push(format!("{failures} statements' deletions could not be captured"));
+        }
+        lines.join("\n")
+    })?;
+    Ok(Finding::healthy_if(status.state() == CaptureState::Installed))
 }

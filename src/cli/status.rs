@@ -8,7 +8,7 @@ use super::output::{Failed, Finding, print};
 use super::parts;
 use crate::broker::BrokerError;
 use crate::config::{Config, Needs};
-use crate::db::triggers;
+use crate::db::triggers::CaptureState;
 use crate::guard::{Guard, Verdict, marked_environment};
 
 #[derive(Default, Serialize)]
@@ -109,15 +109,16 @@ pub(super) async fn run(config: &Config, json: bool) -> Result<Finding, Failed> 
 async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase, Failed> {
     let db = parts::database(config)?;
     guard.saw_database(db.environment().await?);
-    if !db.is_installed().await? {
+    let capture = db.capture_status(&config.crm, config.listener.on_capture_error).await?;
+    let state = capture.state();
+    if state == CaptureState::NotInstalled {
         let message = "not installed: run `file-recycler listener install`".to_owned();
         return Ok(FromDatabase { outbox: None, listener: State { ok: false, message }, drift: false });
     }
-    let drift = triggers::status(&db, &config.crm, &config.listener).await?;
     let backlog = db.backlog().await?;
-    let message = match drift.first() {
-        None => "installed".to_owned(),
-        Some(first) => format!("drift in {} places, the first: {first}", drift.len()),
+    let message = match state {
+        CaptureState::Drifted => format!("drift: {}", capture.told()),
+        _ => "installed".to_owned(),
     };
     Ok(FromDatabase {
         outbox: Some(Outbox {
@@ -126,7 +127,7 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
             capture_failures: db.capture_failures().await?,
         }),
         listener: State { ok: true, message },
-        drift: !drift.is_empty(),
+        drift: state == CaptureState::Drifted,
     })
 }
 

@@ -31,6 +31,7 @@ pub use keys::{KEYS, Key};
 pub use load::{Loaded, Sources, load};
 pub use require::Needs;
 pub use show::{HIDDEN, Setting};
+pub use value::duration as parse_duration;
 
 /// Every setting; see the table of keys in `docs/configuration.md`.
 #[derive(Debug)]

@@ -152,7 +152,7 @@ impl Value {
 }
 
 /// A duration as it is written everywhere in the configuration: digits and one unit.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let per_unit = match unit {

@@ -232,7 +232,7 @@ impl Db {
     }
 
     /// Notes a change that an operator made: who, from where, what.
-    pub async fn note_change(&self, actor: &Actor, action: &str, detail: &str) -> Result<(), DbError> {
+    pub async fn record_change(&self, actor: &Actor, action: &str, detail: &str) -> Result<(), DbError> {
         const DOING: &str = "noting an operator's change";
         let mut transaction = self.pool.begin().await.attempted(DOING)?;
         trail(&mut transaction, actor, action, detail).await?;

@@ -88,6 +88,11 @@ impl Guard {
         }
     }
 
+    /// The name of the database that was seen last.
+    pub fn database_name(&self) -> Option<String> {
+        self.lock().database.as_ref().map(|database| database.identity.name.clone())
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
         // Nothing in here can panic half way; what was seen stays true.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)

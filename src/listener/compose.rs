@@ -175,7 +175,7 @@ fn files<'a>(rows: &[&'a Captured]) -> Vec<File<'a>> {
                 row,
                 position,
                 schema,
-                file,
+                captured: file,
             }));
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
+use crate::db::dangling::DeletedRecord;
 use crate::db::registry::Registry;
 use crate::event::{Deleted, Event, IdKind};
 use crate::file::{FileRef, ObjectKey, RecordId, SchemaName};
@@ -97,9 +98,10 @@ impl Resolver {
         may_delete: bool,
     ) -> Result<(), Failure> {
         for _ in 0..MAX_PAGES {
-            let report = self.registry.clear_dangling(&event.id, schema, record, may_delete).await?;
+            let record = DeletedRecord { schema, id: record, event_id: &event.id, may_delete };
+            let report = self.registry.clear_dangling(record).await?;
             if report.left() > 0 {
-                info!(%schema, %record, ?report, "rows that hang on the record were left alone");
+                info!(%schema, record = %record.id, ?report, "rows that hang on the record were left alone");
             }
             if !report.more {
                 return Ok(());

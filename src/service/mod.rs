@@ -2,12 +2,14 @@
 
 mod monitor;
 mod registry;
+mod relay;
 mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::broker::{Broker, BrokerError, Topology};
@@ -19,14 +21,14 @@ use crate::db::{Db, DbError};
 use crate::gate::{self, Gate};
 use crate::guard::Guard;
 use crate::health::Health;
-use crate::listener;
-use crate::metrics::Metrics;
+use crate::http;
+use crate::metrics::{Metrics, RequestResult, StorageOperation};
 use crate::outcome::Failure;
 use crate::recycle::{Meter, Recycler};
 use crate::resolve::Resolver;
 use crate::retry::{Pauses, UNTIL_BACK};
 use crate::stop::Stop;
-use crate::storage::{Capabilities, Storage, StorageError};
+use crate::storage::{Answer, Capabilities, Operation, Storage, StorageError};
 use crate::worker::{Brake, Worker};
 use registry::GuardedRegistry;
 
@@ -95,7 +97,8 @@ pub async fn run(config: Config, halves: Halves) -> Result<(), ServiceError> {
     let parts = Parts::new(config, halves).await?;
     info!(?halves, version = env!("CARGO_PKG_VERSION"), "starting");
     let mut loops = JoinSet::new();
-    parts.serve_http(&mut loops, &stop);
+    let served_until = CancellationToken::new();
+    let http = tokio::spawn(parts.clone().serve_http(served_until.clone()));
     watch::start(&parts, &mut loops, &stop);
     if halves.listens() {
         let (parts, stop) = (parts.clone(), stop.clone());
@@ -107,6 +110,9 @@ pub async fn run(config: Config, halves: Halves) -> Result<(), ServiceError> {
     }
     stop.requested().await;
     stop.drain(&mut loops).await;
+    served_until.cancel();
+    // Its own end is bounded; a panic in it was logged.
+    let _ = http.await;
     info!("stopped");
     Ok(())
 }
@@ -124,7 +130,7 @@ impl Parts {
         let clock = Clock::system();
         let metrics = Metrics::new();
         let counted = metrics.clone();
-        let observe = Arc::new(move |operation, answer| counted.storage_request(operation, answer));
+        let observe = Arc::new(move |operation, answer| count(&counted, operation, answer));
         Ok(Self {
             registry: Arc::new(DbRegistry::new(db.clone(), config.crm.clone())),
             db,
@@ -139,18 +145,6 @@ impl Parts {
             config: Arc::new(config),
             halves,
         })
-    }
-
-    /// The relay, whenever everything that it needs is there.
-    async fn listen(self, stop: Stop) {
-        let relay = listener::Relay {
-            db: self.db.clone(),
-            broker: self.broker.clone(),
-            topology: self.topology.clone(),
-            poll: self.config.listener.poll,
-            grace: self.config.recycle.grace,
-        };
-        relay.run(&self.guard, &self.gate, &stop).await;
     }
 
     /// The worker. What the server can do is probed first, which writes to the buckets: so not before the
@@ -196,6 +190,12 @@ impl Parts {
         Arc::new(worker).run(stop).await;
     }
 
+    async fn serve_http(self, until: CancellationToken) {
+        if let Some(listen) = self.config.http.listen {
+            http::serve(listen, self.health, self.metrics, until).await;
+        }
+    }
+
     async fn probe(&self, stop: &Stop) -> Option<Capabilities> {
         let mut pauses = Pauses::system(UNTIL_BACK);
         loop {
@@ -219,6 +219,32 @@ impl Parts {
             }
         }
     }
+}
+
+fn count(metrics: &Metrics, operation: Operation, answer: Answer) {
+    let operation = match operation {
+        // Reading the settings is no request.
+        Operation::Connect => return,
+        Operation::AbortMultipartUpload => StorageOperation::AbortMultipartUpload,
+        Operation::CompleteMultipartUpload => StorageOperation::CompleteMultipartUpload,
+        Operation::CopyObject => StorageOperation::CopyObject,
+        Operation::CreateMultipartUpload => StorageOperation::CreateMultipartUpload,
+        Operation::DeleteObject => StorageOperation::DeleteObject,
+        Operation::DeleteObjects => StorageOperation::DeleteObjects,
+        Operation::GetObject => StorageOperation::GetObject,
+        Operation::GetObjectTagging => StorageOperation::GetObjectTagging,
+        Operation::HeadBucket => StorageOperation::HeadBucket,
+        Operation::HeadObject => StorageOperation::HeadObject,
+        Operation::ListObjectsV2 => StorageOperation::ListObjects,
+        Operation::PutObject => StorageOperation::PutObject,
+        Operation::UploadPartCopy => StorageOperation::UploadPartCopy,
+    };
+    let result = match answer {
+        Answer::Ok => RequestResult::Ok,
+        Answer::Retry => RequestResult::Retry,
+        Answer::Error => RequestResult::Error,
+    };
+    metrics.storage_request(operation, result);
 }
 
 fn meter(metrics: &Metrics) -> Meter {

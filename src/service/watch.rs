@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tracing::info;
 
 use super::Parts;
 use super::monitor::Monitor;
 use crate::broker::{BrokerError, Session};
-use crate::db::triggers::{self, Drift};
+use crate::db::Actor;
+use crate::db::triggers::{CaptureState, CaptureStatus};
 use crate::gate::Cause;
 use crate::guard::{Verdict, marked_environment};
 use crate::health::{GuardState, ListenerState};
@@ -88,15 +90,23 @@ impl Parts {
             self.health.listener(ListenerState::NotOurs);
             return Ok(());
         }
-        if !self.db.is_installed().await? {
-            let why = "the listener is not installed: run `file-recycler listener install`";
-            self.gate.close(Cause::Listener, why);
-            self.health.listener(ListenerState::NotInstalled(why.to_owned()));
+        let policy = self.config.listener.on_capture_error;
+        let mut status = self.db.capture_status(&self.config.crm, policy).await?;
+        if status.state() != CaptureState::Installed && self.config.listener.auto_install {
+            let actor = Actor { who: "listener.auto_install".to_owned(), host: super::worker_name() };
+            let done = self.db.install(&self.config.crm, policy, &actor).await?;
+            info!(tables = done.tables.len(), "listener.auto_install repaired the triggers");
+            status = self.db.capture_status(&self.config.crm, policy).await?;
+        }
+        let state = state_of(&status);
+        match &state {
+            ListenerState::NotInstalled(why) => self.gate.close(Cause::Listener, why.clone()),
+            _ => self.gate.open(Cause::Listener),
+        }
+        self.health.listener(state);
+        if status.state() == CaptureState::NotInstalled {
             return Ok(());
         }
-        self.gate.open(Cause::Listener);
-        let drift = triggers::status(&self.db, &self.config.crm, &self.config.listener).await?;
-        self.health.listener(state_of(&drift));
         let backlog = self.db.backlog().await?;
         self.metrics.outbox(backlog.rows, backlog.oldest.unwrap_or_default());
         self.metrics.capture_failures(self.db.capture_failures().await?);
@@ -167,12 +177,13 @@ impl Parts {
     }
 }
 
-fn state_of(drift: &[Drift]) -> ListenerState {
-    if drift.is_empty() {
-        return ListenerState::Installed;
+fn state_of(status: &CaptureStatus) -> ListenerState {
+    match status.state() {
+        CaptureState::Installed => ListenerState::Installed,
+        CaptureState::NotInstalled => {
+            let why = "the listener is not installed: run `file-recycler listener install`";
+            ListenerState::NotInstalled(why.to_owned())
+        }
+        CaptureState::Drifted => ListenerState::Drift(status.told()),
     }
-    let first: Vec<_> = drift.iter().take(3).map(ToString::to_string).collect();
-    let more = drift.len().saturating_sub(first.len());
-    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    ListenerState::Drift(format!("{}{rest}", first.join("; ")))
 }
