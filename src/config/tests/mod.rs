@@ -3,6 +3,7 @@
 mod arbitrary;
 mod bad;
 mod good;
+mod refused;
 
 use std::fs;
 use std::path::{Path, PathBuf};
