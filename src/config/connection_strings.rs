@@ -75,7 +75,7 @@ pub(super) fn connection_strings(
 }
 
 /// The address that Npgsql would connect to, as a URL. Keys about pools and time-outs are its own affair.
-fn database_url(pairs: &BTreeMap<String, String>) -> Result<String, String> {
+pub(super) fn database_url(pairs: &BTreeMap<String, String>) -> Result<String, String> {
     let first = |names: &[&str]| names.iter().find_map(|name| pairs.get(*name));
     let encoded = |text: &str| utf8_percent_encode(text, URL_PART).to_string();
 

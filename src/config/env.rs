@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::error::{Problem, Source};
-use super::keys::{FILE_SUFFIX, KEYS, Key, PREFIX, find, unknown};
+use super::keys::{FILE_SUFFIX, KEYS, Key, PREFIX, find, nearest, unknown};
 use super::load::{Layer, read_text};
 use super::value::Value;
 
@@ -89,12 +89,14 @@ fn is_word_end(name: &str, end: &str) -> bool {
 }
 
 fn unknown_variable(name: &str) -> String {
-    let key = name.to_ascii_lowercase().replace("__", ".");
-    match find(key.strip_suffix("_file").unwrap_or(&key)) {
-        Some(key) if !key.secret => {
-            format!("is not known: only a secret can be given as a file; set {}", key.variable())
-        }
-        _ => unknown(&key),
+    let name = name.to_ascii_lowercase().replace("__", ".");
+    let without_file = name.strip_suffix("_file").and_then(find);
+    if let Some(key) = without_file.filter(|key| !key.secret) {
+        return format!("is not known: only a secret can be given as a file; set {}", key.variable());
+    }
+    match nearest(&name) {
+        Some(key) => format!("is not a variable of this program; did you mean {}?", key.variable()),
+        None => "is not a variable of this program; `config show` lists all keys".to_owned(),
     }
 }
 

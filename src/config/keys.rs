@@ -38,13 +38,13 @@ pub(super) fn is_section(name: &str) -> bool {
 /// What an error says about a key that does not exist.
 pub(super) fn unknown(name: &str) -> String {
     match nearest(name) {
-        Some(key) => format!("is not a key of this program; did you mean {key}?"),
+        Some(key) => format!("is not a key of this program; did you mean {}?", key.name),
         None => "is not a key of this program; `config show` lists them all".to_owned(),
     }
 }
 
 /// The key that a mistyped name most likely means.
-fn nearest(name: &str) -> Option<&'static str> {
+pub(super) fn nearest(name: &str) -> Option<&'static Key> {
     const MAX_CHARS: usize = 64;
     if name.len() > MAX_CHARS {
         return None;
@@ -53,8 +53,8 @@ fn nearest(name: &str) -> Option<&'static str> {
     let same_end = KEYS.iter().find(|key| last(key.name) == last(name));
     let close = || KEYS.iter().map(|key| (distance(key.name, name), key)).min_by_key(|(far, _)| *far);
     match same_end {
-        Some(key) => Some(key.name),
-        None => close().filter(|(far, _)| *far <= 3).map(|(_, key)| key.name),
+        Some(key) => Some(key),
+        None => close().filter(|(far, _)| *far <= 3).map(|(_, key)| key),
     }
 }
 
@@ -184,7 +184,7 @@ mod tests {
             ("database", None),
             ("nothing.alike", None),
         ] {
-            assert_eq!(nearest(typed), meant, "{typed}");
+            assert_eq!(nearest(typed).map(|key| key.name), meant, "{typed}");
         }
     }
 

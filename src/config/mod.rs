@@ -278,3 +278,6 @@ pub struct Http {
     /// Bearer token for what changes something.
     pub token: Option<SecretString>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,7 +124,7 @@ impl Value {
         };
         let duration = duration(text)?;
         if duration < min {
-            return Err(format!("is {text}, less than {}", humantime::format_duration(min)));
+            return Err(format!("is {text}, less than {}", written(min)));
         }
         Ok(duration)
     }
@@ -174,6 +174,15 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .filter(|millis| *millis <= MAX_DAYS * 86_400_000)
         .map(Duration::from_millis)
         .ok_or_else(|| format!("is {}, longer than {MAX_DAYS}d", shown(text)))
+}
+
+/// A duration as the configuration has it, in the largest unit without a rest.
+fn written(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    let unit = units.into_iter().find(|(_, size)| millis > 0 && millis.is_multiple_of(*size));
+    let (unit, size) = unit.unwrap_or(("ms", 1));
+    format!("{}{unit}", millis / size)
 }
 
 fn without_unit(number: &str) -> String {

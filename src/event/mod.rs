@@ -1,5 +1,7 @@
 //! The record-deleted event: a CloudEvents 1.0 document, decoded with an error that names the field.
 
+#[cfg(test)]
+mod arbitrary;
 mod decode;
 
 use serde::Serialize;
