@@ -123,9 +123,9 @@ impl Iterator for Pauses {
 
 /// Tries `attempt` until it succeeds, its failure asks for something other than a soon retry, or the
 /// pauses are used up; gives the last failure then.
-pub async fn retry<T>(
+pub async fn retry<T, F: Future<Output = Result<T, Failure>>>(
     mut pauses: Pauses,
-    mut attempt: impl AsyncFnMut() -> Result<T, Failure>,
+    mut attempt: impl FnMut() -> F,
 ) -> Result<T, Failure> {
     loop {
         let failure = match attempt().await {
@@ -225,9 +225,9 @@ mod tests {
             (Advice::GiveUp(DeadReason::Forbidden), 1),
         ] {
             let mut tries = 0;
-            let result: Result<(), Failure> = retry(pauses(schedule, 0.5), async || {
+            let result: Result<(), Failure> = retry(pauses(schedule, 0.5), || {
                 tries += 1;
-                Err(Failure::new(advice, "no"))
+                std::future::ready(Err(Failure::new(advice, "no")))
             })
             .await;
             assert_eq!(result.unwrap_err().advice, advice);

@@ -3,6 +3,7 @@
 
 pub mod alive;
 pub mod catalog;
+pub mod dangling;
 pub mod environment;
 mod error;
 pub mod ledger;
@@ -11,7 +12,9 @@ pub mod outbox;
 pub mod registry;
 pub mod replay;
 mod sample;
+pub mod schema;
 mod sql;
+pub mod triggers;
 
 use std::fmt;
 use std::str::FromStr;

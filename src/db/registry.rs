@@ -7,9 +7,10 @@ use uuid::Uuid;
 use super::Db;
 use super::alive::{AliveAnswer, Questions};
 use super::catalog::Catalog;
+use super::dangling::{DanglingReport, DeletedRecord};
 use super::error::{Class, DbError, Problem};
 use super::ledger::LedgerEntry;
-use crate::config::Crm;
+use crate::config::{Crm, DanglingRows};
 use crate::file::FileId;
 use crate::outcome::Liveness;
 
@@ -88,6 +89,14 @@ impl Registry {
     /// Writes the ledger and asks once more for the same files, in one statement.
     pub async fn note(&self, entries: &[LedgerEntry]) -> Result<Checked, DbError> {
         self.settled(Question::Note(entries)).await
+    }
+
+    /// Deletes one page of what hangs on a deleted record, by `crm.dangling_rows`; ask again while there is
+    /// more.
+    pub async fn clear_dangling(&self, record: DeletedRecord<'_>) -> Result<DanglingReport, DbError> {
+        let may_delete = record.may_delete && self.crm.dangling_rows == DanglingRows::Delete;
+        let catalog = self.catalog().await?;
+        self.db.dangling(&catalog, DeletedRecord { may_delete, ..record }).await
     }
 
     /// Asks until the tables looked the same to the question as to the discovery before it.

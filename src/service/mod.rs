@@ -235,7 +235,6 @@ fn count(metrics: &Metrics, operation: Operation, answer: Answer) {
         Operation::GetObjectTagging => StorageOperation::GetObjectTagging,
         Operation::HeadBucket => StorageOperation::HeadBucket,
         Operation::HeadObject => StorageOperation::HeadObject,
-        Operation::ListObjectsV2 => StorageOperation::ListObjects,
         Operation::PutObject => StorageOperation::PutObject,
         Operation::UploadPartCopy => StorageOperation::UploadPartCopy,
     };

@@ -14,6 +14,12 @@ use crate::stop::Stop;
 /// for the work while it answers the probe must not be tried in a tight circle.
 const SETTLED: Duration = Duration::from_secs(60);
 
+/// One look at a dependency.
+pub(super) trait Look: Send {
+    /// Is it there, and as it must be?
+    fn look(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
 /// A dependency under watch.
 pub(super) struct Monitor {
     pub(super) dependency: Dependency,
@@ -25,11 +31,11 @@ pub(super) struct Monitor {
 
 impl Monitor {
     /// Looks until the stop; an outage that the loops report makes it look with growing pauses.
-    pub(super) async fn run(self, stop: Stop, mut look: impl AsyncFnMut() -> Result<(), Failure>) {
+    pub(super) async fn run(self, stop: Stop, mut look: impl Look) {
         let mut pauses = Pauses::system(UNTIL_BACK);
         let mut up_since: Option<Instant> = None;
         loop {
-            let pause = match look().await {
+            let pause = match look.look().await {
                 Ok(()) => {
                     self.gate.open(self.cause());
                     self.health.up(self.dependency);

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use super::Parts;
-use super::monitor::Monitor;
+use super::monitor::{Look, Monitor};
 use crate::broker::{BrokerError, Session};
 use crate::db::Actor;
 use crate::db::triggers::{CaptureState, CaptureStatus};
@@ -29,45 +29,85 @@ const BROKER_EVERY: Duration = Duration::from_secs(2);
 
 /// Starts a monitor for each dependency.
 pub(super) fn start(parts: &Parts, loops: &mut JoinSet<()>, stop: &Stop) {
-    let (database, storage, broker) = (parts.clone(), parts.clone(), parts.clone());
     let monitor = |dependency, every| Monitor {
         dependency,
         every,
         gate: parts.gate.clone(),
         health: parts.health.clone(),
     };
-    let run = monitor(Dependency::Database, DATABASE_EVERY);
-    let stopped = stop.clone();
-    loops.spawn(async move {
-        let mut looks = 0_u32;
-        run.run(stopped, async || {
-            let slow = looks % SLOW_LOOK == 0;
-            looks = looks.wrapping_add(1);
-            database.look_at_database(slow).await
-        })
-        .await;
-    });
-    let run = monitor(Dependency::Storage, STORAGE_EVERY);
-    let stopped = stop.clone();
-    loops.spawn(async move { run.run(stopped, async || storage.look_at_storage().await).await });
-    let run = monitor(Dependency::Broker, BROKER_EVERY);
-    let stopped = stop.clone();
-    loops.spawn(async move {
-        let mut session = None;
-        run.run(stopped, async || broker.look_at_broker(&mut session).await).await;
-    });
+    let database = Database { parts: parts.clone(), looks: 0 };
+    loops.spawn(monitor(Dependency::Database, DATABASE_EVERY).run(stop.clone(), database));
+    let storage = Storage(parts.clone());
+    loops.spawn(monitor(Dependency::Storage, STORAGE_EVERY).run(stop.clone(), storage));
+    let broker = Broker { parts: parts.clone(), session: None };
+    loops.spawn(monitor(Dependency::Broker, BROKER_EVERY).run(stop.clone(), broker));
+}
+
+struct Database {
+    parts: Parts,
+    looks: u32,
+}
+
+impl Look for Database {
+    async fn look(&mut self) -> Result<(), Failure> {
+        let parts = &self.parts;
+        parts.guard.saw_database(parts.db.environment().await?);
+        parts.tell_guard();
+        if self.looks.is_multiple_of(SLOW_LOOK) {
+            parts.look_at_listener().await?;
+        }
+        self.looks = self.looks.wrapping_add(1);
+        Ok(())
+    }
+}
+
+struct Storage(Parts);
+
+impl Look for Storage {
+    async fn look(&mut self) -> Result<(), Failure> {
+        let Self(parts) = self;
+        parts.storage.check().await?;
+        let marker = parts.storage.marker().await?;
+        parts.guard.saw_marker(marker.and_then(|marker| marked_environment(&marker.bytes)));
+        parts.tell_guard();
+        Ok(())
+    }
+}
+
+struct Broker {
+    parts: Parts,
+    session: Option<Session>,
+}
+
+impl Look for Broker {
+    async fn look(&mut self) -> Result<(), Failure> {
+        let parts = &self.parts;
+        if parts.gate.why_closed(&[Cause::Broker, Cause::Topology]).is_some() {
+            // After trouble, everything is declared again: a binding may be gone.
+            self.session = None;
+        }
+        let result = parts.measure_queues(&mut self.session).await;
+        if result.is_err() {
+            self.session = None;
+        }
+        match result {
+            Ok(()) => {
+                parts.gate.open(Cause::Topology);
+                parts.health.topology(Ok(()));
+                Ok(())
+            }
+            // The broker itself is well; what it holds is not.
+            Err(BrokerError::Topology(why)) => {
+                parts.gate.close(Cause::Topology, why.clone());
+                parts.health.topology(Err(why));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 impl Parts {
-    async fn look_at_database(&self, slow: bool) -> Result<(), Failure> {
-        self.guard.saw_database(self.db.environment().await?);
-        self.tell_guard();
-        if slow {
-            self.look_at_listener().await?;
-        }
-        Ok(())
-    }
-
     /// Says what the guard thinks now, to the gate and to health.
     pub(super) fn tell_guard(&self) {
         let verdict = self.guard.verdict();
@@ -113,41 +153,6 @@ impl Parts {
         Ok(())
     }
 
-    async fn look_at_storage(&self) -> Result<(), Failure> {
-        self.storage.check().await?;
-        let marker = self.storage.marker().await?;
-        self.guard.saw_marker(marker.and_then(|marker| marked_environment(&marker.bytes)));
-        self.tell_guard();
-        Ok(())
-    }
-
-    async fn look_at_broker(&self, session: &mut Option<Session>) -> Result<(), Failure> {
-        if self.gate.why_closed(&[Cause::Broker, Cause::Topology]).is_some() {
-            // After trouble, everything is declared again: a binding may be gone.
-            *session = None;
-        }
-        let result = self.measure_queues(session).await;
-        match &result {
-            Err(BrokerError::Topology(why)) => {
-                self.gate.close(Cause::Topology, why.clone());
-                self.health.topology(Err(why.clone()));
-            }
-            Err(_) => {}
-            Ok(()) => {
-                self.gate.open(Cause::Topology);
-                self.health.topology(Ok(()));
-            }
-        }
-        if result.is_err() {
-            *session = None;
-        }
-        match result {
-            // The broker itself is well; what it holds is not.
-            Ok(()) | Err(BrokerError::Topology(_)) => Ok(()),
-            Err(error) => Err(Failure::new(error.advice(), error.to_string())),
-        }
-    }
-
     async fn measure_queues(&self, session: &mut Option<Session>) -> Result<(), BrokerError> {
         if let Some(why) = session.as_ref().and_then(Session::ended) {
             *session = None;
@@ -161,20 +166,21 @@ impl Parts {
                 session.insert(opened)
             }
         };
-        let depth = async |queue: &str| -> Result<u64, BrokerError> {
-            let gone = || BrokerError::Topology(format!("queue '{queue}' is gone"));
-            Ok(session.depth(queue).await?.ok_or_else(gone)?.messages)
-        };
         let mut waiting = 0;
         for delay in &self.topology.delays {
-            waiting += depth(&self.topology.wait(delay)).await?;
+            waiting += depth(session, &self.topology.wait(delay)).await?;
         }
-        self.metrics.queue(QueueKind::Work, depth(&self.topology.work()).await?);
+        self.metrics.queue(QueueKind::Work, depth(session, &self.topology.work()).await?);
         self.metrics.queue(QueueKind::Wait, waiting);
-        self.metrics.queue(QueueKind::Dead, depth(&self.topology.dead()).await?);
+        self.metrics.queue(QueueKind::Dead, depth(session, &self.topology.dead()).await?);
         self.health.blocked(session.blocked().is_some());
         Ok(())
     }
+}
+
+async fn depth(session: &Session, queue: &str) -> Result<u64, BrokerError> {
+    let gone = || BrokerError::Topology(format!("queue '{queue}' is gone"));
+    Ok(session.depth(queue).await?.ok_or_else(gone)?.messages)
 }
 
 fn state_of(status: &CaptureStatus) -> ListenerState {

@@ -241,7 +241,7 @@ mod tests {
             recycle_class: None,
             connect_timeout: Duration::from_secs(3),
             attempt_timeout: Duration::from_secs(30),
-            operation_timeout: Duration::from_secs(120),
+            operation_timeout: Duration::from_mins(2),
             ca_file: None,
         }
     }

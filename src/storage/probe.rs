@@ -27,6 +27,7 @@ pub enum Support {
 
 /// What the server and the two buckets can do, as the probe saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[allow(clippy::struct_excessive_bools, reason = "independent findings, not states of one thing")]
 pub struct Capabilities {
     /// CopyObject with `If-None-Match: *`.
     pub copy_if_none_match: Support,

@@ -62,7 +62,7 @@ impl<R: Registry> Worker<R> {
             return Handled::whole(Some(event), verdict);
         }
         let resolved =
-            retry::retry(Pauses::system(WITHIN_A_DELIVERY), async || self.resolver.resolve(&event, ours).await).await;
+            retry::retry(Pauses::system(WITHIN_A_DELIVERY), || self.resolver.resolve(&event, ours)).await;
         match resolved {
             Err(failure) => self.failed_whole(event, &failure, attempts),
             Ok(resolved) => {
@@ -93,7 +93,7 @@ impl<R: Registry> Worker<R> {
             .into_iter()
             .map(|job| async move {
                 let result =
-                    retry::retry(Pauses::system(WITHIN_A_DELIVERY), async || self.recycler.recycle(job.clone()).await);
+                    retry::retry(Pauses::system(WITHIN_A_DELIVERY), || self.recycler.recycle(job.clone()));
                 FileEnd { result: result.await, file: job.file.clone() }
             })
             .collect();

@@ -3,6 +3,7 @@
 mod broker_deliveries;
 mod broker_publishing;
 mod broker_topology;
+mod move_crash;
 mod move_decides;
 mod move_keys;
 mod move_outage;

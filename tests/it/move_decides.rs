@@ -225,7 +225,7 @@ async fn put_in_parts(world: &TestStorage, key: &str, parts: &[Vec<u8>]) {
 }
 
 #[tokio::test]
-async fn an_object_of_several_parts_moves_with_its_etag_its_metadata_and_its_tags() {
+async fn an_object_of_several_parts_moves_part_by_part_with_its_metadata_and_its_tags() {
     const MIB: usize = 1024 * 1024;
     for world in TestStorage::both().await {
         let parts = [vec![b'a'; 6 * MIB], vec![b'b'; 6 * MIB], vec![b'c'; MIB]];
@@ -235,7 +235,13 @@ async fn an_object_of_several_parts_moves_with_its_etag_its_metadata_and_its_tag
         assert_eq!(world.get(Side::Object, KEY).await, None);
         assert!(world.get(Side::Recycle, KEY).await.unwrap() == parts.concat());
         let copy = world.client.head_object().bucket(&world.recycle).key(KEY).send().await.unwrap();
-        assert_eq!(copy.e_tag(), source.e_tag(), "{}", world.name);
+        // The other server's parts have ETags of their own when they are copied: there, the note in the
+        // copy's metadata is the proof.
+        let noted = copy.metadata().unwrap()["fr-source-etag"].as_str();
+        assert_eq!(Some(noted), source.e_tag().map(|etag| etag.trim_matches('"')));
+        if world.name == "embedded" {
+            assert_eq!(copy.e_tag(), source.e_tag());
+        }
         assert_eq!(copy.content_type(), Some("text/x-test"));
         assert_eq!(copy.metadata().unwrap()["colour"], "blue");
         let tags = world.client.get_object_tagging().bucket(&world.recycle).key(KEY).send().await.unwrap();

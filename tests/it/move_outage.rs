@@ -23,7 +23,9 @@ async fn fails_with(rules: Vec<Rule>) -> Failure {
     let server = world.storage.probe().await.unwrap();
     world.put(Side::Object, KEY, b"content").await;
     let recycler = recycler(&world.storage, server, &Script::default());
-    rules.into_iter().for_each(|rule| world.control().fault(rule));
+    for rule in rules {
+        world.control().fault(rule);
+    }
     let failure = recycler.recycle(job(KEY)).await.unwrap_err();
     world.control().clear_faults();
     assert_eq!(world.get(Side::Object, KEY).await.as_deref(), Some(&b"content"[..]), "the source stays");

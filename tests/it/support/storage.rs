@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation};
+use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use file_recycler::config::{self, Mode, PathStyle, Recycling};
 use file_recycler::file::Bucket;
@@ -68,6 +69,17 @@ impl TestStorage {
         settings(&self.endpoint, &self.keys, &self.object, &self.recycle)
     }
 
+    /// Environment variables from which [`storage_of_the_parent`] connects in another process.
+    pub fn environment(&self) -> [(&'static str, &str); 5] {
+        [
+            ("MOVE_TEST_ENDPOINT", &self.endpoint),
+            ("MOVE_TEST_ACCESS_KEY", &self.keys.0),
+            ("MOVE_TEST_SECRET_KEY", &self.keys.1),
+            ("MOVE_TEST_OBJECT", &self.object),
+            ("MOVE_TEST_RECYCLE", &self.recycle),
+        ]
+    }
+
     /// Disturbs and observes the embedded server.
     pub fn control(&self) -> Control {
         self.server.as_ref().expect("only the embedded server can be disturbed").control()
@@ -90,7 +102,7 @@ impl TestStorage {
         match self.client.get_object().bucket(self.bucket(side)).key(key).send().await {
             Ok(object) => Some(object.body.collect().await.unwrap().to_vec()),
             Err(error) => {
-                assert!(error.as_service_error().is_some_and(|error| error.is_no_such_key()), "{error:?}");
+                assert!(error.as_service_error().is_some_and(GetObjectError::is_no_such_key), "{error:?}");
                 None
             }
         }
@@ -154,6 +166,14 @@ async fn remove(client: &Client, bucket: &str) {
         }
     }
     let _ = client.delete_bucket().bucket(bucket).send().await;
+}
+
+/// The storage under test of the process that started this one.
+pub async fn storage_of_the_parent() -> Storage {
+    let get = |name: &str| std::env::var(name).unwrap();
+    let keys = (get("MOVE_TEST_ACCESS_KEY"), get("MOVE_TEST_SECRET_KEY"));
+    let (object, recycle) = (get("MOVE_TEST_OBJECT"), get("MOVE_TEST_RECYCLE"));
+    connect(&settings(&get("MOVE_TEST_ENDPOINT"), &keys, &object, &recycle), Mode::Move).await
 }
 
 /// Connects, without a look at the server.

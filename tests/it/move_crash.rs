@@ -1,0 +1,66 @@
+//! The process is killed at every step of a move: the next delivery finishes it.
+
+use std::os::unix::process::ExitStatusExt;
+
+use file_recycler::outcome::Outcome;
+use file_recycler::storage::Side;
+use recycler_test_s3::Options;
+
+use crate::support::registry::{Script, job, recycler};
+use crate::support::storage::{TestStorage, storage_of_the_parent};
+
+const KEY: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
+const SIGABRT: i32 = 6;
+
+/// Not a test: the process that dies, started by the test below.
+#[tokio::test]
+#[ignore = "runs only as a child of the test below"]
+async fn a_worker_that_dies() {
+    let _scenario = fail::FailScenario::setup();
+    let storage = storage_of_the_parent().await;
+    let server = storage.probe().await.unwrap();
+    let _ = recycler(&storage, server, &Script::default()).recycle(job(KEY)).await;
+}
+
+#[tokio::test]
+async fn a_process_killed_after_any_step_loses_nothing_and_the_next_delivery_finishes() {
+    let content = Some(&b"content"[..]);
+    for opaque_etags in [false, true] {
+        let mut worlds = vec![TestStorage::embedded(Options { opaque_etags, ..Options::default() }).await];
+        if !opaque_etags {
+            worlds.push(TestStorage::foreign().await);
+        }
+        for world in worlds {
+            let server = world.storage.probe().await.unwrap();
+            for (point, object, recycled, outcome) in [
+                ("after_check", content, None, Outcome::Moved),
+                ("after_copy", content, content, Outcome::Moved),
+                ("after_prove", content, content, Outcome::Moved),
+                ("before_delete", content, content, Outcome::Moved),
+                ("after_delete", None, content, Outcome::AlreadyMoved),
+                ("after_note", None, content, Outcome::AlreadyMoved),
+            ] {
+                world.put(Side::Object, KEY, b"content").await;
+                world.delete(Side::Recycle, KEY).await;
+                die_at(&world, point).await;
+                world.holds(KEY, object, recycled).await;
+                let next = recycler(&world.storage, server, &Script::default()).recycle(job(KEY)).await;
+                assert_eq!(next, Ok(outcome), "{} after {point}", world.name);
+                world.holds(KEY, None, content).await;
+            }
+        }
+    }
+}
+
+/// Starts a worker that dies at this point, and waits for its death.
+async fn die_at(world: &TestStorage, point: &str) {
+    let died = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "move_crash::a_worker_that_dies", "--ignored"])
+        .envs(world.environment())
+        .env("FAILPOINTS", format!("recycle::{point}=return"))
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(died.status.signal(), Some(SIGABRT), "{point}: {died:?}");
+}
