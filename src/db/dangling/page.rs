@@ -68,7 +68,7 @@ impl Page {
             || "false".to_owned(),
             |_| {
                 format!(
-                    r#"EXISTS (SELECT FROM {} AS link WHERE link."FileRecordId" = row."Id"
+                    r#"EXISTS (SELECT FROM {} AS link WHERE link."FileRecordId" = item."Id"
                           AND NOT (link."RecordSchemaName" = $1 AND link."RecordId" = $2))"#,
                     catalog.named(FILE_LINK).quoted()
                 )
@@ -96,7 +96,7 @@ impl Page {
         // Locked first: whoever is about to point a foreign key at a row waits for us, and whoever has done so
         // is seen by the next statement.
         let lock: Arc<str> = format!(
-            r#"SELECT row."Id" FROM {table} AS row WHERE {} ORDER BY row."Id" LIMIT $3 FOR UPDATE"#,
+            r#"SELECT item."Id" FROM {table} AS item WHERE {} ORDER BY item."Id" LIMIT $3 FOR UPDATE OF item"#,
             self.free(),
             table = self.table.quoted(),
         )
@@ -138,9 +138,9 @@ impl Page {
         rows: &[Uuid],
     ) -> Result<u64, DbError> {
         let columns: Vec<String> =
-            self.columns.iter().map(|column| format!("row.{}", quote_identifier(column))).collect();
+            self.columns.iter().map(|column| format!("item.{}", quote_identifier(column))).collect();
         let delete: Arc<str> = format!(
-            r#"WITH gone AS (DELETE FROM {table} AS row WHERE row."Id" = ANY($3) AND {free} RETURNING {columns})
+            r#"WITH gone AS (DELETE FROM {table} AS item WHERE item."Id" = ANY($3) AND {free} RETURNING {columns})
                INSERT INTO file_recycler.image (table_name, row_id, record_schema, record_id, event_id, row)
                SELECT {name}, gone."Id", $1, $2::text, $4, to_jsonb(gone) FROM gone"#,
             table = self.table.quoted(),
@@ -177,9 +177,9 @@ impl Page {
                       count(*) FILTER (WHERE s3 AND linked) AS linked,
                       count(*) FILTER (WHERE s3 AND NOT linked AND referenced) AS referenced,
                       count(*) FILTER (WHERE s3 AND NOT linked AND NOT referenced) AS free
-                 FROM (SELECT {in_s3} AS s3, {linked} AS linked, {referenced} OR row."Id" = ANY($3) AS referenced
-                         FROM {table} AS row
-                        WHERE row."RecordSchemaName" = $1 AND row."RecordId" = $2) AS found"#,
+                 FROM (SELECT {in_s3} AS s3, {linked} AS linked, {referenced} OR item."Id" = ANY($3) AS referenced
+                         FROM {table} AS item
+                        WHERE item."RecordSchemaName" = $1 AND item."RecordId" = $2) AS found"#,
             in_s3 = self.in_s3,
             linked = self.linked,
             referenced = self.referenced,
@@ -203,7 +203,7 @@ impl Page {
     /// The row hangs on the record, the record is gone, and nothing else holds the row.
     fn free(&self) -> String {
         format!(
-            r#"row."RecordSchemaName" = $1 AND row."RecordId" = $2 AND {} AND {} AND NOT {} AND NOT {}"#,
+            r#"item."RecordSchemaName" = $1 AND item."RecordId" = $2 AND {} AND {} AND NOT {} AND NOT {}"#,
             self.absent, self.in_s3, self.linked, self.referenced
         )
     }
@@ -251,7 +251,7 @@ async fn referenced(tx: &mut Tx, table: &TableName) -> Result<String, DbError> {
                 .iter()
                 .zip(&targets)
                 .map(|(column, target)| {
-                    format!("other.{} = row.{}", quote_identifier(column), quote_identifier(target))
+                    format!("other.{} = item.{}", quote_identifier(column), quote_identifier(target))
                 })
                 .collect();
             let from = TableName { schema, name }.quoted();
