@@ -237,6 +237,7 @@ mod tests {
             worker: Some("host 1".to_owned()),
             given_id: Some("given".to_owned()),
             replay: Some(Uuid::from_u128(7)),
+            first_seen: Some(datetime!(2026-11-23 9:00 UTC)),
         }
     }
 

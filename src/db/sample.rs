@@ -25,7 +25,7 @@ impl Db {
             .map(|file| {
                 format!(
                     r#"(SELECT {} AS schema, "Id" AS id, row_number() OVER () AS turn FROM (
-                         SELECT "Id" FROM {} WHERE {} LIMIT $2) AS some)"#,
+                         SELECT "Id" FROM {} WHERE {} LIMIT $2) AS sample)"#,
                     quote_literal(file.schema.as_str()),
                     file.table.quoted(),
                     in_s3(file, "$1"),
@@ -60,7 +60,7 @@ impl Db {
             .iter()
             .map(|file| {
                 let (table, s3) = (file.table.quoted(), in_s3(file, "$1"));
-                format!("(SELECT count(*) FROM (SELECT FROM {table} WHERE {s3} LIMIT {COUNTED}) AS some)")
+                format!("(SELECT count(*) FROM (SELECT FROM {table} WHERE {s3} LIMIT {COUNTED}) AS sample)")
             })
             .collect();
         if tables.is_empty() {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use file_recycler::storage::Side;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::support::crm::{DATABASE_STORAGE, FILE_TYPE, S3_STORAGE, WEB_LINK_TYPE};
@@ -175,8 +174,8 @@ async fn a_file_of_an_event_whose_row_is_in_the_database_counts_as_elsewhere() {
         let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
         world.crm.sql(format!(r#"UPDATE "ContactFile" SET "SysFileStorageId" = '{DATABASE_STORAGE}'"#)).await;
         let (record, file) = (record.to_string(), files[0].to_string());
-        let emitted = world.cli(&["emit", "--schema", "Contact", "--record", &record, "--file", &file, "--json"]);
-        let emitted: Value = emitted.await.expect(0).json();
+        let arguments = ["emit", "--schema", "Contact", "--record", &record, "--file", &file, "--json"];
+        let emitted = world.cli(&arguments).await.expect(0).json();
         assert!(emitted["id"].is_string());
         eventually("it was found elsewhere", async || {
             (service.metric(r#"file_recycler_files_total{outcome="elsewhere"}"#).await >= 1.0).then_some(())

@@ -6,8 +6,8 @@
 bucket_access() {
   S3_CURL=$1
   S3_URL=${2%/}
-  (umask 077 && printf 'user = "%s:%s"\naws-sigv4 = "aws:amz:us-east-1:s3"\nsilent\nshow-error\nfail-with-body\n' \
-    "$3" "$4" >"$S3_CURL")
+  (umask 077 && printf 'user = "%s:%s"\naws-sigv4 = "aws:amz:us-east-1:s3"\nheader = "%s"\nsilent\nshow-error\nfail-with-body\n' \
+    "$3" "$4" "$S3_UNSIGNED" >"$S3_CURL")
 }
 
 # bucket_request METHOD PATH [CURL ARGUMENT…]

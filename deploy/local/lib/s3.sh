@@ -27,7 +27,7 @@ s3_start() {
 }
 
 s3_answers() {
-  curl -sf -o /dev/null -m 3 --aws-sigv4 aws:amz:us-east-1:s3 --user "$S3_ACCESS_KEY:$S3_SECRET_KEY" \
+  curl -sf -o /dev/null -m 3 -H "$S3_UNSIGNED" --aws-sigv4 aws:amz:us-east-1:s3 --user "$S3_ACCESS_KEY:$S3_SECRET_KEY" \
     "http://127.0.0.1:$(cat "$1/port")/"
 }
 

@@ -38,7 +38,7 @@ seaweedfs_start() {
 
 # A signed request that lists the buckets: it succeeds only when storage and keys are there too.
 seaweedfs_answers() {
-  curl -sf -o /dev/null -m 3 --aws-sigv4 aws:amz:us-east-1:s3 --user "$SEAWEEDFS_ACCESS_KEY:$SEAWEEDFS_SECRET_KEY" \
+  curl -sf -o /dev/null -m 3 -H "$S3_UNSIGNED" --aws-sigv4 aws:amz:us-east-1:s3 --user "$SEAWEEDFS_ACCESS_KEY:$SEAWEEDFS_SECRET_KEY" \
     "http://127.0.0.1:$(cat "$1/s3_port")/"
 }
 

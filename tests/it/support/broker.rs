@@ -79,7 +79,18 @@ impl Scene {
         bodies
     }
 
-    async fn delete(&self) {
+    /// Messages that are ready in the work queue and in the wait queues, or in somebody's hands there.
+    pub async fn unfinished(&self) -> u64 {
+        let session = self.broker.connect().await.unwrap();
+        let mut waiting = 0;
+        for queue in self.topology.queues().into_iter().filter(|queue| queue.name != self.topology.dead()) {
+            waiting += session.depth(&queue.name).await.unwrap().map_or(0, |depth| depth.messages);
+        }
+        session.close().await;
+        waiting
+    }
+
+    pub async fn delete(&self) {
         let connection = plain_connection().await;
         let channel = connection.create_channel().await.unwrap();
         for queue in self.topology.queues() {
@@ -202,4 +213,13 @@ pub fn event(kind: EventType, number: u128) -> Event {
 /// A message for the exchange.
 pub fn outgoing(kind: EventType, number: u128) -> (Target<'static>, Outgoing) {
     (Target::Event(kind), Outgoing::fresh_event(&event(kind, number)))
+}
+
+/// The names of the headers of the first message in `queue`, which stays there.
+pub async fn published_headers(queue: &str) -> Vec<String> {
+    let (_connection, channel) = plain().await;
+    let message = channel.basic_get(queue.into(), lapin::options::BasicGetOptions::default()).await.unwrap();
+    let properties = message.expect("a message").delivery.properties.clone();
+    let headers = properties.headers().clone().unwrap_or_default();
+    headers.inner().keys().map(ToString::to_string).collect()
 }

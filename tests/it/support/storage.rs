@@ -80,6 +80,16 @@ impl TestStorage {
         ]
     }
 
+    /// The server's address.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Access key and secret key.
+    pub fn credentials(&self) -> (String, String) {
+        self.keys.clone()
+    }
+
     /// Disturbs and observes the embedded server.
     pub fn control(&self) -> Control {
         self.server.as_ref().expect("only the embedded server can be disturbed").control()

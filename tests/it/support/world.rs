@@ -65,7 +65,7 @@ impl World {
             S3::Foreign => TestStorage::foreign().await,
         };
         let mut world = Self { crm, queues, storage, environment: Vec::new() };
-        let (access_key, secret_key) = world.storage.keys();
+        let (access_key, secret_key) = world.storage.credentials();
         for (key, value) in [
             ("DATABASE__URL", world.crm.url.clone()),
             ("BROKER__URL", broker::broker_url().to_string()),
@@ -84,7 +84,6 @@ impl World {
 
     async fn remove(&self) {
         self.queues.delete().await;
-        self.storage.remove().await;
         self.crm.drop_database().await;
     }
 
