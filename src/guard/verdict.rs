@@ -16,7 +16,9 @@ pub enum Verdict {
     Open(Uuid),
     /// An operator paused everything.
     Paused(String),
-    /// Nothing is known yet, or the environment is not the one that was adopted.
+    /// Not everything has been looked at yet.
+    Unknown(&'static str),
+    /// The environment is not the one that was adopted.
     Refused(String),
     /// Another environment's event was in the queue.
     Foreign(String),
@@ -27,6 +29,7 @@ impl fmt::Display for Verdict {
         match self {
             Self::Open(environment) => write!(f, "environment {environment}"),
             Self::Paused(why) => write!(f, "paused: {why}"),
+            Self::Unknown(why) => f.write_str(why),
             Self::Refused(why) | Self::Foreign(why) => f.write_str(why),
         }
     }
@@ -35,7 +38,7 @@ impl fmt::Display for Verdict {
 /// Decides over what the database says and what the object bucket's marker says (`None`: not read yet).
 pub fn verdict(binding: &Binding, database: Option<&EnvironmentState>, marker: Option<Option<Uuid>>) -> Verdict {
     let refused = |why: &str| Verdict::Refused(why.to_owned());
-    let Some(database) = database else { return refused("the database has not been asked yet") };
+    let Some(database) = database else { return Verdict::Unknown("the database has not been asked yet") };
     if !database.is_primary {
         return refused("the database is a replica: what is alive can only be asked of the primary");
     }
@@ -67,7 +70,7 @@ pub fn verdict(binding: &Binding, database: Option<&EnvironmentState>, marker: O
         ));
     }
     match marker {
-        None => refused("the marker in the object bucket has not been read yet"),
+        None => Verdict::Unknown("the marker in the object bucket has not been read yet"),
         Some(None) => refused("the marker .file-recycler/environment.json is gone from the object bucket"),
         Some(Some(marked)) if marked != environment.id => Verdict::Refused(format!(
             "the object bucket belongs to environment {marked}, this database to {}",
@@ -137,7 +140,8 @@ mod tests {
         let other = Buckets { recycle: "other".into(), ..binding() };
         assert!(matches!(verdict(&other, Some(&adopted()), seen), Verdict::Refused(_)));
         for (database, marker) in [(None, seen), (Some(adopted()), None), (Some(adopted()), Some(None))] {
-            assert!(matches!(verdict(&binding(), database.as_ref(), marker), Verdict::Refused(_)));
+            let verdict = verdict(&binding(), database.as_ref(), marker);
+            assert!(matches!(verdict, Verdict::Refused(_) | Verdict::Unknown(_)), "{verdict:?}");
         }
     }
 

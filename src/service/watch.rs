@@ -121,6 +121,7 @@ impl Parts {
         });
         match verdict {
             Verdict::Open(_) | Verdict::Paused(_) => self.health.guard(GuardState::Open),
+            Verdict::Unknown(_) => self.health.guard(GuardState::Unknown),
             Verdict::Refused(why) | Verdict::Foreign(why) => self.health.guard(GuardState::Refused(why)),
         }
     }
