@@ -1,4 +1,5 @@
 //! Shared helpers: servers, scenes, proxies.
 
 pub mod broker;
+pub mod outbox;
 pub mod proxy;
