@@ -3,12 +3,17 @@
 
 pub mod alive;
 pub mod catalog;
+pub mod dangling;
+pub mod environment;
 mod error;
 pub mod ledger;
 pub mod low_water;
 pub mod outbox;
 pub mod registry;
+pub mod replay;
+pub mod schema;
 mod sql;
+pub mod triggers;
 
 use std::fmt;
 use std::str::FromStr;

@@ -16,7 +16,16 @@ pub(super) fn quote_literal(text: &str) -> String {
     if text.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
-/// SQL that was built from constants and from what the two functions above return: nothing else may be
+/// A function's body in dollar quotes that it does not contain itself.
+pub(super) fn quote_body(body: &str) -> String {
+    let mut tag = "$file_recycler$".to_owned();
+    while body.contains(&tag) {
+        tag.insert_str(1, "x");
+    }
+    format!("{tag}{body}{tag}")
+}
+
+/// SQL that was built from constants and from what the functions above return: nothing else may be
 /// handed in here.
 pub(super) fn built(sql: &Arc<str>) -> AssertSqlSafe<Arc<str>> {
     AssertSqlSafe(Arc::clone(sql))
@@ -53,5 +62,6 @@ mod tests {
         assert_eq!(quote_identifier("Файл\"; DROP TABLE x"), "\"Файл\"\"; DROP TABLE x\"");
         assert_eq!(quote_literal("O'Neil"), "'O''Neil'");
         assert_eq!(quote_literal(r"a\' OR 1=1 --"), r"E'a\\'' OR 1=1 --'");
+        assert_eq!(quote_body("a$file_recycler$b"), "$xfile_recycler$a$file_recycler$b$xfile_recycler$");
     }
 }

@@ -1,0 +1,155 @@
+//! Rows that hang on a record which is gone: weakly linked files, and links. Nothing in the CRM deletes
+//! them, so they are deleted here, and our own triggers capture that like any other deletion.
+//!
+//! A row goes only when its record is absent, its content is in S3, no link of another record names it and no
+//! foreign key from elsewhere points at it; all of that holds in the statement that deletes it. The row's
+//! image (less its content) is kept, and the transaction commits only if the triggers captured every row of
+//! it: otherwise its object would be forgotten.
+
+mod page;
+
+use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
+
+use super::Db;
+use super::catalog::{Catalog, FILE_LINK};
+use super::error::{Attempted, Class, DbError, Problem};
+use super::sql::{TableName, built};
+use crate::file::{RecordId, SchemaName};
+use page::Page;
+
+/// Most rows of one table in one transaction.
+const PAGE: i64 = 1_000;
+const DOING: &str = "deleting rows of a deleted record";
+
+type Tx = Transaction<'static, Postgres>;
+
+/// Which record, and what may be done about it.
+#[derive(Clone, Copy, Debug)]
+pub struct DeletedRecord<'a> {
+    /// The record's schema.
+    pub schema: &'a SchemaName,
+    /// The record.
+    pub id: &'a RecordId,
+    /// The event that says so: it is noted with each image.
+    pub event_id: &'a str,
+    /// Our triggers captured the deletion (or the event's producer is trusted as much), and
+    /// `crm.dangling_rows` is `delete`. Otherwise rows are counted only.
+    pub may_delete: bool,
+}
+
+/// What was found and done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DanglingReport {
+    /// The record is there (or its table is not known and the deletion was not captured): nothing was done.
+    pub record_exists: bool,
+    /// Rows of weak tables that were deleted, with their image kept.
+    pub deleted: u64,
+    /// Links of the record that were deleted, with their image kept.
+    pub links_deleted: u64,
+    /// Rows that could have been deleted, but may not.
+    pub left_reported: u64,
+    /// Rows whose content is not in S3: the database is its only place.
+    pub left_elsewhere: u64,
+    /// Rows that a link of another record names.
+    pub left_linked: u64,
+    /// Rows that a foreign key points at, or that the CRM's own rules keep.
+    pub left_referenced: u64,
+    /// There is more to delete: ask again.
+    pub more: bool,
+}
+
+impl DanglingReport {
+    /// Rows that are left, for whatever reason.
+    pub fn left(&self) -> u64 {
+        self.left_reported + self.left_elsewhere + self.left_linked + self.left_referenced
+    }
+}
+
+impl Db {
+    /// Deletes one page of what hangs on the record, or only counts it; ask again while `more`. An id that is
+    /// no UUID names no row here.
+    pub async fn dangling(
+        &self,
+        catalog: &Catalog,
+        record: DeletedRecord<'_>,
+    ) -> Result<DanglingReport, DbError> {
+        let mut report = DanglingReport::default();
+        let Some(id) = record.id.as_uuid() else { return Ok(report) };
+        let mut tx = self.pool.begin().await.attempted(DOING)?;
+        if exists(&mut tx, catalog, record, id).await? {
+            report.record_exists = true;
+            tx.rollback().await.attempted(DOING)?;
+            return Ok(report);
+        }
+        let first = last_outbox_id(&mut tx).await?;
+        let mut refused = Vec::new();
+        if record.may_delete {
+            if catalog.file_link.is_some() {
+                let page = Page::links(catalog, record.schema);
+                let done = page.delete(&mut tx, record, id, &mut refused).await?;
+                report.links_deleted = done.deleted;
+                report.more |= done.more;
+            }
+            for file in catalog.file_tables.iter().filter(|file| file.weak && file.tells_storage) {
+                let page = Page::files(&mut tx, catalog, file, record.schema).await?;
+                let done = page.delete(&mut tx, record, id, &mut refused).await?;
+                report.deleted += done.deleted;
+                report.more |= done.more;
+            }
+            insist_on_capture(&mut tx, first, report.deleted + report.links_deleted).await?;
+        }
+        if !report.more {
+            for file in catalog.file_tables.iter().filter(|file| file.weak && file.tells_storage) {
+                let page = Page::files(&mut tx, catalog, file, record.schema).await?;
+                page.count(&mut tx, record, id, &refused, &mut report).await?;
+            }
+        }
+        tx.commit().await.attempted(DOING)?;
+        Ok(report)
+    }
+}
+
+/// Is the record there? A table that we do not know counts as holding it, unless the deletion was captured.
+async fn exists(
+    tx: &mut Tx,
+    catalog: &Catalog,
+    record: DeletedRecord<'_>,
+    id: Uuid,
+) -> Result<bool, DbError> {
+    let Some(table) = catalog.table(record.schema) else { return Ok(!record.may_delete) };
+    let sql = format!(r#"SELECT EXISTS (SELECT FROM {} WHERE "Id" = $1)"#, table.quoted()).into();
+    sqlx::query_scalar(built(&sql)).bind(id).fetch_one(&mut **tx).await.attempted(DOING)
+}
+
+async fn last_outbox_id(tx: &mut Tx) -> Result<i64, DbError> {
+    sqlx::query_scalar(
+        "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM file_recycler.outbox_id_seq",
+    )
+    .fetch_one(&mut **tx)
+    .await
+    .attempted(DOING)
+}
+
+/// Did our triggers capture as much as we deleted? They may be missing, disabled, or have skipped it.
+async fn insist_on_capture(tx: &mut Tx, first: i64, deleted: u64) -> Result<(), DbError> {
+    if deleted == 0 {
+        return Ok(());
+    }
+    let captured: i64 = sqlx::query_scalar(
+        "SELECT coalesce(sum(n), 0)::bigint FROM file_recycler.outbox
+          WHERE id > $1 AND transaction = pg_current_xact_id() AND kind = 'files'",
+    )
+    .bind(first)
+    .fetch_one(&mut **tx)
+    .await
+    .attempted(DOING)?;
+    if captured.unsigned_abs() >= deleted {
+        return Ok(());
+    }
+    let why = format!(
+        "the triggers captured {captured} of {deleted} deleted rows, so nothing was deleted; \
+         file-recycler listener status says which are missing"
+    );
+    Err(DbError::new(DOING, Problem::Broken(why)))
+}

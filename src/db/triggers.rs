@@ -1,0 +1,214 @@
+//! The capture: installs, checks and removes the triggers that write deletions into the outbox.
+
+mod drift;
+mod generate;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use drift::{CaptureState, CaptureStatus, Drift, DriftKind};
+pub use generate::{Capture, captures};
+
+use super::error::{Attempted, Class, DbError, Problem};
+use super::schema::{SCHEMA, SchemaState, migrations_as_sql};
+use super::sql::{TableName, built, quote_identifier};
+use super::{Actor, Db};
+use crate::config::{Crm, OnCaptureError};
+
+/// Tries for one table whose lock is not to be had.
+const TRIES: u32 = 10;
+/// Wait between the first two of them; it grows by as much each time.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Longest wait for a table's lock. The CRM's own statements queue behind it, so it is short.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1s'";
+
+/// What an installation did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Installed {
+    /// Tables whose triggers were made or repaired.
+    pub tables: Vec<TableName>,
+    /// Triggers that were right already.
+    pub untouched: usize,
+}
+
+impl Db {
+    /// The SQL of an installation, as it stands now, for an administrator to run by hand.
+    pub async fn install_sql(&self, crm: &Crm, policy: OnCaptureError) -> Result<Vec<String>, DbError> {
+        let catalog = self.discover_all(crm).await?;
+        let mut sql = match self.schema_state().await? {
+            SchemaState::Missing | SchemaState::Behind => migrations_as_sql(),
+            SchemaState::Current => Vec::new(),
+        };
+        sql.extend(captures(&catalog, policy).into_iter().map(|capture| capture.sql()));
+        Ok(sql)
+    }
+
+    /// Installs own schema and triggers, and repairs what differs; a second time it changes nothing. Each
+    /// table has a short transaction of its own, so that no lock is held for long.
+    pub async fn install(
+        &self,
+        crm: &Crm,
+        policy: OnCaptureError,
+        actor: &Actor,
+    ) -> Result<Installed, DbError> {
+        self.migrate().await?;
+        self.make_partitions().await?;
+        let captures = captures(&self.discover_all(crm).await?, policy);
+        let existing = drift::existing(self).await?;
+        let mut done = Installed::default();
+        let mut wrong = BTreeMap::<TableName, Vec<String>>::new();
+        for capture in &captures {
+            if drift::differs(capture, &existing).is_some() {
+                wrong.entry(capture.table.clone()).or_default().push(capture.sql());
+            } else {
+                done.untouched += 1;
+            }
+        }
+        for (table, statements) in wrong {
+            self.patiently(&format!("installing triggers on {table}"), statements).await?;
+            done.tables.push(table);
+        }
+        if !done.tables.is_empty() {
+            let detail = format!("triggers on {} tables", done.tables.len());
+            self.record_change(actor, "listener install", &detail).await?;
+        }
+        Ok(done)
+    }
+
+    /// Are the triggers as they must be?
+    pub async fn capture_status(&self, crm: &Crm, policy: OnCaptureError) -> Result<CaptureStatus, DbError> {
+        let schema = self.schema_state().await?;
+        let captures = captures(&self.discover_all(crm).await?, policy);
+        let existing = drift::existing(self).await?;
+        Ok(CaptureStatus::new(schema, &captures, &existing))
+    }
+
+    /// The SQL of a removal, as it stands now.
+    pub async fn uninstall_sql(&self, purge: bool) -> Result<Vec<String>, DbError> {
+        let mut sql: Vec<String> = Vec::new();
+        for (table, trigger) in self.own_triggers().await? {
+            sql.push(drop_trigger(&table, &trigger));
+        }
+        sql.extend(self.own_functions().await?.iter().map(|name| drop_function(name)));
+        if purge {
+            sql.push(format!("DROP SCHEMA IF EXISTS {SCHEMA} CASCADE;"));
+        }
+        Ok(sql)
+    }
+
+    /// Removes triggers and functions; the schema with the ledger stays, unless `purge`. Purging is refused
+    /// while the outbox has rows.
+    pub async fn uninstall(&self, purge: bool, actor: &Actor) -> Result<(), DbError> {
+        if purge {
+            self.refuse_unless_empty().await?;
+        }
+        for (table, trigger) in self.own_triggers().await? {
+            let doing = format!("removing a trigger from {table}");
+            self.patiently(&doing, vec![drop_trigger(&table, &trigger)]).await?;
+        }
+        for name in self.own_functions().await? {
+            self.patiently("removing a trigger's function", vec![drop_function(&name)]).await?;
+        }
+        if purge {
+            return self.purge().await;
+        }
+        if self.schema_state().await? == SchemaState::Missing {
+            return Ok(());
+        }
+        self.record_change(actor, "listener uninstall", "triggers and functions").await
+    }
+
+    /// Drops the own schema, if nothing waits in the outbox at that very moment.
+    async fn purge(&self) -> Result<(), DbError> {
+        const DOING: &str = "dropping the own schema";
+        if self.schema_state().await? == SchemaState::Missing {
+            return Ok(());
+        }
+        let mut tx = self.pool.begin().await.attempted(DOING)?;
+        sqlx::query("LOCK TABLE file_recycler.outbox IN ACCESS EXCLUSIVE MODE")
+            .execute(&mut *tx)
+            .await
+            .attempted(DOING)?;
+        let waiting: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM file_recycler.outbox)")
+            .fetch_one(&mut *tx)
+            .await
+            .attempted(DOING)?;
+        if waiting {
+            return Err(outbox_has_rows());
+        }
+        sqlx::query("DROP SCHEMA file_recycler CASCADE").execute(&mut *tx).await.attempted(DOING)?;
+        tx.commit().await.attempted(DOING)
+    }
+
+    async fn refuse_unless_empty(&self) -> Result<(), DbError> {
+        if self.schema_state().await? != SchemaState::Missing && self.backlog().await?.rows > 0 {
+            return Err(outbox_has_rows());
+        }
+        Ok(())
+    }
+
+    /// Runs statements in one short transaction, again when a lock was not to be had.
+    async fn patiently(&self, doing: &str, statements: Vec<String>) -> Result<(), DbError> {
+        let sql: Arc<str> = statements.join("\n").into();
+        let mut tries = 1;
+        loop {
+            match self.at_once(doing, &sql).await {
+                Err(error) if error.class() == Some(Class::Contention) && tries < TRIES => {
+                    tokio::time::sleep(PAUSE * tries).await;
+                    tries += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn at_once(&self, doing: &str, sql: &Arc<str>) -> Result<(), DbError> {
+        let mut tx = self.pool.begin().await.attempted(doing)?;
+        sqlx::query(LOCK_TIMEOUT).execute(&mut *tx).await.attempted(doing)?;
+        sqlx::raw_sql(built(sql)).execute(&mut *tx).await.attempted(doing)?;
+        tx.commit().await.attempted(doing)
+    }
+
+    /// Every trigger that runs one of our functions, whatever its name.
+    async fn own_triggers(&self) -> Result<Vec<(TableName, String)>, DbError> {
+        let rows: Vec<(String, String, String)> = sqlx::query_as(
+            "SELECT n.nspname::text, c.relname::text, t.tgname::text
+               FROM pg_trigger AS t
+               JOIN pg_proc AS p ON p.oid = t.tgfoid AND p.pronamespace = to_regnamespace($1)
+               JOIN pg_class AS c ON c.oid = t.tgrelid
+               JOIN pg_namespace AS n ON n.oid = c.relnamespace
+              WHERE NOT t.tgisinternal ORDER BY 1, 2, 3",
+        )
+        .bind(SCHEMA)
+        .fetch_all(&self.pool)
+        .await
+        .attempted("looking for own triggers")?;
+        Ok(rows.into_iter().map(|(schema, name, trigger)| (TableName { schema, name }, trigger)).collect())
+    }
+
+    async fn own_functions(&self) -> Result<Vec<String>, DbError> {
+        sqlx::query_scalar(
+            "SELECT proname::text FROM pg_proc
+              WHERE pronamespace = to_regnamespace($1) AND prorettype = 'trigger'::regtype ORDER BY 1",
+        )
+        .bind(SCHEMA)
+        .fetch_all(&self.pool)
+        .await
+        .attempted("looking for own functions")
+    }
+}
+
+fn drop_trigger(table: &TableName, trigger: &str) -> String {
+    format!("DROP TRIGGER IF EXISTS {} ON {};", quote_identifier(trigger), table.quoted())
+}
+
+fn drop_function(name: &str) -> String {
+    format!("DROP FUNCTION IF EXISTS {SCHEMA}.{}();", quote_identifier(name))
+}
+
+fn outbox_has_rows() -> DbError {
+    let why =
+        "the outbox still has rows: their files would never be recycled; let the listener drain it first";
+    DbError::new("dropping the own schema", Problem::NotReady(why.to_owned()))
+}

@@ -1,0 +1,162 @@
+//! Are the triggers in the database those that the catalogue needs?
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sqlx::FromRow;
+
+use super::generate::Capture;
+use crate::db::Db;
+use crate::db::error::{Attempted, DbError};
+use crate::db::schema::{SCHEMA, SchemaState};
+use crate::db::sql::TableName;
+
+/// How the capture stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureStatus {
+    /// The own schema.
+    pub schema: SchemaState,
+    /// How many triggers there must be.
+    pub expected: usize,
+    /// What is not as it must be.
+    pub drift: Vec<Drift>,
+}
+
+/// The state in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaptureState {
+    /// Everything is as it must be.
+    Installed,
+    /// Some deletions are not captured, or not as they must be.
+    Drifted,
+    /// There is no capture at all.
+    NotInstalled,
+}
+
+/// A trigger that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// The table.
+    pub table: TableName,
+    /// The trigger.
+    pub trigger: &'static str,
+    /// What is wrong.
+    pub kind: DriftKind,
+}
+
+/// What is wrong with a trigger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriftKind {
+    /// It is not there.
+    Missing,
+    /// It does not fire (or only on replicas).
+    Disabled,
+    /// Another event or function.
+    Trigger,
+    /// The function's text or settings.
+    Function,
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wrong = match self.kind {
+            DriftKind::Missing => "is missing",
+            DriftKind::Disabled => "is disabled",
+            DriftKind::Trigger => "is another trigger than ours",
+            DriftKind::Function => "runs a function that is not as this version makes it",
+        };
+        write!(f, "{}: {} {wrong}", self.table, self.trigger)
+    }
+}
+
+impl CaptureStatus {
+    /// Compares what must be with what is.
+    pub(super) fn new(schema: SchemaState, captures: &[Capture], existing: &Existing) -> Self {
+        let drift = captures
+            .iter()
+            .filter_map(|capture| {
+                let kind = differs(capture, existing)?;
+                Some(Drift { table: capture.table.clone(), trigger: capture.kind.trigger(), kind })
+            })
+            .collect();
+        Self { schema, expected: captures.len(), drift }
+    }
+
+    /// The state in one word.
+    pub fn state(&self) -> CaptureState {
+        let all_missing = self.drift.len() == self.expected
+            && self.drift.iter().all(|drift| drift.kind == DriftKind::Missing);
+        match self.schema {
+            SchemaState::Missing => CaptureState::NotInstalled,
+            _ if all_missing => CaptureState::NotInstalled,
+            SchemaState::Current if self.drift.is_empty() => CaptureState::Installed,
+            SchemaState::Current | SchemaState::Behind => CaptureState::Drifted,
+        }
+    }
+}
+
+/// Our triggers by table and name.
+pub(super) type Existing = BTreeMap<(String, String, String), ExistingTrigger>;
+
+/// A trigger as the database has it.
+#[derive(Clone, Debug, FromRow)]
+pub(super) struct ExistingTrigger {
+    schema: String,
+    name: String,
+    trigger: String,
+    enabled: String,
+    catalog_type: i16,
+    old_table: Option<String>,
+    function_schema: String,
+    function: String,
+    body: String,
+    security_definer: bool,
+    configuration: Vec<String>,
+}
+
+/// Reads every trigger that has one of our names.
+pub(super) async fn existing(db: &Db) -> Result<Existing, DbError> {
+    let rows: Vec<ExistingTrigger> = sqlx::query_as(
+        r"SELECT n.nspname::text AS schema, c.relname::text AS name, t.tgname::text AS trigger,
+                 t.tgenabled::text AS enabled, t.tgtype AS catalog_type, t.tgoldtable::text AS old_table,
+                 f.nspname::text AS function_schema, p.proname::text AS function, p.prosrc AS body,
+                 p.prosecdef AS security_definer, coalesce(p.proconfig, '{}') AS configuration
+            FROM pg_trigger AS t
+            JOIN pg_class AS c ON c.oid = t.tgrelid
+            JOIN pg_namespace AS n ON n.oid = c.relnamespace
+            JOIN pg_proc AS p ON p.oid = t.tgfoid
+            JOIN pg_namespace AS f ON f.oid = p.pronamespace
+           WHERE NOT t.tgisinternal AND t.tgname LIKE 'file\_recycler\_%'",
+    )
+    .fetch_all(&db.pool)
+    .await
+    .attempted("reading the triggers")?;
+    let key = |row: &ExistingTrigger| (row.schema.clone(), row.name.clone(), row.trigger.clone());
+    Ok(rows.into_iter().map(|row| (key(&row), row)).collect())
+}
+
+/// What is wrong with a trigger; `None`: nothing.
+pub(super) fn differs(capture: &Capture, existing: &Existing) -> Option<DriftKind> {
+    let TableName { schema, name } = capture.table.clone();
+    let Some(found) = existing.get(&(schema, name, capture.kind.trigger().to_owned())) else {
+        return Some(DriftKind::Missing);
+    };
+    let reads_gone = found.old_table.is_some();
+    let must_read_gone = capture.kind.catalog_type() & 32 == 0;
+    if !matches!(found.enabled.as_str(), "O" | "A") {
+        Some(DriftKind::Disabled)
+    } else if found.catalog_type != capture.kind.catalog_type()
+        || reads_gone != must_read_gone
+        || found.function_schema != SCHEMA
+        || found.function != capture.function
+    {
+        Some(DriftKind::Trigger)
+    } else if found.body != capture.body
+        || !found.security_definer
+        || found.configuration != capture.configuration()
+    {
+        Some(DriftKind::Function)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,255 @@
+//! Catalogue in, triggers out: pure. Each trigger has a function of its own, which does one
+//! `INSERT … SELECT` from the transition table and nothing else.
+
+use md5::{Digest, Md5};
+
+use crate::config::OnCaptureError;
+use crate::db::catalog::{Catalog, FILE_TYPE, FileTable, RecordTable};
+use crate::db::schema::SCHEMA;
+use crate::db::sql::{TableName, quote_body, quote_identifier, quote_literal};
+
+/// Most ids in one outbox row.
+const CHUNK: u32 = 1_000;
+/// The transition table of what a statement removed.
+const GONE: &str = "gone";
+/// Longest identifier, in bytes.
+const MAX_IDENTIFIER: usize = 63;
+
+/// One trigger with its function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// The table that it is on.
+    pub table: TableName,
+    /// What it captures.
+    pub kind: Kind,
+    /// The function's name in our schema.
+    pub function: String,
+    /// The function's body.
+    pub body: String,
+    /// How long the function may wait for a lock.
+    lock_timeout: &'static str,
+}
+
+/// What a trigger captures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Deleted files.
+    FilesDelete,
+    /// A truncated table of files.
+    FilesTruncate,
+    /// Deleted records.
+    RecordsDelete,
+    /// A truncated table of records.
+    RecordsTruncate,
+    /// Deleted links.
+    LinksDelete,
+    /// Links that name another file or record now.
+    LinksUpdate,
+    /// All links truncated.
+    LinksTruncate,
+}
+
+impl Kind {
+    /// The trigger's name; it is the same on every table.
+    pub const fn trigger(self) -> &'static str {
+        match self {
+            Self::FilesDelete => "file_recycler_files_delete",
+            Self::FilesTruncate => "file_recycler_files_truncate",
+            Self::RecordsDelete => "file_recycler_records_delete",
+            Self::RecordsTruncate => "file_recycler_records_truncate",
+            Self::LinksDelete => "file_recycler_links_delete",
+            Self::LinksUpdate => "file_recycler_links_update",
+            Self::LinksTruncate => "file_recycler_links_truncate",
+        }
+    }
+
+    /// `AFTER DELETE REFERENCING …` and so on.
+    const fn timing(self) -> (&'static str, &'static str) {
+        match self {
+            Self::FilesDelete | Self::RecordsDelete | Self::LinksDelete => {
+                ("AFTER DELETE", "REFERENCING OLD TABLE AS gone ")
+            }
+            Self::LinksUpdate => ("AFTER UPDATE", "REFERENCING OLD TABLE AS gone NEW TABLE AS kept "),
+            // Afterwards there is nothing left to read.
+            Self::FilesTruncate | Self::RecordsTruncate | Self::LinksTruncate => ("BEFORE TRUNCATE", ""),
+        }
+    }
+
+    /// `pg_trigger.tgtype`: BEFORE is 2, DELETE 8, UPDATE 16, TRUNCATE 32; per statement adds nothing.
+    pub(super) const fn catalog_type(self) -> i16 {
+        match self {
+            Self::FilesDelete | Self::RecordsDelete | Self::LinksDelete => 8,
+            Self::LinksUpdate => 16,
+            Self::FilesTruncate | Self::RecordsTruncate | Self::LinksTruncate => 34,
+        }
+    }
+}
+
+/// Every trigger that a catalogue needs.
+pub fn captures(catalog: &Catalog, policy: OnCaptureError) -> Vec<Capture> {
+    let files = catalog.file_tables.iter().filter(|file| file.tells_storage).flat_map(|file| {
+        file.parts.iter().flat_map(move |part| {
+            [
+                capture(part, Kind::FilesDelete, policy, &files(catalog, file, GONE)),
+                capture(part, Kind::FilesTruncate, policy, &files(catalog, file, &only(part))),
+            ]
+        })
+    });
+    let records = catalog.record_tables.iter().flat_map(|record| {
+        record.parts.iter().flat_map(move |part| {
+            [
+                capture(part, Kind::RecordsDelete, policy, &records(record, GONE)),
+                capture(part, Kind::RecordsTruncate, policy, &records(record, &only(part))),
+            ]
+        })
+    });
+    let links = catalog.file_link.iter().flatten().flat_map(|part| {
+        [
+            capture(part, Kind::LinksDelete, policy, &links(GONE)),
+            capture(part, Kind::LinksUpdate, policy, &links(CHANGED)),
+            capture(part, Kind::LinksTruncate, policy, &links(&only(part))),
+        ]
+    });
+    files.chain(records).chain(links).collect()
+}
+
+impl Capture {
+    /// Function and trigger, replaced where they are there. The trigger fires for sessions with
+    /// `session_replication_role = replica` too: their deletions are as real as any.
+    pub fn sql(&self) -> String {
+        let (when, tables) = self.kind.timing();
+        let function = format!("{SCHEMA}.{}()", quote_identifier(&self.function));
+        let (table, trigger) = (self.table.quoted(), self.kind.trigger());
+        let settings: String =
+            self.settings().iter().map(|(key, value)| format!(" SET {key} = {value}")).collect();
+        format!(
+            "CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER{settings}\n\
+             AS {body};\n\
+             REVOKE ALL ON FUNCTION {function} FROM PUBLIC;\n\
+             CREATE OR REPLACE TRIGGER {trigger} {when} ON {table} {tables}FOR EACH STATEMENT EXECUTE FUNCTION {function};\n\
+             ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger};",
+            body = quote_body(&self.body),
+        )
+    }
+
+    /// What the function is set to while it runs.
+    fn settings(&self) -> [(&'static str, &'static str); 3] {
+        [("search_path", "pg_catalog, pg_temp"), ("row_security", "off"), ("lock_timeout", self.lock_timeout)]
+    }
+
+    /// The settings as `pg_proc.proconfig` has them.
+    pub(super) fn configuration(&self) -> Vec<String> {
+        self.settings().iter().map(|(key, value)| format!("{key}={}", value.trim_matches('\''))).collect()
+    }
+}
+
+fn capture(table: &TableName, kind: Kind, policy: OnCaptureError, insert: &str) -> Capture {
+    let (body, lock_timeout) = match policy {
+        OnCaptureError::Skip => (skipping(insert), "'100ms'"),
+        OnCaptureError::Fail => (format!("\nBEGIN\n{insert}\n  RETURN NULL;\nEND\n"), "'5s'"),
+    };
+    Capture { table: table.clone(), kind, function: function_name(table, kind), body, lock_timeout }
+}
+
+/// No error of ours reaches the CRM; it is counted in a sequence, which survives a rollback. After the first
+/// lock that was not to be had, the transaction waits no more: ten thousand deletions wait once.
+fn skipping(insert: &str) -> String {
+    format!(
+        "
+BEGIN
+  IF current_setting('file_recycler.impatient', true) = 'on' THEN
+    PERFORM set_config('lock_timeout', '1ms', true);
+  END IF;
+{insert}
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+  BEGIN
+    PERFORM set_config('file_recycler.impatient', 'on', true);
+    PERFORM nextval('{SCHEMA}.capture_failures');
+    RAISE LOG 'file_recycler: a deletion from % was not captured: % (SQLSTATE %)', TG_RELID::regclass, SQLERRM, SQLSTATE;
+  EXCEPTION WHEN OTHERS THEN
+    NULL;
+  END;
+  RETURN NULL;
+END
+"
+    )
+}
+
+/// Readable, unique, and never longer than an identifier may be.
+fn function_name(table: &TableName, kind: Kind) -> String {
+    let hash = Md5::digest(format!("{}\n{}\n{}", table.schema, table.name, kind.trigger()));
+    let hash: String = hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    let prefix = kind.trigger().trim_start_matches("file_recycler_");
+    let room = MAX_IDENTIFIER - prefix.len() - hash.len() - 2;
+    let mut end = table.name.len().min(room);
+    while !table.name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{prefix}_{}_{hash}", &table.name[..end])
+}
+
+/// A table itself, without its partitions and heirs, which have triggers of their own.
+fn only(table: &TableName) -> String {
+    format!("ONLY {}", table.quoted())
+}
+
+/// Deleted files whose content is in S3. The storages are looked up when a file is deleted, so that one which
+/// the CRM adds later counts at once.
+fn files(catalog: &Catalog, file: &FileTable, source: &str) -> String {
+    let schema = quote_literal(file.schema.as_str());
+    let (size, sizes) =
+        if file.sized { (", \"Size\"", "array_agg(\"Size\"::bigint)") } else { ("", "NULL::bigint[]") };
+    let (parent, parents) = match &file.parent {
+        _ if file.weak => (
+            r#", "RecordSchemaName", "RecordId""#.to_owned(),
+            r#"NULL, array_agg("RecordSchemaName"::text), array_agg("RecordId")"#.to_owned(),
+        ),
+        Some(link) => {
+            let (schema, column) = (quote_literal(link.schema.as_str()), quote_identifier(&link.column));
+            (format!(", {column}"), format!("{schema}, NULL::text[], array_agg({column})"))
+        }
+        None => (String::new(), "NULL, NULL::text[], NULL::uuid[]".to_owned()),
+    };
+    let codes: Vec<String> = catalog.storage_codes.iter().map(|code| quote_literal(code)).collect();
+    format!(
+        r#"  INSERT INTO {SCHEMA}.outbox (kind, schema, n, ids, parent_schema, parent_schemas, parents, sizes)
+  SELECT 'files', {schema}, count(*), array_agg("Id"), {parents}, {sizes}
+    FROM (SELECT "Id"{size}{parent}, row_number() OVER () - 1 AS position FROM {source}
+           WHERE "TypeId" = {file_type}
+             AND "SysFileStorageId" IN (SELECT "Id" FROM {storages} WHERE "Code" IN ({codes}))) AS file
+   GROUP BY position / {CHUNK};"#,
+        file_type = quote_literal(FILE_TYPE),
+        storages = catalog.named("SysFileContentStorage").quoted(),
+        codes = if codes.is_empty() { "NULL".to_owned() } else { codes.join(", ") },
+    )
+}
+
+/// Every deleted record: weak links may hang on it.
+fn records(record: &RecordTable, source: &str) -> String {
+    format!(
+        r#"  INSERT INTO {SCHEMA}.outbox (kind, schema, n, ids)
+  SELECT 'records', {}, count(*), array_agg("Id")
+    FROM (SELECT "Id", row_number() OVER () - 1 AS position FROM {source}) AS record
+   GROUP BY position / {CHUNK};"#,
+        quote_literal(record.schema.as_str()),
+    )
+}
+
+/// Links that do not name the same file for the same record any more.
+const CHANGED: &str = r#"gone LEFT JOIN kept USING ("Id")
+           WHERE (gone."FileRecordId", gone."RecordSchemaName", gone."RecordId")
+                 IS DISTINCT FROM (kept."FileRecordId", kept."RecordSchemaName", kept."RecordId")"#;
+
+/// Files that lost a link.
+fn links(source: &str) -> String {
+    let gone = if source == CHANGED { "gone." } else { "" };
+    format!(
+        r#"  INSERT INTO {SCHEMA}.outbox (kind, schema, n, ids)
+  SELECT 'files', schema, count(*), array_agg(id)
+    FROM (SELECT {gone}"FileSchemaName"::text AS schema, {gone}"FileRecordId" AS id,
+                 row_number() OVER (PARTITION BY {gone}"FileSchemaName") - 1 AS position
+            FROM {source}) AS link
+   GROUP BY schema, position / {CHUNK};"#,
+    )
+}
