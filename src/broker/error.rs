@@ -43,6 +43,15 @@ pub enum BrokerError {
     /// A queue, an exchange or a binding is missing, or is not what it must be.
     #[error("{0}")]
     Topology(String),
+    /// The broker sent a message that cannot be read, and sends it again with every new connection.
+    #[error(
+        "{attempt}: a message has a property or a header name that is not UTF-8, and the connection broke over \
+         it; it comes first each time, so it must be taken out of the queue with another tool"
+    )]
+    Unreadable {
+        /// What was attempted on what.
+        attempt: String,
+    },
     /// The broker found no queue for the message and returned it: it was not stored anywhere.
     #[error("no queue takes messages for {target}: the message was returned")]
     Unroutable {
@@ -67,6 +76,7 @@ impl BrokerError {
             | Self::Blocked(_)
             | Self::AccessRefused { .. }
             | Self::Topology(_)
+            | Self::Unreadable { .. }
             | Self::Unroutable { .. } => Advice::Outage(Dependency::Broker),
             Self::Refused { .. } => Advice::Retry,
         }
@@ -77,6 +87,7 @@ impl BrokerError {
         let attempt = attempt.into();
         match error.kind() {
             ErrorKind::ProtocolError(answer) => Self::from_reply(attempt, answer),
+            ErrorKind::ParsingError(_) => Self::Unreadable { attempt },
             // Broken pipes, missed heartbeats, states: all say that there is no working connection.
             _ => Self::Connection { attempt, cause: error.to_string() },
         }

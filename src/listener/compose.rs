@@ -171,11 +171,11 @@ fn files<'a>(rows: &[&'a Captured]) -> Vec<File<'a>> {
     let mut found = Vec::new();
     for &row in rows {
         if let What::Files { schema, files } = &row.what {
-            found.extend(files.iter().enumerate().map(|(position, file)| File {
+            found.extend(files.iter().enumerate().map(|(position, captured)| File {
                 row,
                 position,
                 schema,
-                captured: file,
+                captured,
             }));
         }
     }

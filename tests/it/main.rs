@@ -3,12 +3,16 @@
 mod broker_deliveries;
 mod broker_publishing;
 mod broker_topology;
+#[cfg(feature = "failpoints")]
 mod move_crash;
 mod move_decides;
 mod move_keys;
 mod move_outage;
 mod move_probe;
 mod move_race;
+#[cfg(feature = "failpoints")]
+mod relay_crash;
+mod relay_outbox;
 mod spine_bulk;
 mod spine_dead_letters;
 mod spine_links;
