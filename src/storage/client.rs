@@ -150,13 +150,18 @@ impl Storage {
             .await
     }
 
+    /// Do all requests that a move needs work now, on our own object? Asked after this call.
+    pub(super) async fn control(&self) -> Result<(), StorageError> {
+        self.0.rehearsal.ask(|| self.rehearse()).await
+    }
+
     /// The control question: an error that everybody could have is this object's own only if the same
     /// kinds of requests on our own throw-away object work, right after it.
     pub async fn judge(&self, error: StorageError) -> StorageError {
         if !error.could_be_everybodys() || error.key.is_none() {
             return error;
         }
-        match self.0.rehearsal.ask(|| self.rehearse()).await {
+        match self.control().await {
             Ok(()) => error.of_this_key(),
             Err(_) => error,
         }

@@ -41,7 +41,7 @@ impl Storage {
                 etags.entry(key.as_str()).or_insert(etag);
             }
             let answers = match server.delete_if_match {
-                Support::Honoured => self.delete_keys(Side::Object, &etags, true).await,
+                Support::Honoured => self.delete_each(&etags, true).await,
                 Support::Ignored | Support::Refused => self.look_and_delete(&etags).await,
             };
             results.extend(sources.iter().map(|(key, etag)| match etags.get(key.as_str()) {
@@ -76,9 +76,30 @@ impl Storage {
             }
         }
         if !unchanged.is_empty() {
-            answers.extend(self.delete_keys(Side::Object, &unchanged, false).await);
+            answers.extend(self.delete_each(&unchanged, false).await);
         }
         answers
+    }
+
+    /// Every key with an answer of its own, also where the server refuses the request as a whole: one bad
+    /// key among a thousand must not keep the others.
+    async fn delete_each<'a>(&self, etags: &HashMap<&'a str, &'a ETag>, conditional: bool) -> Answers<'a> {
+        let error = match self.delete_keys(Side::Object, etags, conditional).await {
+            Ok(answers) => return answers,
+            Err(error) => error,
+        };
+        let singles_out = etags.len() > 1 && error.refuses() && self.control().await.is_ok();
+        if !singles_out {
+            return etags.keys().map(|key| (*key, Err(error.clone().about(key)))).collect();
+        }
+        let singles = etags.iter().map(|(key, etag)| async move {
+            let single = HashMap::from([(*key, *etag)]);
+            match self.delete_keys(Side::Object, &single, conditional).await {
+                Ok(answers) => (*key, answer(&answers, key)),
+                Err(error) => (*key, Err(error.about(key))),
+            }
+        });
+        join_all(singles).await.into_iter().collect()
     }
 
     /// One DeleteObjects request; every key has an answer of its own.
@@ -87,29 +108,23 @@ impl Storage {
         side: Side,
         etags: &HashMap<&'a str, &'a ETag>,
         conditional: bool,
-    ) -> Answers<'a> {
+    ) -> Result<Answers<'a>, StorageError> {
         let asked = Asked { operation: Operation::DeleteObjects, side, key: None };
-        let everyones = |error: StorageError| etags.keys().map(|key| (*key, Err(error.clone()))).collect();
         let objects = etags.iter().map(|(key, etag)| {
             let etag = conditional.then(|| etag.as_sent().to_owned());
             ObjectIdentifier::builder().key(*key).set_e_tag(etag).build()
         });
         let delete = objects
             .collect::<Result<Vec<_>, _>>()
-            .and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(false).build());
-        let Ok(delete) = delete else {
-            return everyones(StorageError::new(asked, Kind::BadRequest, "cannot be built"));
-        };
+            .and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(false).build())
+            .map_err(|_| StorageError::new(asked, Kind::BadRequest, "cannot be built"))?;
         let request = self.client().delete_objects().bucket(self.bucket(side)).delete(delete);
-        let output = match self.send(asked, request.send()).await {
-            Ok(output) => output,
-            // Of a request for many keys, what is missing is the bucket.
-            Err(error) => return everyones(error.of_bucket()),
-        };
+        // Of a request for many keys, what is missing is the bucket.
+        let output = self.send(asked, request.send()).await.map_err(StorageError::of_bucket)?;
         let deleted: HashSet<&str> = output.deleted().iter().filter_map(|object| object.key()).collect();
         let errors: HashMap<&str, Option<&str>> =
             output.errors().iter().filter_map(|error| Some((error.key()?, error.code()))).collect();
-        etags
+        let answers = etags
             .keys()
             .map(|key| {
                 let asked = Asked { operation: Operation::DeleteObjects, side, key: Some(key) };
@@ -126,7 +141,8 @@ impl Storage {
                 };
                 (*key, answer)
             })
-            .collect()
+            .collect();
+        Ok(answers)
     }
 }
 

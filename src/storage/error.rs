@@ -6,7 +6,7 @@ use std::fmt;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use super::{Operation, Side};
+use super::{Kind, Operation, Side};
 use crate::outcome::{Advice, DeadReason, Dependency, Failure};
 
 /// What a request was about: what an error says was attempted on what.
@@ -15,51 +15,6 @@ pub(super) struct Asked<'a> {
     pub(super) operation: Operation,
     pub(super) side: Side,
     pub(super) key: Option<&'a str>,
-}
-
-/// What went wrong, sorted by what it means for the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// There is no object under the key.
-    NotFound,
-    /// There is no such bucket.
-    BucketMissing,
-    /// A condition of the request does not hold: the object is not what it was taken for.
-    PreconditionFailed,
-    /// Two requests met on one key; neither is at fault.
-    ConcurrentRequest,
-    /// The credentials may not do this, here.
-    AccessDenied,
-    /// The server does not accept the credentials at all.
-    CredentialsInvalid,
-    /// This machine's clock and the server's differ too much.
-    ClockSkew,
-    /// The bucket lives elsewhere: wrong region or endpoint.
-    WrongRegion,
-    /// The server asks for a slower pace.
-    SlowDown,
-    /// The server failed.
-    ServerError,
-    /// No answer in time.
-    Timeout,
-    /// No connection: name resolution, network or TLS.
-    Connection,
-    /// The object is in an archive class and cannot be read now.
-    Archived,
-    /// Object Lock or a legal hold protects the object.
-    Locked,
-    /// The server does not know this request.
-    NotImplemented,
-    /// The server cannot have an object under this key.
-    KeyRefused,
-    /// The server finds something wrong with the request, and its code says nothing that we know.
-    BadRequest,
-    /// The answer makes no sense: it cannot be read, or leaves out what it must say.
-    BadAnswer,
-    /// The two configured buckets are one and the same.
-    SameBucket,
-    /// The storage's settings cannot be used.
-    Settings,
 }
 
 /// A request to the storage that failed. It holds neither secrets nor addresses.
@@ -123,6 +78,17 @@ impl StorageError {
             Kind::NotFound => Self { kind: Kind::BucketMissing, ..self },
             _ => self,
         }
+    }
+
+    /// The same error, of a request for many keys, as one of them has it.
+    pub(super) fn about(mut self, key: &str) -> Self {
+        self.key = Some(key.to_owned());
+        self
+    }
+
+    /// Did the server understand the request, and refuse it?
+    pub(super) fn refuses(&self) -> bool {
+        matches!(self.kind, Kind::AccessDenied | Kind::BadRequest | Kind::KeyRefused | Kind::NotImplemented)
     }
 
     /// Could everybody have this trouble, not just this object? Then the control question decides.
@@ -222,33 +188,6 @@ impl StdError for StorageError {}
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
         Self::new(error.advice(), error.to_string())
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotFound => "there is no such object",
-            Self::BucketMissing => "there is no such bucket",
-            Self::PreconditionFailed => "the object is not what it was a moment ago",
-            Self::ConcurrentRequest => "another request for the same object is under way",
-            Self::AccessDenied => "access denied",
-            Self::CredentialsInvalid => "the credentials are not accepted",
-            Self::ClockSkew => "this machine's clock and the server's differ too much",
-            Self::WrongRegion => "the bucket is in another region or at another endpoint",
-            Self::SlowDown => "the server asks for a slower pace",
-            Self::ServerError => "the server failed",
-            Self::Timeout => "no answer in time",
-            Self::Connection => "no connection",
-            Self::Archived => "the object is archived",
-            Self::Locked => "the object is locked",
-            Self::NotImplemented => "the server does not support this",
-            Self::KeyRefused => "the server cannot have an object under this key",
-            Self::BadRequest => "the request was refused",
-            Self::BadAnswer => "the answer makes no sense",
-            Self::SameBucket => "the object bucket and the recycle bucket are the same bucket",
-            Self::Settings => "the settings cannot be used",
-        })
     }
 }
 

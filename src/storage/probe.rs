@@ -248,7 +248,7 @@ impl<'a> Probe<'a> {
     async fn delete(&self, side: Side, etag: Option<&ETag>) -> Result<(), StorageError> {
         let none = ETag::new("");
         let keys = HashMap::from([(self.key.as_str(), etag.unwrap_or(&none))]);
-        let answers = self.storage.delete_keys(side, &keys, etag.is_some()).await;
+        let answers = self.storage.delete_keys(side, &keys, etag.is_some()).await?;
         answers.into_values().try_for_each(|answer| answer.map(drop))
     }
 

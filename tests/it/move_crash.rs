@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use file_recycler::outcome::Outcome;
+use file_recycler::outcome::{Advice, DeadReason, Outcome};
 use file_recycler::storage::Side;
 use recycler_test_s3::Options;
 
@@ -63,4 +63,25 @@ async fn die_at(world: &TestStorage, point: &str) {
         .await
         .unwrap();
     assert_eq!(died.status.signal(), Some(SIGABRT), "{point}: {died:?}");
+}
+
+/// A copy that claims success and is something else: the source stays, and an operator has to look.
+#[tokio::test]
+async fn a_copy_that_is_not_what_was_copied_keeps_its_source() {
+    for wrong in ["", "CONTENT"] {
+        let world = TestStorage::embedded(Options::default()).await;
+        let server = world.storage.probe().await.unwrap();
+        world.put(Side::Object, KEY, b"content").await;
+        // Other tests of this process pass this point too: what happens there is harmless to them.
+        let (control, bucket) = (world.control(), world.recycle.clone());
+        let spoil = move || {
+            control.put(&bucket, KEY, wrong);
+        };
+        fail::cfg_callback("recycle::after_copy", spoil).unwrap();
+        let failure =
+            recycler(&world.storage, server, &Script::default()).recycle(job(KEY)).await.unwrap_err();
+        fail::remove("recycle::after_copy");
+        assert_eq!(failure.advice, Advice::GiveUp(DeadReason::Conflict), "{failure}");
+        world.holds(KEY, Some(b"content"), Some(wrong.as_bytes())).await;
+    }
 }

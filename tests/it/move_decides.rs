@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use aws_sdk_s3::types::{
-    BucketVersioningStatus, CompletedMultipartUpload, CompletedPart, Tag, Tagging, VersioningConfiguration,
+    BucketVersioningStatus, CompletedMultipartUpload, CompletedPart, ObjectLockLegalHold,
+    ObjectLockLegalHoldStatus, Tag, Tagging, VersioningConfiguration,
 };
 use file_recycler::config::Mode;
 use file_recycler::outcome::{Advice, DeadReason, Failure, Outcome};
@@ -12,7 +13,7 @@ use futures_util::future::join_all;
 use recycler_test_s3::{Action, Operation, Options, Rule, When};
 
 use crate::support::registry::{Ask, Script, job, recycler, recycler_in};
-use crate::support::storage::TestStorage;
+use crate::support::storage::{TestStorage, connect};
 
 const KEY: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 
@@ -281,6 +282,28 @@ async fn objects_whose_etags_say_nothing_move_and_a_repeated_move_knows_its_own_
     let failure = recycler.recycle(job("other")).await.unwrap_err();
     assert_eq!(failure.advice, Advice::GiveUp(DeadReason::Conflict));
     world.holds("other", Some(b"content"), Some(b"content")).await;
+}
+
+#[tokio::test]
+async fn an_object_under_a_legal_hold_is_given_up_at_once_and_moves_when_it_is_free() {
+    let mut world = TestStorage::foreign().await;
+    let remove = world.client.delete_bucket().bucket(&world.object).send().await;
+    remove.unwrap();
+    let create = world.client.create_bucket().bucket(&world.object);
+    create.object_lock_enabled_for_bucket(true).send().await.unwrap();
+    world.storage = connect(&world.settings(), Mode::Move).await;
+    world.put(Side::Object, KEY, b"content").await;
+    for (status, outcome) in [
+        (ObjectLockLegalHoldStatus::On, Err(Advice::GiveUp(DeadReason::Locked))),
+        (ObjectLockLegalHoldStatus::Off, Ok(Outcome::Moved)),
+    ] {
+        let hold = ObjectLockLegalHold::builder().status(status).build();
+        let put = world.client.put_object_legal_hold().bucket(&world.object).key(KEY);
+        put.legal_hold(hold).send().await.unwrap();
+        let result = recycle(&world, &Script::default(), KEY).await;
+        assert_eq!(result.map_err(|failure| failure.advice), outcome);
+    }
+    world.holds(KEY, None, Some(b"content")).await;
 }
 
 /// A move relies on nothing that the server does not keep.

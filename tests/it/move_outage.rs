@@ -5,6 +5,7 @@ use std::time::Duration;
 use file_recycler::config::{Mode, Storage as Settings};
 use file_recycler::outcome::{Advice, DeadReason, Dependency, Failure, Outcome};
 use file_recycler::storage::Side;
+use futures_util::future::join_all;
 use recycler_test_s3::{Action, Operation, Options, Rule, When};
 
 use crate::support::registry::{Script, job, recycler};
@@ -60,6 +61,26 @@ async fn a_refused_delete_is_the_keys_own_while_others_work() {
     assert_eq!(failure.advice, Advice::GiveUp(DeadReason::Forbidden));
     let failure = fails_with(vec![Rule::new(Operation::DeleteObjects, denied)]).await;
     assert_eq!(failure.advice, OUTAGE);
+}
+
+#[tokio::test]
+async fn a_key_that_makes_a_whole_delete_fail_is_singled_out() {
+    let world = TestStorage::embedded(Options::default()).await;
+    let server = world.storage.probe().await.unwrap();
+    let keys: Vec<String> = (0..20).map(|n| format!("file-{n}")).collect();
+    for key in &keys {
+        world.control().put(&world.object, key, "content");
+    }
+    world.control().fault(Rule::new(Operation::DeleteObjects, status(400, "MalformedXML")).key("file-7"));
+    let recycler = recycler(&world.storage, server, &Script::default());
+    let outcomes = join_all(keys.iter().map(|key| recycler.recycle(job(key)))).await;
+    for (key, outcome) in keys.iter().zip(outcomes) {
+        match key.as_str() {
+            "file-7" => assert_eq!(outcome.unwrap_err().advice, Advice::GiveUp(DeadReason::Unsupported)),
+            _ => assert_eq!(outcome, Ok(Outcome::Moved), "{key}"),
+        }
+    }
+    assert_eq!(world.control().keys(&world.object), ["file-7"]);
 }
 
 #[tokio::test]

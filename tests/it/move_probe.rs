@@ -36,7 +36,6 @@ async fn what_a_server_keeps_is_found_out_and_nothing_is_left_behind() {
 async fn the_server_that_others_wrote_keeps_the_conditions_of_the_move() {
     let world = TestStorage::foreign().await;
     let server = world.storage.probe().await.unwrap();
-    eprintln!("{}", serde_json::to_string(&server).unwrap());
     assert_eq!(server.copy_if_none_match, Support::Honoured);
     assert!(!server.exact_keys, "it reads a//b as a/b");
     assert_eq!(server.copy_source_if_match, Support::Honoured);

@@ -70,6 +70,7 @@ impl TestStorage {
     }
 
     /// Environment variables from which [`storage_of_the_parent`] connects in another process.
+    #[cfg(feature = "failpoints")]
     pub fn environment(&self) -> [(&'static str, &str); 5] {
         [
             ("MOVE_TEST_ENDPOINT", &self.endpoint),
@@ -179,6 +180,7 @@ async fn remove(client: &Client, bucket: &str) {
 }
 
 /// The storage under test of the process that started this one.
+#[cfg(feature = "failpoints")]
 pub async fn storage_of_the_parent() -> Storage {
     let get = |name: &str| std::env::var(name).unwrap();
     let keys = (get("MOVE_TEST_ACCESS_KEY"), get("MOVE_TEST_SECRET_KEY"));
