@@ -8,3 +8,13 @@
 pub fn reach(name: &'static str) {
     fail::fail_point!(name, |_| std::process::abort());
 }
+
+/// Reads the points' actions from the environment variable `FAILPOINTS`; they hold as long as the result.
+#[cfg(feature = "failpoints")]
+pub fn arm() -> impl Drop {
+    fail::FailScenario::setup()
+}
+
+/// Nothing to arm.
+#[cfg(not(feature = "failpoints"))]
+pub fn arm() {}

@@ -25,6 +25,7 @@ use output::{Failed, Finding};
 ///
 /// Exit codes: 0 done and healthy, 1 something failed or was found, 2 usage or configuration.
 pub fn main() -> ExitCode {
+    let _armed = crate::failpoint::arm();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

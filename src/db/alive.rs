@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::Db;
 use super::catalog::{Catalog, FILE_LINK, FILE_TYPE, FileTable, fingerprint_expression};
 use super::error::{Attempted, DbError};
+use super::hanging;
 use super::ledger::{self, LedgerEntry};
 use super::sql::{built, quote_literal};
 use crate::file::FileId;
@@ -41,6 +42,7 @@ pub struct AliveAnswer {
 pub struct Questions {
     check: Arc<str>,
     note: Arc<str>,
+    pub(super) hanging: Arc<str>,
     storages: Vec<Uuid>,
 }
 
@@ -66,6 +68,7 @@ impl Questions {
                 ledger::INSERT
             )
             .into(),
+            hanging: hanging::statement(catalog).into(),
             storages: catalog.storages.clone(),
         }
     }

@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod dangling;
 pub mod environment;
 mod error;
+pub mod hanging;
 pub mod ledger;
 pub mod low_water;
 pub mod outbox;

@@ -9,6 +9,7 @@ use super::alive::{AliveAnswer, Questions};
 use super::catalog::Catalog;
 use super::dangling::{DanglingReport, DeletedRecord};
 use super::error::{Class, DbError, Problem};
+use super::hanging::Record;
 use super::ledger::LedgerEntry;
 use crate::config::{Crm, DanglingRows};
 use crate::file::FileId;
@@ -31,27 +32,61 @@ struct Current {
     questions: Questions,
 }
 
-/// What is asked.
-#[derive(Clone, Copy)]
-enum Question<'a> {
-    Alive(&'a [FileId]),
-    Note(&'a [LedgerEntry]),
+/// What an answer has to fulfil to be worth anything; it comes with the answer, from one snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Conditions {
+    /// This server takes writes: it is no replica.
+    pub(super) primary: bool,
+    /// What the tables looked like.
+    pub(super) fingerprint: String,
 }
 
-impl Question<'_> {
-    fn doing(self) -> &'static str {
-        match self {
-            Self::Alive(_) => "asking whether files are alive",
-            Self::Note(_) => "writing the ledger",
-        }
-    }
+/// A question that is asked until the tables fit the catalogue.
+trait Question {
+    type Answer;
+    const DOING: &'static str;
 
-    async fn ask(self, db: &Db, questions: &Questions) -> Result<AliveAnswer, DbError> {
-        match self {
-            Self::Alive(ids) => db.check(questions, ids).await,
-            Self::Note(entries) => db.note(questions, entries).await,
-        }
+    fn ask(
+        &self,
+        db: &Db,
+        questions: &Questions,
+    ) -> impl Future<Output = Result<(Conditions, Self::Answer), DbError>> + Send;
+}
+
+struct Alive<'a>(&'a [FileId]);
+struct Note<'a>(&'a [LedgerEntry]);
+struct Hanging<'a>(&'a [Record]);
+
+impl Question for Alive<'_> {
+    type Answer = Checked;
+    const DOING: &'static str = "asking whether files are alive";
+
+    async fn ask(&self, db: &Db, questions: &Questions) -> Result<(Conditions, Checked), DbError> {
+        db.check(questions, self.0).await.map(checked)
     }
+}
+
+impl Question for Note<'_> {
+    type Answer = Checked;
+    const DOING: &'static str = "writing the ledger";
+
+    async fn ask(&self, db: &Db, questions: &Questions) -> Result<(Conditions, Checked), DbError> {
+        db.note(questions, self.0).await.map(checked)
+    }
+}
+
+impl Question for Hanging<'_> {
+    type Answer = Vec<bool>;
+    const DOING: &'static str = "asking what hangs on deleted records";
+
+    async fn ask(&self, db: &Db, questions: &Questions) -> Result<(Conditions, Vec<bool>), DbError> {
+        db.hanging(questions, self.0).await
+    }
+}
+
+fn checked(answer: AliveAnswer) -> (Conditions, Checked) {
+    let AliveAnswer { liveness, primary, environment, paused, fingerprint } = answer;
+    (Conditions { primary, fingerprint }, Checked { liveness, environment, paused })
 }
 
 /// An answer of the primary, by a catalogue that fits it.
@@ -83,12 +118,17 @@ impl Registry {
 
     /// Which of these files are still named? At most [`super::alive::MAX_IDS`] at a time.
     pub async fn liveness(&self, ids: &[FileId]) -> Result<Checked, DbError> {
-        self.settled(Question::Alive(ids)).await
+        self.settled(Alive(ids)).await
     }
 
     /// Writes the ledger and asks once more for the same files, in one statement.
     pub async fn note(&self, entries: &[LedgerEntry]) -> Result<Checked, DbError> {
-        self.settled(Question::Note(entries)).await
+        self.settled(Note(entries)).await
+    }
+
+    /// For each of these deleted records: does a row or a link still hang on it?
+    pub async fn hanging(&self, records: &[Record]) -> Result<Vec<bool>, DbError> {
+        self.settled(Hanging(records)).await
     }
 
     /// Deletes one page of what hangs on a deleted record, by `crm.dangling_rows`; ask again while there is
@@ -100,18 +140,16 @@ impl Registry {
     }
 
     /// Asks until the tables looked the same to the question as to the discovery before it.
-    async fn settled(&self, question: Question<'_>) -> Result<Checked, DbError> {
-        let doing = question.doing();
+    async fn settled<Q: Question>(&self, question: Q) -> Result<Q::Answer, DbError> {
         let mut current = self.current().await?;
         for _ in 0..TRIES {
             match question.ask(&self.db, &current.questions).await {
-                Ok(answer) if !answer.primary => {
+                Ok((conditions, _)) if !conditions.primary => {
                     let why = "this server is a replica: only the primary knows what is alive";
-                    return Err(DbError::new(doing, Problem::NotReady(why.to_owned())));
+                    return Err(DbError::new(Q::DOING, Problem::NotReady(why.to_owned())));
                 }
-                Ok(answer) if answer.fingerprint == current.catalog.fingerprint => {
-                    let AliveAnswer { liveness, environment, paused, .. } = answer;
-                    return Ok(Checked { liveness, environment, paused });
+                Ok((conditions, answer)) if conditions.fingerprint == current.catalog.fingerprint => {
+                    return Ok(answer);
                 }
                 Ok(_) => {}
                 // A table that was dropped since; with a new catalogue it is not asked any more.
@@ -127,7 +165,7 @@ impl Registry {
             }
             current = self.discover().await?;
         }
-        Err(DbError::new(doing, Problem::Unsettled))
+        Err(DbError::new(Q::DOING, Problem::Unsettled))
     }
 
     async fn current(&self) -> Result<Arc<Current>, DbError> {

@@ -2,29 +2,39 @@
 //! hangs on its record in the database.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
+use crate::batch::{Batcher, Limits};
 use crate::db::dangling::DeletedRecord;
+use crate::db::hanging::Record;
 use crate::db::registry::Registry;
 use crate::event::{Deleted, Event, IdKind};
 use crate::file::{FileRef, ObjectKey, RecordId, SchemaName};
 use crate::key_template::KeyTemplate;
-use crate::outcome::{Advice, DeadReason, Failure, FileEnd};
+use crate::outcome::{Advice, DeadReason, Failure, FileEnd, Outcome};
 use crate::recycle::{EventContext, Job};
 
 /// Most pages of dangling rows that one delivery works off: 1,000 rows each. A record with more comes
 /// back as events of its own rows, which our triggers capture.
 const MAX_PAGES: usize = 10_000;
 
-/// Finds the files of events.
-#[derive(Clone)]
+/// Questions about what hangs on records wait this long for company.
+const HANGING: Limits = Limits { size: 500, linger: Duration::from_millis(5), concurrent: 2, queue: 4_096 };
+
+/// Finds the files of events. One for the whole process: its questions gather the records of all messages.
 pub struct Resolver {
-    /// The database's answers.
-    pub registry: Arc<Registry>,
-    /// How ids become keys.
-    pub key_template: KeyTemplate,
-    /// May an outside event have dangling rows deleted.
+    registry: Arc<Registry>,
+    key_template: KeyTemplate,
+    policy: Policy,
+    hanging: Batcher<Record, bool>,
+}
+
+/// What may be done about rows that hang on a record.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// `crm.trust_outside_events`: may an outside event have them deleted, too.
     pub trust_outside_events: bool,
     /// `recycle.mode = "observe"`: nothing may be deleted, in the database neither.
     pub observe: bool,
@@ -37,9 +47,21 @@ pub struct Resolved {
     pub jobs: Vec<Job>,
     /// Files that ended already, because they cannot be what the event says they are.
     pub ends: Vec<FileEnd>,
+    /// Files of rows that hang on the record and were left alone, by outcome; they are named by no event.
+    pub left: Vec<(Outcome, u64)>,
 }
 
 impl Resolver {
+    /// A resolver; its batches run on the current tokio runtime.
+    pub fn new(registry: Arc<Registry>, key_template: KeyTemplate, policy: Policy) -> Self {
+        let asked = Arc::clone(&registry);
+        let hanging = Batcher::new(HANGING, move |records: Vec<Record>| {
+            let registry = Arc::clone(&asked);
+            async move { Ok(registry.hanging(&records).await?) }
+        });
+        Self { registry, key_template, policy, hanging }
+    }
+
     /// What ids of files and records are.
     pub fn id_kind(&self) -> IdKind {
         IdKind::Uuid
@@ -53,11 +75,14 @@ impl Resolver {
         if !ours {
             self.refuse_unknown_schemas(event).await?;
         }
-        if let Deleted::Record { schema, record_id, .. } = &event.data {
-            self.clear_dangling(event, schema, record_id, (ours || self.trust_outside_events) && !self.observe).await?;
+        let mut resolved = Resolved::default();
+        if let Deleted::Record { schema, record_id, .. } = &event.data
+            && self.hanging.submit((schema.clone(), record_id.clone())).await?
+        {
+            let may_delete = (ours || self.policy.trust_outside_events) && !self.policy.observe;
+            resolved.left = self.clear_dangling(event, schema, record_id, may_delete).await?;
         }
         let context = context(event);
-        let mut resolved = Resolved::default();
         for file in event.data.files() {
             match self.key(file) {
                 Ok(key) => resolved.jobs.push(Job { file: file.clone(), key, event: context.clone() }),
@@ -96,7 +121,7 @@ impl Resolver {
         schema: &SchemaName,
         record: &RecordId,
         may_delete: bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<(Outcome, u64)>, Failure> {
         for _ in 0..MAX_PAGES {
             let record = DeletedRecord { schema, id: record, event_id: &event.id, may_delete };
             let report = self.registry.clear_dangling(record).await?;
@@ -104,7 +129,8 @@ impl Resolver {
                 info!(%schema, record = %record.id, ?report, "rows that hang on the record were left alone");
             }
             if !report.more {
-                return Ok(());
+                let alive = report.left_linked + report.left_referenced + report.left_reported;
+                return Ok(vec![(Outcome::Elsewhere, report.left_elsewhere), (Outcome::Alive, alive)]);
             }
             crate::failpoint::reach("resolve::between_pages");
         }

@@ -25,7 +25,7 @@ use crate::http;
 use crate::metrics::{Metrics, RequestResult, StorageOperation};
 use crate::outcome::Failure;
 use crate::recycle::{Meter, Recycler};
-use crate::resolve::Resolver;
+use crate::resolve::{Policy, Resolver};
 use crate::retry::{Pauses, UNTIL_BACK};
 use crate::stop::Stop;
 use crate::storage::{Answer, Capabilities, Operation, Storage, StorageError};
@@ -165,12 +165,14 @@ impl Parts {
             prefetch: self.config.worker.prefetch,
             delays: self.config.retry.delays.clone(),
             grace: self.config.recycle.grace,
-            resolver: Resolver {
-                registry: self.registry,
-                key_template: self.config.storage.key_template.clone(),
-                trust_outside_events: self.config.crm.trust_outside_events,
-                observe: self.config.recycle.mode == Mode::Observe,
-            },
+            resolver: Resolver::new(
+                self.registry,
+                self.config.storage.key_template.clone(),
+                Policy {
+                    trust_outside_events: self.config.crm.trust_outside_events,
+                    observe: self.config.recycle.mode == Mode::Observe,
+                },
+            ),
             recycler: Recycler::new(
                 self.storage,
                 server,

@@ -8,7 +8,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tracing::{Instrument as _, error, info_span};
 
 use super::Worker;
-use super::verdict::{Verdict, verdict, verdict_of_whole};
+use super::verdict::{To, Verdict, verdict, verdict_of_whole};
 use crate::broker::{Delivery, Publisher};
 use crate::event::Event;
 use crate::outcome::{Advice, DeadReason, Failure, FileEnd, Outcome};
@@ -21,6 +21,8 @@ pub(super) struct Handled {
     pub(super) event: Option<Event>,
     /// The ends of its files; empty where it failed as a whole.
     pub(super) ends: Vec<FileEnd>,
+    /// Files that were left alone without being named by the event.
+    pub(super) left: Vec<(Outcome, u64)>,
     /// What becomes of the message.
     pub(super) verdict: Verdict,
 }
@@ -69,7 +71,7 @@ impl<R: Registry> Worker<R> {
                 let mut ends = resolved.ends;
                 ends.extend(self.recycle_all(resolved.jobs).await);
                 let verdict = verdict(&ends, attempts, &self.delays);
-                Handled { event: Some(event), ends, verdict }
+                Handled { event: Some(event), ends, left: resolved.left, verdict }
             }
         }
     }
@@ -108,18 +110,21 @@ impl<R: Registry> Worker<R> {
 
 impl Handled {
     fn whole(event: Option<Event>, verdict: Verdict) -> Self {
-        Self { event, ends: Vec::new(), verdict }
+        Self { event, ends: Vec::new(), left: Vec::new(), verdict }
     }
 
-    /// The outcomes that are final now: of the files that are done, and of those that are given up.
-    pub(super) fn outcomes(&self) -> impl Iterator<Item = Outcome> + '_ {
-        self.ends.iter().filter_map(|end| match &end.result {
-            Ok(outcome) => Some(*outcome),
-            Err(failure) => match failure.advice {
-                Advice::GiveUp(DeadReason::Conflict) => Some(Outcome::Conflict),
-                Advice::GiveUp(_) | Advice::Retry => Some(Outcome::Failed),
-                Advice::Outage(_) | Advice::Hold | Advice::SlowDown => None,
-            },
-        })
+    /// The outcomes that are final now: of the files that are done, left alone, or given up.
+    pub(super) fn outcomes(&self) -> Vec<(Outcome, u64)> {
+        let done = self.ends.iter().filter_map(|end| end.result.as_ref().ok()).map(|outcome| (*outcome, 1));
+        let parts = match &self.verdict {
+            Verdict::Settle(parts) => parts.as_slice(),
+            Verdict::GiveBack(_) | Verdict::Rest { .. } => &[],
+        };
+        let given_up = parts.iter().filter_map(|part| match part.to {
+            To::Dead(DeadReason::Conflict) => Some((Outcome::Conflict, part.files.len() as u64)),
+            To::Dead(_) => Some((Outcome::Failed, part.files.len() as u64)),
+            To::Wait(_) => None,
+        });
+        done.chain(given_up).chain(self.left.iter().copied()).collect()
     }
 }

@@ -65,8 +65,12 @@ impl<R: Registry> Worker<R> {
         if let Some(event) = &handled.event {
             self.metrics.event(event.event_type());
         }
-        handled.outcomes().for_each(|outcome| self.metrics.file(outcome));
-        self.brake(handled.outcomes().filter(|outcome| *outcome == Outcome::Moved).count() as u64).await;
+        let mut moved = 0;
+        for (outcome, count) in handled.outcomes() {
+            (0..count).for_each(|_| self.metrics.file(outcome));
+            moved += if outcome == Outcome::Moved { count } else { 0 };
+        }
+        self.brake(moved).await;
         Ok(())
     }
 

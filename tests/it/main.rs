@@ -14,7 +14,11 @@ mod move_race;
 mod relay_crash;
 mod relay_outbox;
 mod spine_bulk;
+mod spine_configuration;
+#[cfg(feature = "failpoints")]
+mod spine_crash;
 mod spine_dead_letters;
 mod spine_links;
+mod spine_service;
 mod support;
 mod tidy;

@@ -57,7 +57,7 @@ seaweedfs_launch() {
   start_process "$folder" "$(id -un)" env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u S3_BUCKET -C "$folder" \
     "$(seaweedfs_program)" mini -dir="$folder/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 "${ports[@]}" \
     -s3.config="$folder/keys.json" -s3.port.iceberg=0 -s3.port.lance=0 -s3.autoCreateBucket=false \
-    "${sockets[@]}" -admin.ui=false -webdav=false -master.telemetry=false
+    "${sockets[@]}" -volume.max=1000 -admin.ui=false -webdav=false -master.telemetry=false
   wait_ready "$folder" 60 seaweedfs_answers "$folder"
 }
 

@@ -68,6 +68,19 @@ impl Crm {
         Self { pool: open(&url).await, name, url }
     }
 
+    /// A copy by PostgreSQL's own means; the original's connections must be closed.
+    pub async fn copy_of(original: &Self) -> Self {
+        let name = format!("crm_{}", Uuid::new_v4().simple());
+        let admin = open(server().as_str()).await;
+        admin
+            .execute(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {}", original.name)))
+            .await
+            .unwrap();
+        admin.close().await;
+        let url = address(&name);
+        Self { pool: open(&url).await, name, url }
+    }
+
     pub async fn drop_database(&self) {
         self.pool.close().await;
         let admin = open(server().as_str()).await;
@@ -86,12 +99,6 @@ impl Crm {
         let sql = sql.into();
         let number = sqlx::query_scalar(AssertSqlSafe(sql.clone())).fetch_one(&self.pool).await;
         number.unwrap_or_else(|error| panic!("{sql}: {error}"))
-    }
-
-    pub async fn text(&self, sql: impl Into<String>) -> Option<String> {
-        let sql = sql.into();
-        let text = sqlx::query_scalar(AssertSqlSafe(sql.clone())).fetch_one(&self.pool).await;
-        text.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     /// A record of a section.
