@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Db;
 use super::error::{DbError, Problem};
-use super::sql::{TableName, quote_identifier, quote_literal};
+use super::sql::{MAX_IDENTIFIER, TableName, cut, quote_identifier, quote_literal};
 use crate::config::{Crm, Profile};
 use crate::file::SchemaName;
 
@@ -100,7 +100,8 @@ impl Db {
 impl Catalog {
     /// The table of a schema that is known to have one.
     pub(super) fn table(&self, schema: &SchemaName) -> Option<TableName> {
-        self.tables.contains(schema.as_str()).then(|| self.named(schema.as_str()))
+        let name = cut(schema.as_str(), MAX_IDENTIFIER);
+        self.tables.contains(name).then(|| self.named(name))
     }
 
     /// A table of the CRM by its name.

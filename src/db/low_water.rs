@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 /// How often everything is looked at all the same, from the very first id.
-pub const FULL_SCAN: Duration = Duration::from_secs(60);
+pub const FULL_SCAN: Duration = Duration::from_mins(1);
 
 /// The state of the mark. It lives in memory only: a new relay begins with a full look.
 #[derive(Debug, Default)]

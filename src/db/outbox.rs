@@ -100,7 +100,7 @@ impl Db {
     /// How much waits. Bounded: it stops counting at 100,000.
     pub async fn backlog(&self) -> Result<Backlog, DbError> {
         let (rows, oldest): (i64, Option<f64>) = sqlx::query_as(
-            "SELECT (SELECT count(*) FROM (SELECT FROM file_recycler.outbox LIMIT $1) AS some),
+            "SELECT (SELECT count(*) FROM (SELECT FROM file_recycler.outbox LIMIT $1) AS counted),
                     (SELECT extract(epoch FROM clock_timestamp() - captured_at)::float8
                        FROM file_recycler.outbox ORDER BY id LIMIT 1)",
         )
