@@ -20,7 +20,7 @@ pub use parent::{OnDelete, ParentLink};
 
 /// `"TypeId"` of a row that is a file, not a link.
 pub(super) const FILE_TYPE: &str = "529bc2f8-0ee0-df11-971b-001d60e938c6";
-/// The table by which one file appear on further records.
+/// The table by which one file appears on further records.
 pub(super) const FILE_LINK: &str = "FileLink";
 
 /// What the CRM's database looks like, as far as files go.
