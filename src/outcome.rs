@@ -109,9 +109,13 @@ impl DeadReason {
             }
             Self::Malformed => "the message is not an event that can be true; mend its producer",
             Self::Unsupported => "this version, or this storage server, cannot handle it",
-            Self::Forbidden => "the storage refuses this one key; look at the object's and the bucket's rights",
+            Self::Forbidden => {
+                "the storage refuses this one key; look at the object's and the bucket's rights"
+            }
             Self::Locked => "Object Lock or a legal hold protects the object; replay when it has ended",
-            Self::Archived => "the object is in an archive class; restore it to a readable class, then replay",
+            Self::Archived => {
+                "the object is in an archive class; restore it to a readable class, then replay"
+            }
             Self::CrashLoop => "the worker crashed over it again and again; report it",
             Self::AttemptsExhausted => "every try failed; see the error, mend its cause, then replay",
             Self::Internal => "a fault of this program; report it",

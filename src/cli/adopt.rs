@@ -45,7 +45,9 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
         return Err(Failed::new("the database is a replica: adopt on the primary"));
     }
     if state.environment.is_none() && db.schema_state().await? == SchemaState::Missing {
-        return Err(Failed::new("the own schema is not there yet: run `file-recycler listener install` first"));
+        return Err(Failed::new(
+            "the own schema is not there yet: run `file-recycler listener install` first",
+        ));
     }
     storage.check().await?;
     let marker = storage.marker().await?;

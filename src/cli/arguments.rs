@@ -191,8 +191,8 @@ impl FromStr for PointInTime {
         if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
             return Ok(Self::At(time));
         }
-        crate::config::parse_duration(text)
-            .map(Self::Ago)
-            .map_err(|_| "is neither a time as 2026-11-23T10:00:00Z nor a duration as 90m, 6h or 7d".to_owned())
+        crate::config::parse_duration(text).map(Self::Ago).map_err(|_| {
+            "is neither a time as 2026-11-23T10:00:00Z nor a duration as 90m, 6h or 7d".to_owned()
+        })
     }
 }

@@ -8,11 +8,8 @@ use crate::config::{Loaded, Setting};
 
 pub(super) fn run(loaded: &Loaded, command: &Command, json: bool) -> Result<Finding, Failed> {
     let Command::Show { sources } = command;
-    let document: Map<String, Value> = loaded
-        .settings
-        .iter()
-        .map(|setting| (setting.key.to_owned(), document(setting, *sources)))
-        .collect();
+    let document: Map<String, Value> =
+        loaded.settings.iter().map(|setting| (setting.key.to_owned(), document(setting, *sources))).collect();
     print(json, &document, || {
         let lines = loaded.settings.iter().map(|setting| {
             let value = setting.value.as_deref().unwrap_or("(not set)");

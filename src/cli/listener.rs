@@ -47,7 +47,8 @@ async fn install(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed
 async fn uninstall(db: &Db, purge: bool, json: bool) -> Result<Finding, Failed> {
     db.uninstall(purge, &operator()).await?;
     print(json, &json!({ "applied": true, "purged": purge }), || {
-        let rest = if purge { "The schema file_recycler is gone, too." } else { "The schema file_recycler stays." };
+        let rest =
+            if purge { "The schema file_recycler is gone, too." } else { "The schema file_recycler stays." };
         format!("Triggers and functions are removed. {rest}")
     })?;
     Ok(Finding::Healthy)
@@ -60,14 +61,17 @@ async fn status(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed>
         CaptureState::Drifted => "drifted",
         CaptureState::NotInstalled => "not installed",
     };
-    let failures =
-        if status.schema == SchemaState::Missing { 0 } else { db.capture_failures().await? };
+    let failures = if status.schema == SchemaState::Missing { 0 } else { db.capture_failures().await? };
     let drift: Vec<_> = status.drift.iter().map(ToString::to_string).collect();
     let report = json!({
         "state": state, "triggers": status.expected, "drift": drift, "capture_failures": failures
     });
     print(json, &report, || {
-        let mut lines = vec![format!("{state}: {} triggers expected, {} not as they must be", status.expected, drift.len())];
+        let mut lines = vec![format!(
+            "{state}: {} triggers expected, {} not as they must be",
+            status.expected,
+            drift.len()
+        )];
         lines.extend(drift.iter().cloned());
         if failures > 0 {
             lines.push(format!("{failures} statements' deletions could not be captured"));

@@ -101,7 +101,8 @@ pub(super) async fn run(config: &Config, json: bool) -> Result<Finding, Failed> 
         status.warnings.push(format!("{dead} dead letters: file-recycler dlq list"));
     }
     let Dependencies { database, broker, storage } = &status.dependencies;
-    status.healthy = [database, broker, storage, &status.listener, &status.guard].iter().all(|state| state.ok);
+    status.healthy =
+        [database, broker, storage, &status.listener, &status.guard].iter().all(|state| state.ok);
     print(json, &status, || text(&status))?;
     Ok(Finding::healthy_if(status.healthy))
 }

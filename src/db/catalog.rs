@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Db;
 use super::error::{DbError, Problem};
-use super::sql::{TableName, quote_identifier, quote_literal};
+use super::sql::{MAX_IDENTIFIER, TableName, cut, quote_identifier, quote_literal};
 use crate::config::{Crm, Profile};
 use crate::file::SchemaName;
 
@@ -20,7 +20,7 @@ pub use parent::{OnDelete, ParentLink};
 
 /// `"TypeId"` of a row that is a file, not a link.
 pub(super) const FILE_TYPE: &str = "529bc2f8-0ee0-df11-971b-001d60e938c6";
-/// The table by which one file appear on further records.
+/// The table by which one file appears on further records.
 pub(super) const FILE_LINK: &str = "FileLink";
 
 /// What the CRM's database looks like, as far as files go.
@@ -105,7 +105,8 @@ impl Catalog {
 
     /// The table of a schema that is known to have one.
     pub(super) fn table(&self, schema: &SchemaName) -> Option<TableName> {
-        self.tables.contains(schema.as_str()).then(|| self.named(schema.as_str()))
+        let name = cut(schema.as_str(), MAX_IDENTIFIER);
+        self.tables.contains(name).then(|| self.named(name))
     }
 
     /// A table of the CRM by its name.

@@ -12,7 +12,7 @@ use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::Db;
-use super::catalog::{Catalog, FILE_LINK};
+use super::catalog::{Catalog, FILE_LINK, FileTable};
 use super::error::{Attempted, Class, DbError, Problem};
 use super::sql::{TableName, built};
 use crate::file::{RecordId, SchemaName};
@@ -76,50 +76,77 @@ impl Db {
     ) -> Result<DanglingReport, DbError> {
         let mut report = DanglingReport::default();
         let Some(id) = record.id.as_uuid() else { return Ok(report) };
-        let mut tx = self.pool.begin().await.attempted(DOING)?;
-        if exists(&mut tx, catalog, record, id).await? {
-            report.record_exists = true;
-            tx.rollback().await.attempted(DOING)?;
+        let found = self.look(catalog, record, id).await?;
+        if found.record_exists || !found.anything {
+            // The usual end: nothing hangs on most records, and one statement says so.
+            report.record_exists = found.record_exists;
             return Ok(report);
         }
+        let mut tx = self.pool.begin().await.attempted(DOING)?;
         let first = last_outbox_id(&mut tx).await?;
         let mut refused = Vec::new();
-        if record.may_delete {
-            if catalog.file_link.is_some() {
-                let page = Page::links(catalog, record.schema);
-                let done = page.delete(&mut tx, record, id, &mut refused).await?;
-                report.links_deleted = done.deleted;
-                report.more |= done.more;
-            }
-            for file in catalog.file_tables.iter().filter(|file| file.weak && file.tells_storage) {
-                let page = Page::files(&mut tx, catalog, file, record.schema).await?;
+        if record.may_delete && catalog.file_link.is_some() {
+            let done = Page::links(catalog, record.schema).delete(&mut tx, record, id, &mut refused).await?;
+            report.links_deleted = done.deleted;
+            report.more |= done.more;
+        }
+        let mut pages = Vec::new();
+        for file in weak_tables(catalog) {
+            let page = Page::files(&mut tx, catalog, file, record.schema).await?;
+            if record.may_delete {
                 let done = page.delete(&mut tx, record, id, &mut refused).await?;
                 report.deleted += done.deleted;
                 report.more |= done.more;
             }
-            insist_on_capture(&mut tx, first, report.deleted + report.links_deleted).await?;
+            pages.push(page);
         }
+        insist_on_capture(&mut tx, first, report.deleted + report.links_deleted).await?;
         if !report.more {
-            for file in catalog.file_tables.iter().filter(|file| file.weak && file.tells_storage) {
-                let page = Page::files(&mut tx, catalog, file, record.schema).await?;
+            for page in pages {
                 page.count(&mut tx, record, id, &refused, &mut report).await?;
             }
         }
         tx.commit().await.attempted(DOING)?;
         Ok(report)
     }
+
+    /// Is the record there, and does anything hang on it? One statement, outside any transaction: whoever
+    /// deletes afterwards asks again.
+    async fn look(&self, catalog: &Catalog, record: DeletedRecord<'_>, id: Uuid) -> Result<Found, DbError> {
+        let exists = match catalog.table(record.schema) {
+            Some(table) => format!(r#"EXISTS (SELECT FROM {} WHERE "Id" = $2)"#, table.quoted()),
+            // A table that we do not know counts as holding it, unless the deletion was captured.
+            None => (!record.may_delete).to_string(),
+        };
+        let link = catalog.file_link.as_ref().map(|_| catalog.named(FILE_LINK));
+        let hangs: Vec<String> = weak_tables(catalog)
+            .map(|file| file.table.clone())
+            .chain(link)
+            .map(|table| {
+                let table = table.quoted();
+                format!(r#"EXISTS (SELECT FROM {table} WHERE "RecordSchemaName" = $1 AND "RecordId" = $2)"#)
+            })
+            .collect();
+        let hangs = if hangs.is_empty() { "false".to_owned() } else { hangs.join(" OR ") };
+        let sql = format!("SELECT {exists} AS record_exists, {hangs} AS anything").into();
+        sqlx::query_as(built(&sql))
+            .bind(record.schema.as_str())
+            .bind(id)
+            .fetch_one(&self.pool)
+            .await
+            .attempted("looking for what hangs on a deleted record")
+    }
 }
 
-/// Is the record there? A table that we do not know counts as holding it, unless the deletion was captured.
-async fn exists(
-    tx: &mut Tx,
-    catalog: &Catalog,
-    record: DeletedRecord<'_>,
-    id: Uuid,
-) -> Result<bool, DbError> {
-    let Some(table) = catalog.table(record.schema) else { return Ok(!record.may_delete) };
-    let sql = format!(r#"SELECT EXISTS (SELECT FROM {} WHERE "Id" = $1)"#, table.quoted()).into();
-    sqlx::query_scalar(built(&sql)).bind(id).fetch_one(&mut **tx).await.attempted(DOING)
+#[derive(sqlx::FromRow)]
+struct Found {
+    record_exists: bool,
+    anything: bool,
+}
+
+/// Tables whose rows can dangle, and can say what is in S3.
+fn weak_tables(catalog: &Catalog) -> impl Iterator<Item = &FileTable> {
+    catalog.file_tables.iter().filter(|file| file.weak && file.tells_storage)
 }
 
 async fn last_outbox_id(tx: &mut Tx) -> Result<i64, DbError> {

@@ -182,7 +182,8 @@ impl Db {
         .attempted(DOING)?
         .rows_affected();
         one(changed, DOING)?;
-        let detail = format!("environment {id}: {} with {} and {}", identity.name, buckets.object, buckets.recycle);
+        let detail =
+            format!("environment {id}: {} with {} and {}", identity.name, buckets.object, buckets.recycle);
         trail(&mut transaction, actor, "adopt", &detail).await?;
         transaction.commit().await.attempted(DOING)
     }

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 /// How often everything is looked at all the same, from the very first id.
-pub const FULL_SCAN: Duration = Duration::from_secs(60);
+pub const FULL_SCAN: Duration = Duration::from_mins(1);
 
 /// The state of the mark. It lives in memory only: a new relay begins with a full look.
 #[derive(Debug, Default)]
@@ -18,14 +18,15 @@ pub struct LowWater {
     last_full: Option<Instant>,
 }
 
-/// The highest id given out at some moment, and the first transaction that began after it.
+/// The highest id given out at some moment, and a transaction that began after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Noted {
     /// The highest id that the outbox had given out.
     pub id: i64,
-    /// `pg_snapshot_xmax` of a snapshot taken *after* `id` was read: whoever was given an id up to it has
-    /// a lower transaction number than this.
-    pub xmax: u64,
+    /// Number of a transaction that got it *after* `id` was read: whoever was given an id up to it has a
+    /// lower number. (`pg_snapshot_xmax` is no such number: it is one past the highest *completed*
+    /// transaction, and those that run may be above it.)
+    pub after: u64,
 }
 
 /// What one look at the outbox showed, all from one snapshot.
@@ -49,9 +50,9 @@ impl LowWater {
         }
     }
 
-    /// Does it want a new [`Noted`]?
-    pub fn wants_note(&self) -> bool {
-        self.noted.is_none()
+    /// Is a new [`Noted`] of use, now that `id` is the highest id given out?
+    pub fn wants_note(&self, id: i64) -> bool {
+        self.noted.is_none() && id > self.mark
     }
 
     /// Takes note of the highest id given out.
@@ -66,7 +67,7 @@ impl LowWater {
             self.mark = self.mark.min(first - 1);
         }
         let Some(noted) = self.noted else { return };
-        if look.xmin < noted.xmax {
+        if look.xmin < noted.after {
             return;
         }
         let empty_up_to = look.first.map_or(noted.id, |first| noted.id.min(first - 1));
@@ -85,7 +86,7 @@ mod tests {
     fn noted_at_10() -> LowWater {
         let mut low = LowWater::default();
         let _ = low.from(Instant::now());
-        low.note(Noted { id: 10, xmax: 500 });
+        low.note(Noted { id: 10, after: 500 });
         low
     }
 
@@ -108,10 +109,10 @@ mod tests {
     fn a_note_serves_until_everything_below_it_is_gone() {
         let mut low = noted_at_10();
         low.advance(Look { xmin: 500, first: Some(7) });
-        assert!(!low.wants_note());
+        assert!(!low.wants_note(10));
         low.advance(Look { xmin: 500, first: None });
         assert_eq!(low.mark, 10);
-        assert!(low.wants_note());
+        assert!(low.wants_note(11));
     }
 
     #[test]
@@ -126,7 +127,7 @@ mod tests {
         let start = Instant::now();
         let mut low = LowWater::default();
         assert_eq!(low.from(start), 0);
-        low.note(Noted { id: 10, xmax: 500 });
+        low.note(Noted { id: 10, after: 500 });
         low.advance(Look { xmin: 500, first: None });
         assert_eq!(low.from(start + FULL_SCAN / 2), 10);
         assert_eq!(low.from(start + FULL_SCAN), 0);

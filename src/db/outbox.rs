@@ -64,8 +64,9 @@ impl Db {
         grace: Duration,
     ) -> Result<Option<OutboxBatch>, DbError> {
         const DOING: &str = "reading the outbox";
-        if low_water.wants_note() {
-            low_water.note(self.highest_outbox_id().await?);
+        let id = self.highest_outbox_id().await?;
+        if low_water.wants_note(id) {
+            low_water.note(Noted { id, after: self.next_transaction().await? });
         }
         let from = low_water.from(Instant::now());
         if !grace.is_zero() {
@@ -122,21 +123,23 @@ impl Db {
         Ok(count.unsigned_abs())
     }
 
-    /// The highest id given out, and then a snapshot: two statements, in this order.
-    async fn highest_outbox_id(&self) -> Result<Noted, DbError> {
-        const DOING: &str = "reading the outbox's highest id";
-        let mut connection = self.pool.acquire().await.attempted(DOING)?;
-        let id: i64 = sqlx::query_scalar(
+    /// The highest id given out so far, committed or not.
+    async fn highest_outbox_id(&self) -> Result<i64, DbError> {
+        sqlx::query_scalar(
             "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM file_recycler.outbox_id_seq",
         )
-        .fetch_one(&mut *connection)
+        .fetch_one(&self.pool)
         .await
-        .attempted(DOING)?;
-        let xmax: String = sqlx::query_scalar("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
-            .fetch_one(&mut *connection)
+        .attempted("reading the outbox's highest id")
+    }
+
+    /// Takes a transaction number of its own: all that were given out before are lower.
+    async fn next_transaction(&self) -> Result<u64, DbError> {
+        let number: String = sqlx::query_scalar("SELECT pg_current_xact_id()::text")
+            .fetch_one(&self.pool)
             .await
-            .attempted(DOING)?;
-        Ok(Noted { id, xmax: row::transaction_number(&xmax)? })
+            .attempted("taking a transaction number")?;
+        row::transaction_number(&number)
     }
 
     /// Starts the grace period of rows that nobody has seen yet.

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::Db;
@@ -24,6 +25,8 @@ pub struct Registry {
     db: Db,
     crm: Crm,
     current: RwLock<Option<Arc<Current>>>,
+    /// One discovery at a time; whoever waited takes what the other found.
+    discovering: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -103,7 +106,7 @@ pub struct Checked {
 impl Registry {
     /// Nothing is discovered yet.
     pub fn new(db: Db, crm: Crm) -> Self {
-        Self { db, crm, current: RwLock::new(None) }
+        Self { db, crm, current: RwLock::new(None), discovering: Mutex::new(()) }
     }
 
     /// The catalogue in use; discovered now, if there is none.
@@ -113,7 +116,8 @@ impl Registry {
 
     /// Discovers again.
     pub async fn refresh(&self) -> Result<Arc<Catalog>, DbError> {
-        Ok(Arc::clone(&self.discover().await?.catalog))
+        let known = self.known();
+        Ok(Arc::clone(&self.discover(known.as_ref()).await?.catalog))
     }
 
     /// Which of these files are still named? At most [`super::alive::MAX_IDS`] at a time.
@@ -154,30 +158,40 @@ impl Registry {
                 Ok(_) => {}
                 // A table that was dropped since; with a new catalogue it is not asked any more.
                 Err(error) if error.class() == Some(Class::Missing) => {
-                    let known = Arc::clone(&current.catalog);
-                    current = self.discover().await?;
-                    if current.catalog.fingerprint == known.fingerprint {
+                    let fresh = self.discover(Some(&current)).await?;
+                    if fresh.catalog.fingerprint == current.catalog.fingerprint {
                         return Err(error);
                     }
+                    current = fresh;
                     continue;
                 }
                 Err(error) => return Err(error),
             }
-            current = self.discover().await?;
+            current = self.discover(Some(&current)).await?;
         }
         Err(DbError::new(Q::DOING, Problem::Unsettled))
     }
 
     async fn current(&self) -> Result<Arc<Current>, DbError> {
-        // The lock guards one pointer; whoever panicked while holding it left it whole.
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
-        match current {
+        match self.known() {
             Some(current) => Ok(current),
-            None => self.discover().await,
+            None => self.discover(None).await,
         }
     }
 
-    async fn discover(&self) -> Result<Arc<Current>, DbError> {
+    fn known(&self) -> Option<Arc<Current>> {
+        // The lock guards one pointer; whoever panicked while holding it left it whole.
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Discovers, unless another has done so since `old` was in use.
+    async fn discover(&self, old: Option<&Arc<Current>>) -> Result<Arc<Current>, DbError> {
+        let _one_at_a_time = self.discovering.lock().await;
+        if let Some(known) = self.known()
+            && old.is_none_or(|old| !Arc::ptr_eq(old, &known))
+        {
+            return Ok(known);
+        }
         let catalog = Arc::new(self.db.discover(&self.crm).await?);
         let current = Arc::new(Current { questions: Questions::new(&catalog), catalog });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&current));

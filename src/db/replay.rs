@@ -17,7 +17,12 @@ pub struct ReplayOutcomes {
 
 impl Db {
     /// Notes which messages a replay is about to publish. Noting one twice changes nothing.
-    pub async fn replay_begin(&self, replay: Uuid, messages: &[String], actor: &Actor) -> Result<(), DbError> {
+    pub async fn replay_begin(
+        &self,
+        replay: Uuid,
+        messages: &[String],
+        actor: &Actor,
+    ) -> Result<(), DbError> {
         sqlx::query(
             "INSERT INTO file_recycler.replay (replay, message_id, who, host)
              SELECT $1, message, $3, $4 FROM unnest($2::text[]) AS message
@@ -34,7 +39,12 @@ impl Db {
     }
 
     /// Notes that a message went back to work.
-    pub async fn replay_published(&self, replay: Uuid, message: &str, at: OffsetDateTime) -> Result<(), DbError> {
+    pub async fn replay_published(
+        &self,
+        replay: Uuid,
+        message: &str,
+        at: OffsetDateTime,
+    ) -> Result<(), DbError> {
         sqlx::query(
             "UPDATE file_recycler.replay SET published_at = $3 WHERE replay = $1 AND message_id = $2",
         )

@@ -17,7 +17,11 @@ const COUNTED: u32 = 1_000_000;
 impl Db {
     /// Some files whose content is in S3, at most `count`, with their schemas; from every file table one
     /// before a second.
-    pub async fn some_files(&self, catalog: &Catalog, count: usize) -> Result<Vec<(FileId, SchemaName)>, DbError> {
+    pub async fn some_files(
+        &self,
+        catalog: &Catalog,
+        count: usize,
+    ) -> Result<Vec<(FileId, SchemaName)>, DbError> {
         const DOING: &str = "looking for files in S3";
         let tables: Vec<String> = catalog
             .file_tables

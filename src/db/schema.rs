@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::Db;
 use super::error::{Attempted, DbError};
-use super::sql::quote_literal;
+use super::sql::{hex, quote_literal};
 
 /// Name of the schema.
 pub(super) const SCHEMA: &str = "file_recycler";
@@ -90,7 +90,7 @@ pub(super) fn migrations_as_sql() -> Vec<String> {
         ),
     ];
     for migration in EMBEDDED.iter() {
-        let checksum: String = migration.checksum.iter().map(|byte| format!("{byte:02x}")).collect();
+        let checksum = hex(&migration.checksum);
         sql.push(migration.sql.as_str().trim_end().to_owned());
         sql.push(format!(
             "INSERT INTO {APPLIED} (version, description, success, checksum, execution_time) \

@@ -1,6 +1,6 @@
 //! The only place where SQL is built: identifiers and literals are quoted here and nowhere else.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
@@ -8,6 +8,19 @@ use sqlx::AssertSqlSafe;
 /// A name as an identifier: `Contact"File` becomes `"Contact""File"`.
 pub(super) fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Longest identifier, in bytes.
+pub(super) const MAX_IDENTIFIER: usize = 63;
+
+/// The beginning of a name that fits into so many bytes, without half a character: what PostgreSQL itself
+/// makes of a longer name when a table is created.
+pub(super) fn cut(name: &str, bytes: usize) -> &str {
+    let mut end = name.len().min(bytes);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
 }
 
 /// A text as a literal, whatever `standard_conforming_strings` says.
@@ -20,9 +33,18 @@ pub(super) fn quote_literal(text: &str) -> String {
 pub(super) fn quote_body(body: &str) -> String {
     let mut tag = "$file_recycler$".to_owned();
     while body.contains(&tag) {
-        tag.insert_str(1, "x");
+        tag.insert(1, 'x');
     }
     format!("{tag}{body}{tag}")
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// SQL that was built from constants and from what the functions above return: nothing else may be
@@ -63,5 +85,7 @@ mod tests {
         assert_eq!(quote_literal("O'Neil"), "'O''Neil'");
         assert_eq!(quote_literal(r"a\' OR 1=1 --"), r"E'a\\'' OR 1=1 --'");
         assert_eq!(quote_body("a$file_recycler$b"), "$xfile_recycler$a$file_recycler$b$xfile_recycler$");
+        assert_eq!(cut("Договор", 5), "До");
+        assert_eq!(cut("Deal", 63), "Deal");
     }
 }

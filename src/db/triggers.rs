@@ -65,15 +65,22 @@ impl Db {
                 done.untouched += 1;
             }
         }
+        let mut first_error = None;
         for (table, statements) in wrong {
-            self.patiently(&format!("installing triggers on {table}"), statements).await?;
-            done.tables.push(table);
+            // One table that is locked (or another's) keeps no other table from being captured.
+            match self.patiently(&format!("installing triggers on {table}"), statements).await {
+                Ok(()) => done.tables.push(table),
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
         }
         if !done.tables.is_empty() {
             let detail = format!("triggers on {} tables", done.tables.len());
             self.record_change(actor, "listener install", &detail).await?;
         }
-        Ok(done)
+        match first_error {
+            None => Ok(done),
+            Some(error) => Err(error),
+        }
     }
 
     /// Are the triggers as they must be?

@@ -36,7 +36,11 @@ impl fmt::Display for Verdict {
 }
 
 /// Decides over what the database says and what the object bucket's marker says (`None`: not read yet).
-pub fn verdict(binding: &Binding, database: Option<&EnvironmentState>, marker: Option<Option<Uuid>>) -> Verdict {
+pub fn verdict(
+    binding: &Binding,
+    database: Option<&EnvironmentState>,
+    marker: Option<Option<Uuid>>,
+) -> Verdict {
     let refused = |why: &str| Verdict::Refused(why.to_owned());
     let Some(database) = database else { return Verdict::Unknown("the database has not been asked yet") };
     if !database.is_primary {
@@ -132,7 +136,10 @@ mod tests {
             ("is it a copy?", with(|state| state.identity.system_identifier = "8".into())),
             ("is it a copy?", with(|state| state.identity.oid = 1)),
             ("is it a copy?", with(|state| state.identity.name = "crm_test".into())),
-            ("belongs to environment", with(|state| state.environment.as_mut().unwrap().id = Uuid::from_u128(2))),
+            (
+                "belongs to environment",
+                with(|state| state.environment.as_mut().unwrap().id = Uuid::from_u128(2)),
+            ),
         ] {
             let verdict = verdict(&binding(), Some(&state), seen);
             assert!(matches!(&verdict, Verdict::Refused(text) if text.contains(why)), "{why}: {verdict:?}");

@@ -6,6 +6,7 @@
 
 pub mod decision;
 mod delete;
+mod in_flight;
 mod mover;
 
 use std::future::Future;

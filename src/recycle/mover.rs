@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::decision::{Action, decide, same_content};
 use super::delete::{Proven, delete_batch};
+use super::in_flight::InFlight;
 use super::{Job, LedgerEntry, MAX_CHECKED, Meter, Registry, one_each};
 use crate::batch::{Batcher, Limits};
 use crate::clock::Clock;
@@ -36,6 +37,7 @@ pub struct Recycler<R> {
     checks: Batcher<FileId, Liveness>,
     deletes: Batcher<Proven, Result<Outcome, Failure>>,
     notes: Batcher<LedgerEntry, Liveness>,
+    in_flight: InFlight,
 }
 
 /// What a file on its way needs.
@@ -93,13 +95,14 @@ impl<R: Registry> Recycler<R> {
                 }
             }
         });
-        Self { shared, checks, deletes, notes }
+        Self { shared, checks, deletes, notes, in_flight: InFlight::default() }
     }
 
     /// Brings one file to its outcome. After a failure everything may be repeated.
     ///
     /// [`Outcome::Conflict`] and [`Outcome::Failed`] come as a [`Failure`], whose advice has the reason.
     pub async fn recycle(&self, job: Job) -> Result<Outcome, Failure> {
+        let _held = self.in_flight.hold(&job.key).await;
         match self.checks.submit(job.file.file_id.clone()).await? {
             Liveness::Alive => return self.leave_alone(&job).await,
             Liveness::Elsewhere => return Ok(Outcome::Elsewhere),

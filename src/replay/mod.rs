@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::broker::{Browser, BrokerError, Delivery, Outgoing, Session, Target, Topology};
+use crate::broker::{BrokerError, Browser, Delivery, Outgoing, Session, Target, Topology};
 use crate::clock::Clock;
 use crate::db::{Actor, Db, DbError};
 

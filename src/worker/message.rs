@@ -36,8 +36,10 @@ impl<R: Registry> Worker<R> {
             let handled = AssertUnwindSafe(self.look_at(&delivery)).catch_unwind().await;
             let handled = handled.unwrap_or_else(|_| {
                 error!("the worker panicked over this message");
-                let failure =
-                    Failure::new(Advice::GiveUp(DeadReason::Internal), "the worker panicked over this message");
+                let failure = Failure::new(
+                    Advice::GiveUp(DeadReason::Internal),
+                    "the worker panicked over this message",
+                );
                 Handled::whole(None, verdict_of_whole(&failure, &[], 0, &[]))
             });
             self.settle(delivery, handled, publisher).await;

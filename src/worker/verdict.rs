@@ -137,7 +137,11 @@ mod tests {
             (
                 vec![end(1, conflict), end(2, retry), end(3, Err(Advice::GiveUp(DeadReason::Locked)))],
                 0,
-                vec![dead(&[1], DeadReason::Conflict, "e1"), dead(&[3], DeadReason::Locked, "e3"), wait(&[2], "e2")],
+                vec![
+                    dead(&[1], DeadReason::Conflict, "e1"),
+                    dead(&[3], DeadReason::Locked, "e3"),
+                    wait(&[2], "e2"),
+                ],
             ),
         ] {
             assert_eq!(verdict(&ends, attempts, &[delay()]), Verdict::Settle(expected), "{ends:?}");

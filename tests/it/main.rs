@@ -3,6 +3,11 @@
 mod broker_deliveries;
 mod broker_publishing;
 mod broker_topology;
+mod db_alive;
+mod db_capture;
+mod db_dangling;
+mod db_environment;
+mod db_outbox;
 #[cfg(feature = "failpoints")]
 mod move_crash;
 mod move_decides;

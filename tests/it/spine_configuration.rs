@@ -36,7 +36,7 @@ async fn every_wrong_setting_ends_the_process_with_exit_2_and_its_name() {
         ("STORAGE__RECYCLE_BUCKET_NAME", "objects", "storage.recycle_bucket_name"),
         ("STORAGE__SERVICE_URL", "ftp://127.0.0.1", "storage.service_url"),
         ("STORAGE__SECRET_KEY", "(unset)", "storage.secret_key"),
-        ("STORAGE__SECRET_KEY_FILE", "/nowhere/secret", "storage.secret_key"),
+        ("STORAGE__SECRET_KEY_FILE", "/nowhere/secret", "STORAGE__SECRET_KEY_FILE"),
         ("STORAGE__PATH_STYLE", "sometimes", "storage.path_style"),
         ("STORAGE__KEY_TEMPLATE", "files", "storage.key_template"),
         ("STORAGE__CONNECT_TIMEOUT", "3 parsecs", "storage.connect_timeout"),

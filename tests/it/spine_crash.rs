@@ -44,7 +44,8 @@ async fn dies_at(world: Arc<World>, half: &str, failpoint: &str) {
 async fn everything_once(world: &World, files: &[Uuid]) {
     for file in files {
         let rows = format!("SELECT count(*) FROM file_recycler.ledger WHERE file_id = '{file}'");
-        eventually("the file is in the ledger", async || (world.crm.number(&rows).await == 1).then_some(())).await;
+        eventually("the file is in the ledger", async || (world.crm.number(&rows).await == 1).then_some(()))
+            .await;
     }
     assert_eq!(world.cli(&["dlq", "list", "--json"]).await.expect(0).json()["total"], 0);
 }

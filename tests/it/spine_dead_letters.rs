@@ -6,7 +6,7 @@ use lapin::BasicProperties;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::broker::{put, published_headers};
+use crate::support::broker::{published_headers, put};
 use crate::support::process::eventually;
 use crate::support::world::{S3, World, world};
 
@@ -51,7 +51,14 @@ async fn a_conflict_is_dead_lettered_with_every_header_and_done_after_its_repair
         assert_eq!(letter["files"], json!([files[0].to_string()]), "only the undone file");
         assert_eq!(letter["attempts"], 1);
         let headers = published_headers(&world.queues.topology.dead()).await;
-        for name in [history::REASON, history::ERROR, history::ATTEMPTS, history::FIRST_FAILURE, history::LAST_FAILURE, history::WORKER] {
+        for name in [
+            history::REASON,
+            history::ERROR,
+            history::ATTEMPTS,
+            history::FIRST_FAILURE,
+            history::LAST_FAILURE,
+            history::WORKER,
+        ] {
             assert!(headers.contains(&name.to_owned()), "{name} is missing: {headers:?}");
         }
         assert_eq!(world.object(Side::Object, files[0]).await.unwrap(), files[0].to_string().as_bytes());
@@ -136,13 +143,21 @@ fn bad_messages() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("an id that is a number", event(|event| event["id"] = json!(7)), "malformed"),
         ("no data", event(|event| event["data"] = Value::Null), "malformed"),
         ("a record id that is no UUID", event(|event| event["data"]["record_id"] = json!("42")), "malformed"),
-        ("a schema with a quote", event(|event| event["data"]["schema"] = json!("Contact\"; --")), "malformed"),
+        (
+            "a schema with a quote",
+            event(|event| event["data"]["schema"] = json!("Contact\"; --")),
+            "malformed",
+        ),
         ("files that are no list", event(|event| event["data"]["files"] = json!({})), "malformed"),
         ("a time that is none", event(|event| event["time"] = json!("yesterday")), "malformed"),
         ("a file without an id", file(json!({ "size": 1 })), "malformed"),
         ("a negative size", file(json!({ "file_id": id, "size": -1 })), "malformed"),
         ("another file's key", file(json!({ "file_id": id, "key": Uuid::from_u128(3) })), "malformed"),
-        ("our own object's key", file(json!({ "file_id": id, "key": ".file-recycler/environment.json" })), "malformed"),
+        (
+            "our own object's key",
+            file(json!({ "file_id": id, "key": ".file-recycler/environment.json" })),
+            "malformed",
+        ),
         ("a key of dots", file(json!({ "file_id": id, "key": "../.." })), "malformed"),
         ("a file schema that is not there", file(json!({ "file_id": id, "schema": "Nowhere" })), "malformed"),
     ]
@@ -168,7 +183,8 @@ async fn every_bad_message_is_dead_lettered_with_its_reason_and_harms_no_other()
         }
         let letters = world.dead_letters(bad.len()).await;
         for (name, _, reason) in bad {
-            let letter = letters.iter().find(|letter| letter["id"] == name).unwrap_or_else(|| panic!("{name}"));
+            let letter =
+                letters.iter().find(|letter| letter["id"] == name).unwrap_or_else(|| panic!("{name}"));
             assert_eq!(letter["reason"], reason, "{name}: {letter}");
             assert!(letter["error"].as_str().is_some_and(|error| error.len() > 5), "{name}: {letter}");
         }

@@ -20,14 +20,16 @@ impl World {
 #[tokio::test]
 async fn a_service_that_is_not_installed_or_adopted_waits_and_says_so() {
     bare_world(S3::Embedded, async |world| {
-        let service = Service::start(&world.environment, &["run"]).await.expect_log("not well");
-        eventually("it is alive", async || {
-            (get(service.http, "/healthz").await?.0 == 200).then_some(())
-        })
-        .await;
+        let service = Service::start(&world.environment, &["run"])
+            .await
+            .expect_log("not well")
+            .expect_log("not installed");
+        eventually("it is alive", async || (get(service.http, "/healthz").await?.0 == 200).then_some(()))
+            .await;
         world
             .readyz_says(&service, "it is not ready", |answer| {
-                answer["ready"] == false && answer["guard"]["message"].as_str().unwrap_or("").contains("adopt")
+                answer["ready"] == false
+                    && answer["guard"]["message"].as_str().unwrap_or("").contains("adopt")
             })
             .await;
         let status = world.cli(&["status", "--json"]).await.expect(1).json();
@@ -115,7 +117,13 @@ async fn a_pause_holds_everything_and_a_resume_lets_it_go_on() {
         for file in &files {
             world.recycled(*file).await;
         }
-        assert_eq!(world.crm.number("SELECT count(*) FROM file_recycler.trail WHERE action IN ('pause', 'resume')").await, 2);
+        assert_eq!(
+            world
+                .crm
+                .number("SELECT count(*) FROM file_recycler.trail WHERE action IN ('pause', 'resume')")
+                .await,
+            2
+        );
     })
     .await;
 }
@@ -124,14 +132,20 @@ async fn a_pause_holds_everything_and_a_resume_lets_it_go_on() {
 async fn the_brake_pauses_when_too_many_files_move() {
     world(S3::Embedded, async |world| {
         let environment = world.with(&[("RECYCLE__BRAKE", "4")]);
-        let service =
-            Service::start(&environment, &["run"]).await.ready().await.expect_log("recycle.brake").expect_log("paused");
+        let service = Service::start(&environment, &["run"])
+            .await
+            .ready()
+            .await
+            .expect_log("recycle.brake")
+            .expect_log("paused");
         for _ in 0..5 {
             let (record, _) = world.record_with_files("Contact", "ContactFile", 2).await;
             world.crm.delete("Contact", record).await;
         }
         world
-            .readyz_says(&service, "the brake is shown", |answer| answer["paused"].to_string().contains("recycle.brake"))
+            .readyz_says(&service, "the brake is shown", |answer| {
+                answer["paused"].to_string().contains("recycle.brake")
+            })
             .await;
         world.cli(&["resume"]).await.expect(0);
     })
@@ -153,7 +167,11 @@ async fn a_copy_of_the_database_moves_nothing_in_the_originals_buckets() {
             .await;
         copy.delete("Contact", record).await;
         assert_eq!(process::run(&environment, &["status"]).await.code, 1);
-        assert_eq!(copy.number("SELECT count(*) FROM file_recycler.outbox").await, 2, "no event is swallowed");
+        assert_eq!(
+            copy.number("SELECT count(*) FROM file_recycler.outbox").await,
+            2,
+            "no event is swallowed"
+        );
         world.is_untouched(files[0]).await;
         drop(service);
         copy.drop_database().await;
@@ -193,10 +211,12 @@ async fn a_foreign_event_stops_consuming_and_stays_in_the_queue() {
             "data": { "schema": "Contact", "record_id": uuid::Uuid::new_v4() }
         });
         let work = world.queues.topology.work();
-        crate::support::broker::put(&work, event.to_string().as_bytes(), lapin::BasicProperties::default()).await;
+        crate::support::broker::put(&work, event.to_string().as_bytes(), lapin::BasicProperties::default())
+            .await;
         world
             .readyz_says(&service, "health is red", |answer| {
-                answer["ready"] == false && answer["guard"]["message"].as_str().unwrap_or("").contains("foreign")
+                answer["ready"] == false
+                    && answer["guard"]["message"].as_str().unwrap_or("").contains("foreign")
             })
             .await;
         eventually("the event is back in its queue", async || {
@@ -210,16 +230,20 @@ async fn a_foreign_event_stops_consuming_and_stays_in_the_queue() {
 #[tokio::test]
 async fn a_storage_outage_uses_up_no_tries_and_ends_by_itself() {
     world(S3::Embedded, async |world| {
-        let service = world.run().await.expect_log("not well");
+        let service = world.run().await.expect_log("not well").expect_log("could not be probed");
         let control = world.storage.control();
         let action = || Action::Status { status: 503, code: "ServiceUnavailable".into(), when: When::Before };
-        for operation in [Operation::HeadObject, Operation::HeadBucket, Operation::CopyObject, Operation::GetObject] {
+        for operation in
+            [Operation::HeadObject, Operation::HeadBucket, Operation::CopyObject, Operation::GetObject]
+        {
             control.fault(Rule::new(operation, action()));
         }
         let (record, files) = world.record_with_files("Contact", "ContactFile", 3).await;
         world.crm.delete("Contact", record).await;
         world
-            .readyz_says(&service, "the storage is down", |answer| answer["dependencies"]["storage"]["ok"] == false)
+            .readyz_says(&service, "the storage is down", |answer| {
+                answer["dependencies"]["storage"]["ok"] == false
+            })
             .await;
         control.clear_faults();
         for file in &files {
@@ -234,11 +258,17 @@ async fn a_storage_outage_uses_up_no_tries_and_ends_by_itself() {
 async fn a_queue_with_other_arguments_is_refused_by_name() {
     world(S3::Embedded, async |world| {
         let work = world.queues.topology.work();
-        put_queue(&work, true, &[("x-queue-type", long("quorum")), ("x-message-ttl", AMQPValue::LongInt(1_000))]).await;
+        put_queue(
+            &work,
+            true,
+            &[("x-queue-type", long("quorum")), ("x-message-ttl", AMQPValue::LongInt(1_000))],
+        )
+        .await;
         let service = Service::start(&world.environment, &["run"]).await.expect_log("not well");
         world
             .readyz_says(&service, "the queue is named", |answer| {
-                answer["ready"] == false && answer["topology"]["message"].as_str().unwrap_or("").contains(&work)
+                answer["ready"] == false
+                    && answer["topology"]["message"].as_str().unwrap_or("").contains(&work)
             })
             .await;
     })

@@ -10,7 +10,7 @@ use super::{Catalog, FILE_LINK, FileTable, RecordTable, fingerprint_expression};
 use crate::config::Crm;
 use crate::db::Db;
 use crate::db::error::{Attempted, DbError, Problem};
-use crate::db::sql::{TableName, built, quote_identifier};
+use crate::db::sql::{MAX_IDENTIFIER, TableName, built, cut, quote_identifier};
 use crate::file::SchemaName;
 
 /// The schema that all file schemas inherit from.
@@ -37,26 +37,29 @@ pub(super) async fn creatio(db: &Db, crm: &Crm, named: Named) -> Result<Catalog,
     let tables = reader.tables(&mut tx).await?;
     let parts = reader.parts(&mut tx).await?;
     let sections: BTreeSet<String> = reader.sections(&mut tx).await?.into_iter().collect();
-    let file_schemas: Vec<String> =
-        reader.file_schemas(&mut tx).await?.into_iter().filter(|name| tables.contains(name)).collect();
+    let file_schemas: Vec<String> = reader
+        .file_schemas(&mut tx)
+        .await?
+        .into_iter()
+        .filter(|name| tables.contains(table_of(name)))
+        .collect();
     if file_schemas.is_empty() {
         let why = format!("no table of files was found in the schema '{}': is this the CRM?", crm.schema);
         return Err(DbError::new(DOING, Problem::NotReady(why)));
     }
     let columns = reader.columns(&mut tx, &file_schemas).await?;
     let references = reader.references(&mut tx, &file_schemas).await?;
-    let parts_of = |name: &str| -> Vec<TableName> {
-        let root = TableName { schema: crm.schema.clone(), name: name.to_owned() };
-        std::iter::once(root).chain(parts.get(name).into_iter().flatten().cloned()).collect()
+    let parts_of = |table: &str| -> Vec<TableName> {
+        let root = TableName { schema: crm.schema.clone(), name: table.to_owned() };
+        std::iter::once(root).chain(parts.get(table).into_iter().flatten().cloned()).collect()
     };
-    let file_tables: Vec<FileTable> = file_schemas
-        .iter()
-        .filter_map(|name| {
-            let candidates = references.get(name).cloned().unwrap_or_default();
-            let parent = choose(name, candidates, |schema| sections.contains(schema.as_str()));
-            file_table(name, parts_of(name), columns.get(name)?, parent)
-        })
-        .collect();
+    let mut file_tables = Vec::with_capacity(file_schemas.len());
+    for name in &file_schemas {
+        let candidates = references.get(table_of(name)).cloned().unwrap_or_default();
+        let parent = choose(name, candidates, |schema| sections.contains(schema.as_str()));
+        let columns = columns.get(table_of(name)).cloned().unwrap_or_default();
+        file_tables.push(file_table(name, parts_of(table_of(name)), &columns, parent)?);
+    }
     let mut records = sections;
     records.extend(file_tables.iter().filter_map(|file| Some(file.parent.as_ref()?.schema.to_string())));
     let has_links = tables.contains(FILE_LINK);
@@ -64,11 +67,16 @@ pub(super) async fn creatio(db: &Db, crm: &Crm, named: Named) -> Result<Catalog,
         records.extend(reader.named(&mut tx, &file_tables, has_links).await?);
     }
     tx.rollback().await.attempted(DOING)?;
+    // By table: a name that was cut to fit and the whole one are the same, and the whole one comes later.
+    let records: BTreeMap<&str, &String> = records
+        .iter()
+        .filter(|name| tables.contains(table_of(name)))
+        .map(|name| (table_of(name), name))
+        .collect();
     let record_tables = records
         .into_iter()
-        .filter(|name| tables.contains(name))
-        .filter_map(|name| {
-            Some(RecordTable { schema: SchemaName::try_from(name.as_str()).ok()?, parts: parts_of(&name) })
+        .filter_map(|(table, name)| {
+            Some(RecordTable { schema: SchemaName::try_from(name.as_str()).ok()?, parts: parts_of(table) })
         })
         .collect();
     Ok(Catalog {
@@ -83,19 +91,24 @@ pub(super) async fn creatio(db: &Db, crm: &Crm, named: Named) -> Result<Catalog,
     })
 }
 
+/// The name of a schema's table.
+fn table_of(schema: &str) -> &str {
+    cut(schema, MAX_IDENTIFIER)
+}
+
 fn file_table(
     name: &str,
     parts: Vec<TableName>,
     columns: &BTreeMap<String, String>,
     parent: Option<ParentLink>,
-) -> Option<FileTable> {
+) -> Result<FileTable, DbError> {
     let is =
         |column: &str, types: &[&str]| columns.get(column).is_some_and(|kind| types.contains(&kind.as_str()));
-    Some(FileTable {
-        // A name that cannot be a schema's (control characters) is still a table whose rows are alive; it
-        // then goes by the name of its root.
-        schema: SchemaName::try_from(name).or_else(|_| SchemaName::try_from("File")).ok()?,
-        table: parts.first()?.clone(),
+    let nameless =
+        |error| DbError::new(DOING, Problem::NotReady(format!("the name of a file schema {error}")));
+    Ok(FileTable {
+        schema: SchemaName::try_from(name).map_err(nameless)?,
+        table: parts.first().cloned().ok_or_else(|| DbError::new(DOING, Problem::Unsettled))?,
         weak: is("RecordSchemaName", &["varchar", "text", "bpchar", "citext"]) && is("RecordId", &["uuid"]),
         tells_storage: is("TypeId", &["uuid"]) && is("SysFileStorageId", &["uuid"]),
         sized: is("Size", &["int2", "int4", "int8"]),
@@ -208,7 +221,7 @@ impl Reader<'_> {
                JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = $1
                JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
                JOIN pg_type AS t ON t.oid = a.atttypid
-              WHERE c.relkind IN ('r', 'p') AND c.relname = ANY($2::text[])",
+              WHERE c.relkind IN ('r', 'p') AND c.relname = ANY($2::name[])",
         )
         .bind(self.schema)
         .bind(tables)
@@ -231,17 +244,17 @@ impl Reader<'_> {
         let sql: Arc<str> = format!(
             r#"SELECT c.relname::text, a.attname::text, target.relname::text, k.confdeltype::text
                  FROM pg_constraint AS k
-                 JOIN pg_class AS c ON c.oid = k.conrelid AND c.relname = ANY($2::text[])
+                 JOIN pg_class AS c ON c.oid = k.conrelid AND c.relname = ANY($2::name[])
                  JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = $1
                  JOIN pg_class AS target ON target.oid = k.confrelid AND target.relnamespace = n.oid
                  JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.conkey[1]
                 WHERE k.contype = 'f' AND cardinality(k.conkey) = 1
                 UNION
-               SELECT s."Name"::text, r."ColumnName"::text, t."Name"::text, NULL
+               SELECT s."Name"::name::text, r."ColumnName"::text, t."Name"::text, NULL
                  FROM {references} AS r
                  JOIN {schemas} AS s ON s."Id" = r."SysSchemaId"
                  JOIN {schemas} AS t ON t."Id" = r."ReferenceSchemaId"
-                WHERE s."Name" = ANY($2)"#,
+                WHERE s."Name"::name = ANY($2::name[])"#,
             references = self.table("SysEntitySchemaReference"),
             schemas = self.table("SysSchema"),
         )

@@ -55,7 +55,8 @@ impl Page {
         }
     }
 
-    /// Files that the record owns weakly. Foreign keys are read now, under a lock that keeps new ones away.
+    /// Files that the record owns weakly. Foreign keys are read now, under a lock that keeps new ones away
+    /// until the transaction ends.
     pub(super) async fn files(
         tx: &mut Tx,
         catalog: &Catalog,

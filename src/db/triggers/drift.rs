@@ -87,7 +87,9 @@ impl CaptureStatus {
         let first: Vec<_> = self.drift.iter().take(3).map(ToString::to_string).collect();
         let more = self.drift.len().saturating_sub(first.len());
         match (first.is_empty(), more) {
-            (true, _) => "the own schema is of an older version: run `file-recycler listener install`".to_owned(),
+            (true, _) => {
+                "the own schema is of an older version: run `file-recycler listener install`".to_owned()
+            }
             (false, 0) => first.join("; "),
             (false, more) => format!("{} and {more} more", first.join("; ")),
         }

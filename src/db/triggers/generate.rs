@@ -6,14 +6,12 @@ use md5::{Digest, Md5};
 use crate::config::OnCaptureError;
 use crate::db::catalog::{Catalog, FILE_TYPE, FileTable, RecordTable};
 use crate::db::schema::SCHEMA;
-use crate::db::sql::{TableName, quote_body, quote_identifier, quote_literal};
+use crate::db::sql::{MAX_IDENTIFIER, TableName, cut, hex, quote_body, quote_identifier, quote_literal};
 
 /// Most ids in one outbox row.
 const CHUNK: u32 = 1_000;
 /// The transition table of what a statement removed.
 const GONE: &str = "gone";
-/// Longest identifier, in bytes.
-const MAX_IDENTIFIER: usize = 63;
 
 /// One trigger with its function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,10 +118,9 @@ impl Capture {
         let (when, tables) = self.kind.timing();
         let function = format!("{SCHEMA}.{}()", quote_identifier(&self.function));
         let (table, trigger) = (self.table.quoted(), self.kind.trigger());
-        let settings: String =
-            self.settings().iter().map(|(key, value)| format!(" SET {key} = {value}")).collect();
+        let settings = self.settings().map(|(key, value)| format!("SET {key} = {value}")).join(" ");
         format!(
-            "CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER{settings}\n\
+            "CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER {settings}\n\
              AS {body};\n\
              REVOKE ALL ON FUNCTION {function} FROM PUBLIC;\n\
              CREATE OR REPLACE TRIGGER {trigger} {when} ON {table} {tables}FOR EACH STATEMENT EXECUTE FUNCTION {function};\n\
@@ -179,14 +176,10 @@ END
 /// Readable, unique, and never longer than an identifier may be.
 fn function_name(table: &TableName, kind: Kind) -> String {
     let hash = Md5::digest(format!("{}\n{}\n{}", table.schema, table.name, kind.trigger()));
-    let hash: String = hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(&hash[..5]);
     let prefix = kind.trigger().trim_start_matches("file_recycler_");
     let room = MAX_IDENTIFIER - prefix.len() - hash.len() - 2;
-    let mut end = table.name.len().min(room);
-    while !table.name.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{prefix}_{}_{hash}", &table.name[..end])
+    format!("{prefix}_{}_{hash}", cut(&table.name, room))
 }
 
 /// A table itself, without its partitions and heirs, which have triggers of their own.
@@ -253,3 +246,6 @@ fn links(source: &str) -> String {
    GROUP BY schema, position / {CHUNK};"#,
     )
 }
+
+#[cfg(test)]
+mod tests;

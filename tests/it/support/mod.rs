@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod crm;
+pub mod database;
 pub mod outbox;
 pub mod process;
 pub mod proxy;

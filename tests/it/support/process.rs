@@ -125,7 +125,8 @@ impl Service {
     /// The value of a metric, by its name with labels; 0 where it is not there.
     pub async fn metric(&self, name: &str) -> f64 {
         let Some((_, body)) = get(self.http, "/metrics").await else { return 0.0 };
-        let line = body.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+        let line =
+            body.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
         line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse().ok()).unwrap_or(0.0)
     }
 

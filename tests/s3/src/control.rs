@@ -86,23 +86,13 @@ impl Control {
 
     /// The content of an object's current version, without a request.
     pub fn get(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
-        let object = self
-            .0
-            .store
-            .lock()
-            .get(bucket)?
-            .current(key)?
-            .object
-            .clone()?;
+        let object = self.0.store.lock().get(bucket)?.current(key)?.object.clone()?;
         Some(object.content.to_vec())
     }
 
     /// The keys of a bucket's current objects in order, without a request.
     pub fn keys(&self, bucket: &str) -> Vec<String> {
         let buckets = self.0.store.lock();
-        buckets
-            .get(bucket)
-            .map(|bucket| bucket.live().cloned().collect())
-            .unwrap_or_default()
+        buckets.get(bucket).map(|bucket| bucket.live().cloned().collect()).unwrap_or_default()
     }
 }

@@ -28,10 +28,7 @@ impl Counts {
     /// The number of answers to one operation with one status.
     pub fn answered(&self, operation: Operation, status: u16) -> u64 {
         let answers = self.answers.get(&operation);
-        answers
-            .and_then(|by| by.get(&status.to_string()))
-            .copied()
-            .unwrap_or(0)
+        answers.and_then(|by| by.get(&status.to_string())).copied().unwrap_or(0)
     }
 
     /// The number of all requests.
@@ -72,20 +69,13 @@ impl Counters {
 
     pub(crate) fn read(&self) -> Counts {
         let tally = self.lock();
-        let mut counts = Counts {
-            requests: tally.requests.clone(),
-            ..Counts::default()
-        };
+        let mut counts = Counts { requests: tally.requests.clone(), ..Counts::default() };
         for (&(operation, answer), &number) in &tally.answers {
             let label = match answer {
                 Answer::Status(status) => status.to_string(),
                 Answer::Closed => "closed".to_owned(),
             };
-            counts
-                .answers
-                .entry(operation)
-                .or_default()
-                .insert(label, number);
+            counts.answers.entry(operation).or_default().insert(label, number);
         }
         counts
     }

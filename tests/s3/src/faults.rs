@@ -54,11 +54,7 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) fn add(&self, rule: Rule) {
-        self.lock().push(Fault {
-            rule,
-            seen: 0,
-            hits: 0,
-        });
+        self.lock().push(Fault { rule, seen: 0, hits: 0 });
         self.any.store(true, Ordering::Release);
     }
 
@@ -77,11 +73,7 @@ impl Faults {
         if !self.any.load(Ordering::Acquire) {
             return verdict;
         }
-        for fault in self
-            .lock()
-            .iter_mut()
-            .filter(|fault| fault.rule.concerns(call))
-        {
+        for fault in self.lock().iter_mut().filter(|fault| fault.rule.concerns(call)) {
             fault.seen += 1;
             let spent = fault.rule.times != 0 && fault.hits >= fault.rule.times;
             if fault.seen <= fault.rule.skip || spent {
@@ -107,11 +99,7 @@ impl Verdict {
         match rule.action.clone() {
             Action::Delay { milliseconds } => self.delay += Duration::from_millis(milliseconds),
             Action::KeyError { code, when } => {
-                self.keys.push(KeyFault {
-                    key: rule.key.clone(),
-                    code,
-                    when,
-                });
+                self.keys.push(KeyFault { key: rule.key.clone(), code, when });
             }
             Action::Status { status, code, when } => {
                 self.ending = end(Ending::Status { status, code }, when);

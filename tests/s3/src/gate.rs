@@ -68,11 +68,7 @@ impl S3Access for Warden {
             S3Path::Bucket { bucket } => (Some(&**bucket), None),
             S3Path::Object { bucket, key } => (Some(&**bucket), Some(&**key)),
         };
-        let call = Call {
-            operation,
-            bucket,
-            keys: key.as_slice(),
-        };
+        let call = Call { operation, bucket, keys: key.as_slice() };
         let verdict = self.0.0.faults.judge(&call);
         carry_out(verdict, &ticket).await
     }
@@ -81,18 +77,8 @@ impl S3Access for Warden {
         let Some(ticket) = req.extensions.get::<Ticket>().cloned() else {
             return Ok(());
         };
-        let keys: Vec<&str> = req
-            .input
-            .delete
-            .objects
-            .iter()
-            .map(|id| id.key.as_str())
-            .collect();
-        let call = Call {
-            operation: Operation::DeleteObjects,
-            bucket: Some(&req.input.bucket),
-            keys: &keys,
-        };
+        let keys: Vec<&str> = req.input.delete.objects.iter().map(|id| id.key.as_str()).collect();
+        let call = Call { operation: Operation::DeleteObjects, bucket: Some(&req.input.bucket), keys: &keys };
         let verdict = self.0.0.faults.judge(&call);
         carry_out(verdict, &ticket).await
     }
@@ -110,10 +96,7 @@ async fn carry_out(verdict: Verdict, ticket: &Ticket) -> S3Result<()> {
     };
     notes.ending = Some(ending);
     match when {
-        When::Before => Err(s3s::s3_error!(
-            InternalError,
-            "Kept from being done by a rule"
-        )),
+        When::Before => Err(s3s::s3_error!(InternalError, "Kept from being done by a rule")),
         When::After => Ok(()),
     }
 }
@@ -147,15 +130,11 @@ pub(crate) async fn serve(
         Some(Ending::Stall) => {
             // The client may go first; this future is dropped then.
             stop.cancelled().await;
-            Err(io::Error::other(
-                "stalled by a rule until the server stopped",
-            ))
+            Err(io::Error::other("stalled by a rule until the server stopped"))
         }
         Some(Ending::Close) => Err(io::Error::other("closed by a rule")),
     };
-    let answer = ended
-        .as_ref()
-        .map_or(Answer::Closed, |it| Answer::Status(it.status().as_u16()));
+    let answer = ended.as_ref().map_or(Answer::Closed, |it| Answer::Status(it.status().as_u16()));
     control.0.counters.answered(operation, answer);
     Ok(ended?)
 }

@@ -53,12 +53,8 @@ struct Arguments {
 async fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
     // The S3 layer logs every refused request as an error, and here most of them are wanted.
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,s3s=off"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .init();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,s3s=off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -105,15 +101,8 @@ impl Arguments {
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 0.001),
-        None => (
-            text.strip_suffix('s')
-                .ok_or("needs ms or s behind the number")?,
-            1.0,
-        ),
+        None => (text.strip_suffix('s').ok_or("needs ms or s behind the number")?, 1.0),
     };
-    let number: f64 = number
-        .trim()
-        .parse()
-        .map_err(|_| format!("{number:?} is no number"))?;
+    let number: f64 = number.trim().parse().map_err(|_| format!("{number:?} is no number"))?;
     Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())
 }

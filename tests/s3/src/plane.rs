@@ -21,25 +21,14 @@ struct Problem {
 }
 
 /// Answers one request to the switches.
-pub(crate) async fn serve(
-    mut request: HttpRequest,
-    control: &Control,
-    loopback: bool,
-) -> HttpResponse {
+pub(crate) async fn serve(mut request: HttpRequest, control: &Control, loopback: bool) -> HttpResponse {
     if !loopback {
         return problem(StatusCode::FORBIDDEN, "only for clients on this machine");
     }
     let Ok(body) = request.body_mut().store_all_limited(MAX_BODY).await else {
-        return problem(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the body is too long or was cut off",
-        );
+        return problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long or was cut off");
     };
-    let path = request
-        .uri()
-        .path()
-        .strip_prefix(PREFIX)
-        .unwrap_or_default();
+    let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
     match (request.method(), path) {
         (&Method::GET, "counts") => json(StatusCode::OK, &control.counts()),
         (&Method::POST, "reset") => {
@@ -85,12 +74,7 @@ fn parse_latency(body: &[u8]) -> Result<Duration, String> {
 }
 
 fn problem(status: StatusCode, error: &str) -> HttpResponse {
-    json(
-        status,
-        &Problem {
-            error: error.to_owned(),
-        },
-    )
+    json(status, &Problem { error: error.to_owned() })
 }
 
 fn empty() -> HttpResponse {

@@ -30,14 +30,7 @@ pub struct Rule {
 impl Rule {
     /// A rule for every request of one operation.
     pub fn new(operation: Operation, action: Action) -> Self {
-        Self {
-            operation: Some(operation),
-            bucket: None,
-            key: None,
-            skip: 0,
-            times: 0,
-            action,
-        }
+        Self { operation: Some(operation), bucket: None, key: None, skip: 0, times: 0, action }
     }
 
     /// The same for one bucket only.
@@ -69,16 +62,9 @@ impl Rule {
     }
 
     pub(crate) fn concerns(&self, call: &Call<'_>) -> bool {
-        self.operation
-            .is_none_or(|operation| operation == call.operation)
-            && self
-                .bucket
-                .as_deref()
-                .is_none_or(|bucket| call.bucket == Some(bucket))
-            && self
-                .key
-                .as_deref()
-                .is_none_or(|key| call.keys.contains(&key))
+        self.operation.is_none_or(|operation| operation == call.operation)
+            && self.bucket.as_deref().is_none_or(|bucket| call.bucket == Some(bucket))
+            && self.key.as_deref().is_none_or(|key| call.keys.contains(&key))
     }
 }
 

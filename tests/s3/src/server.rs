@@ -54,24 +54,12 @@ impl Server {
         let control = Control(Arc::new(Shared::new(Store::new(&options))));
         control.set_latency(options.latency);
         let mut builder = S3ServiceBuilder::new(Api::new(Arc::clone(&control.0), &options));
-        builder.set_auth(SimpleAuth::from_single(
-            options.access_key,
-            options.secret_key,
-        ));
+        builder.set_auth(SimpleAuth::from_single(options.access_key, options.secret_key));
         builder.set_access(gate::Warden(control.clone()));
         let stop = CancellationToken::new();
-        let host = Host {
-            service: builder.build(),
-            control: control.clone(),
-            stop: stop.clone(),
-        };
+        let host = Host { service: builder.build(), control: control.clone(), stop: stop.clone() };
         let task = tokio::spawn(accept(listener, host));
-        Ok(Self {
-            address,
-            control,
-            stop,
-            task: Some(task),
-        })
+        Ok(Self { address, control, stop, task: Some(task) })
     }
 
     /// The address that was bound.
@@ -148,9 +136,7 @@ fn connect(
     let (owner, dropped) = (host.clone(), dropped.clone());
     let service = service_fn(move |request| answer(request, owner.clone(), peer));
     let builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    let connection = builder
-        .serve_connection(TokioIo::new(stream), service)
-        .into_owned();
+    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         tokio::select! {
@@ -162,19 +148,10 @@ fn connect(
     });
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    host: Host,
-    peer: SocketAddr,
-) -> Result<HttpResponse, StdError> {
+async fn answer(request: Request<Incoming>, host: Host, peer: SocketAddr) -> Result<HttpResponse, StdError> {
     let request = request.map(Body::from);
     if request.uri().path().starts_with(plane::PREFIX) {
-        return Ok(plane::serve(
-            request,
-            &host.control,
-            peer.ip().to_canonical().is_loopback(),
-        )
-        .await);
+        return Ok(plane::serve(request, &host.control, peer.ip().to_canonical().is_loopback()).await);
     }
     gate::serve(request, &host.service, &host.control, &host.stop).await
 }

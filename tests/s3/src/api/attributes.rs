@@ -19,18 +19,11 @@ pub(super) fn get(
     let input = request.input;
     let found = {
         let buckets = api.shared.store.lock();
-        find(
-            super::bucket(&buckets, &input.bucket)?,
-            &input.key,
-            input.version_id.as_deref(),
-        )?
+        find(super::bucket(&buckets, &input.bucket)?, &input.key, input.version_id.as_deref())?
     };
     let object = &found.object;
     // One header line may name several.
-    let named = input
-        .object_attributes
-        .iter()
-        .flat_map(|line| line.as_str().split(','));
+    let named = input.object_attributes.iter().flat_map(|line| line.as_str().split(','));
     let named: Vec<&str> = named.map(str::trim).collect();
     let asked = |name: &str| named.contains(&name);
     let standard = || StorageClass::from_static(StorageClass::STANDARD);
@@ -55,15 +48,8 @@ pub(super) fn get(
 /// gives.
 fn page(object: &Object, marker: i32, limit: i32) -> GetObjectAttributesParts {
     let total = Some(small(object.parts.len()));
-    if object
-        .parts
-        .iter()
-        .all(|part| part.checksum == Checksum::default())
-    {
-        return GetObjectAttributesParts {
-            total_parts_count: total,
-            ..Default::default()
-        };
+    if object.parts.iter().all(|part| part.checksum == Checksum::default()) {
+        return GetObjectAttributesParts { total_parts_count: total, ..Default::default() };
     }
     let after = || object.parts.iter().filter(|part| part.number > marker);
     let limit_len = usize::try_from(limit).unwrap_or(0);

@@ -3,9 +3,9 @@
 use std::collections::btree_map;
 
 use s3s::dto::{
-    Bucket as BucketDto, CreateBucketInput, CreateBucketOutput, DeleteBucketInput,
-    DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput,
-    HeadBucketOutput, ListBucketsInput, ListBucketsOutput, Owner,
+    Bucket as BucketDto, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
+    GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput, HeadBucketOutput, ListBucketsInput,
+    ListBucketsOutput, Owner,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -15,10 +15,7 @@ use crate::store::{Bucket, now};
 /// The region that all buckets are in.
 const REGION: &str = "us-east-1";
 
-pub(super) fn list(
-    api: &Api,
-    _: S3Request<ListBucketsInput>,
-) -> S3Result<S3Response<ListBucketsOutput>> {
+pub(super) fn list(api: &Api, _: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
     let buckets = api.shared.store.lock();
     let listed = buckets.iter().map(|(name, bucket)| BucketDto {
         bucket_region: None,
@@ -27,10 +24,7 @@ pub(super) fn list(
     });
     Ok(S3Response::new(ListBucketsOutput {
         buckets: Some(listed.collect()),
-        owner: Some(Owner {
-            display_name: None,
-            id: Some("owner".to_owned()),
-        }),
+        owner: Some(Owner { display_name: None, id: Some("owner".to_owned()) }),
         ..ListBucketsOutput::default()
     }))
 }
@@ -58,23 +52,14 @@ pub(super) fn delete(
     request: S3Request<DeleteBucketInput>,
 ) -> S3Result<S3Response<DeleteBucketOutput>> {
     let mut buckets = api.shared.store.lock();
-    if !super::bucket(&buckets, &request.input.bucket)?
-        .keys
-        .is_empty()
-    {
-        return Err(s3_error!(
-            BucketNotEmpty,
-            "The bucket you tried to delete is not empty"
-        ));
+    if !super::bucket(&buckets, &request.input.bucket)?.keys.is_empty() {
+        return Err(s3_error!(BucketNotEmpty, "The bucket you tried to delete is not empty"));
     }
     buckets.remove(&request.input.bucket);
     Ok(S3Response::new(DeleteBucketOutput {}))
 }
 
-pub(super) fn head(
-    api: &Api,
-    request: S3Request<HeadBucketInput>,
-) -> S3Result<S3Response<HeadBucketOutput>> {
+pub(super) fn head(api: &Api, request: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
     super::bucket(&api.shared.store.lock(), &request.input.bucket)?;
     Ok(S3Response::new(HeadBucketOutput {
         bucket_region: Some(REGION.to_owned()),

@@ -36,38 +36,22 @@ pub(super) async fn receive(body: Option<StreamingBlob>, sent: Sent) -> S3Result
             let piece = piece.map_err(cut_off)?;
             length += piece.len() as u64;
             if length > MAX_BODY {
-                return Err(s3_error!(
-                    EntityTooLarge,
-                    "Your proposed upload is too large"
-                ));
+                return Err(s3_error!(EntityTooLarge, "Your proposed upload is too large"));
             }
             pieces.push(piece);
         }
     }
-    if sent
-        .length
-        .is_some_and(|announced| u64::try_from(announced) != Ok(length))
-    {
-        return Err(s3_error!(
-            IncompleteBody,
-            "The body is shorter or longer than announced"
-        ));
+    if sent.length.is_some_and(|announced| u64::try_from(announced) != Ok(length)) {
+        return Err(s3_error!(IncompleteBody, "The body is shorter or longer than announced"));
     }
     let content = gather(&pieces);
     let md5 = content.md5();
     if sent.md5.is_some_and(|given| given != base64(&md5)) {
-        return Err(s3_error!(
-            BadDigest,
-            "The Content-MD5 you specified did not match"
-        ));
+        return Err(s3_error!(BadDigest, "The Content-MD5 you specified did not match"));
     }
     let claimed = with_trailers(sent.checksum, sent.trailers.as_ref());
     let checksum = verify(&content, claimed)?;
-    Ok(Received {
-        content,
-        md5,
-        checksum,
-    })
+    Ok(Received { content, md5, checksum })
 }
 
 /// One piece of just the right size: what arrives are slices of the connection's larger buffers,
@@ -88,12 +72,7 @@ fn with_trailers(mut claimed: Checksum, trailers: Option<&TrailingHeaders>) -> C
     let Some(headers) = trailers.and_then(TrailingHeaders::take) else {
         return claimed;
     };
-    let read = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|it| it.to_str().ok())
-            .map(str::to_owned)
-    };
+    let read = |name: &str| headers.get(name).and_then(|it| it.to_str().ok()).map(str::to_owned);
     let fill = |slot: &mut Option<String>, name| *slot = slot.take().or_else(|| read(name));
     fill(&mut claimed.checksum_crc32, "x-amz-checksum-crc32");
     fill(&mut claimed.checksum_crc32c, "x-amz-checksum-crc32c");
@@ -105,17 +84,11 @@ fn with_trailers(mut claimed: Checksum, trailers: Option<&TrailingHeaders>) -> C
 
 fn verify(content: &Content, claimed: Checksum) -> S3Result<Checksum> {
     let computed = compute(content, &Wanted::like(&claimed));
-    let expected = Checksum {
-        checksum_type: computed.checksum_type.clone(),
-        ..claimed
-    };
+    let expected = Checksum { checksum_type: computed.checksum_type.clone(), ..claimed };
     if computed == expected {
         Ok(computed)
     } else {
-        Err(s3_error!(
-            BadDigest,
-            "The checksum you specified did not match what was received"
-        ))
+        Err(s3_error!(BadDigest, "The checksum you specified did not match what was received"))
     }
 }
 

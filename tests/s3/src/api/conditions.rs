@@ -7,10 +7,7 @@ use super::{etag, no_such_key};
 use crate::store::{Bucket, Object};
 
 /// Conditions on the object that a request reads.
-#[allow(
-    clippy::struct_field_names,
-    reason = "these are the names of the headers"
-)]
+#[allow(clippy::struct_field_names, reason = "these are the names of the headers")]
 pub(super) struct Reading<'a> {
     pub(super) if_match: Option<&'a ETagCondition>,
     pub(super) if_none_match: Option<&'a ETagCondition>,
@@ -59,9 +56,7 @@ impl Writing {
 
     /// A delete marker counts as no object.
     pub(super) fn check(&self, bucket: &Bucket, key: &str) -> S3Result<()> {
-        let current = bucket
-            .current(key)
-            .and_then(|entry| entry.object.as_deref());
+        let current = bucket.current(key).and_then(|entry| entry.object.as_deref());
         match &self.if_none_match {
             Some(ETagCondition::Any) if current.is_some() => return Err(failed()),
             Some(ETagCondition::ETag(_)) => {
@@ -89,8 +84,5 @@ pub(super) fn names(condition: &ETagCondition, object: &Object) -> bool {
 }
 
 pub(super) fn failed() -> S3Error {
-    s3_error!(
-        PreconditionFailed,
-        "At least one of the pre-conditions you specified did not hold"
-    )
+    s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
 }

@@ -7,8 +7,8 @@
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use s3s::dto::{
-    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, ETagCondition,
-    MetadataDirective, TaggingDirective,
+    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, ETagCondition, MetadataDirective,
+    TaggingDirective,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -26,11 +26,7 @@ pub(super) fn object(
         if_match: condition(&request.headers, &IF_MATCH)?,
         if_none_match: condition(&request.headers, &IF_NONE_MATCH)?,
     };
-    let given = if api.honours(given.any())? {
-        given
-    } else {
-        Writing::default()
-    };
+    let given = if api.honours(given.any())? { given } else { Writing::default() };
     super::bucket(&api.shared.store.lock(), &input.bucket)?;
     let conditions = Reading {
         if_match: input.copy_source_if_match.as_ref(),
@@ -55,10 +51,7 @@ pub(super) fn object(
     let version_id = bucket.insert(&input.key, copy, tags);
     let modified = bucket.latest(&input.key).map(|entry| entry.modified.into());
     Ok(S3Response::new(CopyObjectOutput {
-        copy_object_result: Some(CopyObjectResult {
-            last_modified: modified,
-            ..result
-        }),
+        copy_object_result: Some(CopyObjectResult { last_modified: modified, ..result }),
         copy_source_version_id: source.version,
         version_id,
         ..CopyObjectOutput::default()
@@ -70,31 +63,19 @@ fn condition(headers: &HeaderMap, name: &HeaderName) -> S3Result<Option<ETagCond
         return Ok(None);
     };
     let parsed = ETagCondition::parse_http_header(value.as_bytes());
-    parsed
-        .map(Some)
-        .map_err(|error| s3_error!(error, InvalidArgument, "invalid header: {name}"))
+    parsed.map(Some).map_err(|error| s3_error!(error, InvalidArgument, "invalid header: {name}"))
 }
 
 /// Reads the source; which conditions it has to meet, the request says.
 pub(super) fn source(api: &Api, source: &CopySource, conditions: &Reading<'_>) -> S3Result<Found> {
-    let CopySource::Bucket {
-        bucket,
-        key,
-        version_id,
-    } = source
-    else {
-        return Err(s3_error!(
-            NotImplemented,
-            "Copying from access points is not implemented"
-        ));
+    let CopySource::Bucket { bucket, key, version_id } = source else {
+        return Err(s3_error!(NotImplemented, "Copying from access points is not implemented"));
     };
     let found = {
         let buckets = api.shared.store.lock();
         let bucket = super::bucket(&buckets, bucket)?;
         if let Some(version) = version_id
-            && bucket
-                .version(key, version)
-                .is_ok_and(|entry| entry.object.is_none())
+            && bucket.version(key, version).is_ok_and(|entry| entry.object.is_none())
         {
             return Err(s3_error!(
                 InvalidRequest,
@@ -115,12 +96,7 @@ pub(super) fn source(api: &Api, source: &CopySource, conditions: &Reading<'_>) -
 
 /// A copy onto itself has to change something; one of an older version does.
 fn refuse_self_copy(input: &CopyObjectInput) -> S3Result<()> {
-    let CopySource::Bucket {
-        bucket,
-        key,
-        version_id: None,
-    } = &input.copy_source
-    else {
+    let CopySource::Bucket { bucket, key, version_id: None } = &input.copy_source else {
         return Ok(());
     };
     let itself = **bucket == *input.bucket && **key == *input.key;
@@ -140,18 +116,12 @@ fn refuse_self_copy(input: &CopyObjectInput) -> S3Result<()> {
 }
 
 fn replaces_metadata(input: &CopyObjectInput) -> bool {
-    let directive = input
-        .metadata_directive
-        .as_ref()
-        .map(MetadataDirective::as_str);
+    let directive = input.metadata_directive.as_ref().map(MetadataDirective::as_str);
     directive == Some(MetadataDirective::REPLACE)
 }
 
 fn replaces_tags(input: &CopyObjectInput) -> bool {
-    let directive = input
-        .tagging_directive
-        .as_ref()
-        .map(TaggingDirective::as_str);
+    let directive = input.tagging_directive.as_ref().map(TaggingDirective::as_str);
     directive == Some(TaggingDirective::REPLACE)
 }
 
@@ -179,9 +149,7 @@ fn build(api: &Api, source: &Object, input: &CopyObjectInput) -> Object {
         source.described.clone()
     };
     // This one is never copied.
-    copy.described
-        .website_redirect_location
-        .clone_from(&input.website_redirect_location);
+    copy.described.website_redirect_location.clone_from(&input.website_redirect_location);
     copy
 }
 

@@ -33,24 +33,15 @@ pub(super) fn copy(
     }
     let entire = range == (0..whole);
     let content = source.object.content.slice(range);
-    let md5 = if entire {
-        source.object.md5()
-    } else {
-        content.md5()
-    };
+    let md5 = if entire { source.object.md5() } else { content.md5() };
     let etag_value = api.shared.store.etag(md5);
     let result = CopyPartResult {
         e_tag: Some(etag(&etag_value)),
         last_modified: Some(now().into()),
         ..CopyPartResult::default()
     };
-    let part = UploadedPart {
-        content,
-        md5,
-        etag: etag_value,
-        modified: now(),
-        checksum: Checksum::default(),
-    };
+    let part =
+        UploadedPart { content, md5, etag: etag_value, modified: now(), checksum: Checksum::default() };
     parts::store(api, &input.bucket, &at, input.part_number, part)?;
     Ok(S3Response::new(UploadPartCopyOutput {
         copy_part_result: Some(result),
@@ -62,14 +53,10 @@ pub(super) fn copy(
 /// Unlike a read's, this range must name both ends and lie within the source.
 fn part_range(header: &str, whole: u64) -> S3Result<std::ops::Range<u64>> {
     match Range::parse(header) {
-        Ok(Range::Int {
-            first,
-            last: Some(last),
-        }) if last < whole => Ok(first..last + 1),
-        Ok(Range::Int { last: Some(_), .. }) => Err(s3_error!(
-            InvalidArgument,
-            "Range specified is not valid for source object of size: {whole}"
-        )),
+        Ok(Range::Int { first, last: Some(last) }) if last < whole => Ok(first..last + 1),
+        Ok(Range::Int { last: Some(_), .. }) => {
+            Err(s3_error!(InvalidArgument, "Range specified is not valid for source object of size: {whole}"))
+        }
         _ => Err(s3_error!(
             InvalidArgument,
             "The x-amz-copy-source-range value must be of the form bytes=first-last"

@@ -30,10 +30,7 @@ pub(super) fn one(
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
     let input = request.input;
     let honoured = api.honours(input.if_match.is_some())?;
-    let conditions = Writing {
-        if_match: input.if_match.filter(|_| honoured),
-        if_none_match: None,
-    };
+    let conditions = Writing { if_match: input.if_match.filter(|_| honoured), if_none_match: None };
     let mut buckets = api.shared.store.lock();
     let bucket = super::bucket_mut(&mut buckets, &input.bucket)?;
     conditions.check(bucket, &input.key)?;
@@ -59,10 +56,7 @@ pub(super) fn many(
         ));
     }
     let honoured = api.honours(objects.iter().any(|id| id.e_tag.is_some()))?;
-    let faults = request
-        .extensions
-        .get::<Ticket>()
-        .map(Ticket::take_key_faults);
+    let faults = request.extensions.get::<Ticket>().map(Ticket::take_key_faults);
     let faults = faults.unwrap_or_default();
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
     {
@@ -97,19 +91,11 @@ fn delete(
     if id.key.len() > MAX_KEY {
         return Err(s3_error!(KeyTooLongError, "Your key is too long"));
     }
-    let wanted = id
-        .e_tag
-        .clone()
-        .filter(|_| honoured)
-        .map(|etag| match etag.value() {
-            "*" => ETagCondition::Any,
-            _ => ETagCondition::ETag(etag),
-        });
-    Writing {
-        if_match: wanted,
-        if_none_match: None,
-    }
-    .check(bucket, &id.key)?;
+    let wanted = id.e_tag.clone().filter(|_| honoured).map(|etag| match etag.value() {
+        "*" => ETagCondition::Any,
+        _ => ETagCondition::ETag(etag),
+    });
+    Writing { if_match: wanted, if_none_match: None }.check(bucket, &id.key)?;
     let done = bucket.delete(&id.key, id.version_id.as_deref());
     match fault {
         Some(fault) => Err(made_by_rule(fault)),

@@ -3,8 +3,7 @@
 use std::ops::Bound;
 
 use s3s::dto::{
-    CommonPrefix, EncodingType, ListObjectsV2Input, ListObjectsV2Output, Object as Listed,
-    ObjectStorageClass,
+    CommonPrefix, EncodingType, ListObjectsV2Input, ListObjectsV2Output, Object as Listed, ObjectStorageClass,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -27,12 +26,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn new(prefix: &'a str, delimiter: Option<&'a str>, limit: Option<i32>) -> Self {
         let limit = limit.unwrap_or(MAX_KEYS).clamp(0, MAX_KEYS);
         let delimiter = delimiter.filter(|it| !it.is_empty());
-        Self {
-            prefix,
-            delimiter,
-            after: "",
-            limit: usize::try_from(limit).unwrap_or(0),
-        }
+        Self { prefix, delimiter, after: "", limit: usize::try_from(limit).unwrap_or(0) }
     }
 
     pub(super) fn after(mut self, after: &'a str) -> Self {
@@ -62,15 +56,8 @@ pub(super) struct Page<'k, T> {
 }
 
 /// Lists entries that come in the order of their keys and begin behind the marker.
-pub(super) fn walk<'k, T>(
-    entries: impl Iterator<Item = (&'k str, T)>,
-    cursor: &Cursor<'_>,
-) -> Page<'k, T> {
-    let mut page = Page {
-        items: Vec::new(),
-        truncated: false,
-        limit: cursor.limit,
-    };
+pub(super) fn walk<'k, T>(entries: impl Iterator<Item = (&'k str, T)>, cursor: &Cursor<'_>) -> Page<'k, T> {
+    let mut page = Page { items: Vec::new(), truncated: false, limit: cursor.limit };
     if cursor.limit == 0 {
         return page;
     }
@@ -109,9 +96,7 @@ pub(super) struct Encoding {
 
 impl Encoding {
     pub(super) fn of(asked: Option<&EncodingType>) -> Self {
-        Self {
-            url: asked.is_some_and(|it| it.as_str() == EncodingType::URL),
-        }
+        Self { url: asked.is_some_and(|it| it.as_str() == EncodingType::URL) }
     }
 
     pub(super) fn apply(self, text: &str) -> String {
@@ -135,9 +120,7 @@ impl Encoding {
     }
 
     pub(super) fn common(self, prefix: &str) -> CommonPrefix {
-        CommonPrefix {
-            prefix: Some(self.apply(prefix)),
-        }
+        CommonPrefix { prefix: Some(self.apply(prefix)) }
     }
 }
 
@@ -194,11 +177,8 @@ pub(super) fn live<'a>(
     prefix: &str,
     after: &str,
 ) -> impl Iterator<Item = (&'a str, (&'a Entry, &'a Object))> {
-    let start = if after >= prefix && !after.is_empty() {
-        Bound::Excluded(after)
-    } else {
-        Bound::Included(prefix)
-    };
+    let start =
+        if after >= prefix && !after.is_empty() { Bound::Excluded(after) } else { Bound::Included(prefix) };
     let entries = bucket.keys.range::<str, _>((start, Bound::Unbounded));
     entries.filter_map(|(key, entries)| {
         let entry = entries.last()?;
@@ -207,10 +187,7 @@ pub(super) fn live<'a>(
 }
 
 pub(super) fn listed(key: String, entry: &Entry, object: &Object) -> Listed {
-    let class = object
-        .storage_class
-        .as_ref()
-        .map_or(ObjectStorageClass::STANDARD, |it| it.as_str());
+    let class = object.storage_class.as_ref().map_or(ObjectStorageClass::STANDARD, |it| it.as_str());
     Listed {
         e_tag: Some(etag(&object.etag)),
         key: Some(key),
@@ -226,18 +203,8 @@ fn from_token(token: &str) -> S3Result<String> {
     let digits: Option<Vec<u32>> = token.chars().map(|digit| digit.to_digit(16)).collect();
     let bytes = digits
         .filter(|digits| digits.len() % 2 == 0)
-        .and_then(|digits| {
-            digits
-                .chunks(2)
-                .map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok())
-                .collect()
-        });
+        .and_then(|digits| digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok()).collect());
     bytes
         .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or_else(|| {
-            s3_error!(
-                InvalidArgument,
-                "The continuation token provided is incorrect"
-            )
-        })
+        .ok_or_else(|| s3_error!(InvalidArgument, "The continuation token provided is incorrect"))
 }

@@ -24,10 +24,7 @@ mod write;
 
 use std::sync::Arc;
 
-#[allow(
-    clippy::wildcard_imports,
-    reason = "the list of operations names nearly all of it"
-)]
+#[allow(clippy::wildcard_imports, reason = "the list of operations names nearly all of it")]
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
@@ -100,11 +97,7 @@ fn find(bucket: &Bucket, key: &str, version: Option<&str>) -> S3Result<Found> {
     let Some(object) = entry.object.clone() else {
         return Err(read::is_marker(version.is_some(), entry));
     };
-    Ok(Found {
-        object,
-        entry: entry.clone(),
-        version: bucket.shown(entry),
-    })
+    Ok(Found { object, entry: entry.clone(), version: bucket.shown(entry) })
 }
 
 /// A size or a count as the S3 layer wants it.

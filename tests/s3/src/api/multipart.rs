@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use md5::{Digest, Md5};
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
-    CompleteMultipartUploadOutput, CompletedPart, CreateMultipartUploadInput,
-    CreateMultipartUploadOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput,
-    MultipartUpload, StorageClass,
+    CompleteMultipartUploadOutput, CompletedPart, CreateMultipartUploadInput, CreateMultipartUploadOutput,
+    ListMultipartUploadsInput, ListMultipartUploadsOutput, MultipartUpload, StorageClass,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -41,9 +40,7 @@ pub(super) fn create(
     let id = random_id();
     let mut buckets = api.shared.store.lock();
     let bucket = super::bucket_mut(&mut buckets, &input.bucket)?;
-    bucket
-        .uploads
-        .insert((input.key.clone(), id.clone()), upload);
+    bucket.uploads.insert((input.key.clone(), id.clone()), upload);
     Ok(S3Response::new(CreateMultipartUploadOutput {
         bucket: Some(input.bucket),
         key: Some(input.key),
@@ -57,24 +54,15 @@ pub(super) fn complete(
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
     let input = request.input;
-    let conditions = Writing {
-        if_match: input.if_match,
-        if_none_match: input.if_none_match,
-    };
-    let named = input
-        .multipart_upload
-        .and_then(|upload| upload.parts)
-        .unwrap_or_default();
+    let conditions = Writing { if_match: input.if_match, if_none_match: input.if_none_match };
+    let named = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
     let at = (input.key, input.upload_id);
     let mut buckets = api.shared.store.lock();
     let bucket = super::bucket_mut(&mut buckets, &input.bucket)?;
     let parts = choose(&upload_of(bucket, &at)?.parts, &named, api.min_part_size)?;
     conditions.check(bucket, &at.0)?;
     let mut object = assemble(&parts, &api.shared.store);
-    if input
-        .mpu_object_size
-        .is_some_and(|size| size != signed(object.content.len()))
-    {
+    if input.mpu_object_size.is_some_and(|size| size != signed(object.content.len())) {
         return Err(s3_error!(
             InvalidRequest,
             "The provided 'x-amz-mp-object-size' header does not match what was computed"
@@ -102,16 +90,10 @@ fn choose(
     min_size: u64,
 ) -> S3Result<Vec<(i32, UploadedPart)>> {
     if named.is_empty() {
-        return Err(s3_error!(
-            MalformedXML,
-            "You must specify at least one part"
-        ));
+        return Err(s3_error!(MalformedXML, "You must specify at least one part"));
     }
     let number = |part: &CompletedPart| part.part_number.unwrap_or(0);
-    if named
-        .windows(2)
-        .any(|pair| number(&pair[0]) >= number(&pair[1]))
-    {
+    if named.windows(2).any(|pair| number(&pair[0]) >= number(&pair[1])) {
         return Err(s3_error!(
             InvalidPartOrder,
             "The list of parts was not in ascending order. Parts must be ordered by part number."
@@ -119,11 +101,9 @@ fn choose(
     }
     let mut chosen = Vec::with_capacity(named.len());
     for part in named {
-        let found = stored.get(&number(part)).filter(|found| {
-            part.e_tag
-                .as_ref()
-                .is_some_and(|given| given.value() == found.etag)
-        });
+        let found = stored
+            .get(&number(part))
+            .filter(|found| part.e_tag.as_ref().is_some_and(|given| given.value() == found.etag));
         let Some(found) = found else {
             return Err(s3_error!(
                 InvalidPart,
@@ -134,10 +114,7 @@ fn choose(
         chosen.push((number(part), found.clone()));
     }
     let all_but_last = chosen.iter().take(chosen.len() - 1);
-    if all_but_last
-        .into_iter()
-        .any(|(_, part)| part.content.len() < min_size)
-    {
+    if all_but_last.into_iter().any(|(_, part)| part.content.len() < min_size) {
         return Err(s3_error!(
             EntityTooSmall,
             "Your proposed upload is smaller than the minimum allowed size"
@@ -191,18 +168,12 @@ pub(super) fn list(
     let buckets = api.shared.store.lock();
     let bucket = super::bucket(&buckets, &input.bucket)?;
     // Uploads of one key count one by one, so they are walked by key and id together.
-    let entries = bucket
-        .uploads
-        .iter()
-        .filter(|((key, id), _)| match &*id_marker {
-            "" => *key > key_marker || key_marker.is_empty(),
-            marker => (key, id.as_str()) > (&key_marker, marker),
-        });
+    let entries = bucket.uploads.iter().filter(|((key, id), _)| match &*id_marker {
+        "" => *key > key_marker || key_marker.is_empty(),
+        marker => (key, id.as_str()) > (&key_marker, marker),
+    });
     let keyed = entries.map(|((key, id), upload)| (key.as_str(), (id, upload)));
-    let page = walk(
-        keyed,
-        &Cursor::new(&prefix, input.delimiter.as_deref(), input.max_uploads),
-    );
+    let page = walk(keyed, &Cursor::new(&prefix, input.delimiter.as_deref(), input.max_uploads));
     let (mut uploads, mut prefixes) = (Vec::new(), Vec::new());
     let (mut next_key, mut next_id) = (None, None);
     for item in page.items {

@@ -1,8 +1,7 @@
 //! Parts of an upload: UploadPart and ListParts.
 
 use s3s::dto::{
-    Checksum, ListPartsInput, ListPartsOutput, Part, StorageClass, UploadPartInput,
-    UploadPartOutput,
+    Checksum, ListPartsInput, ListPartsOutput, Part, StorageClass, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
@@ -59,10 +58,7 @@ pub(super) async fn upload(
     Ok(S3Response::new(output))
 }
 
-pub(super) fn list(
-    api: &Api,
-    request: S3Request<ListPartsInput>,
-) -> S3Result<S3Response<ListPartsOutput>> {
+pub(super) fn list(api: &Api, request: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
     let input = request.input;
     let marker = input.part_number_marker.unwrap_or(0);
     let max_parts = input.max_parts.unwrap_or(MAX_LISTED).clamp(0, MAX_LISTED);
@@ -106,10 +102,7 @@ pub(super) fn check_number(number: i32) -> S3Result<()> {
     if (1..=MAX_PART).contains(&number) {
         return Ok(());
     }
-    Err(s3_error!(
-        InvalidArgument,
-        "Part number must be an integer between 1 and 10000, inclusive"
-    ))
+    Err(s3_error!(InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive"))
 }
 
 pub(super) fn upload_of<'a>(bucket: &'a Bucket, at: &(String, String)) -> S3Result<&'a Upload> {

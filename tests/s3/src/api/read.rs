@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use hyper::header::{ETAG, HeaderMap, HeaderName, HeaderValue};
 use s3s::dto::{
-    GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Range as RangeHeader,
-    StorageClass,
+    GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Range as RangeHeader, StorageClass,
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
@@ -26,10 +25,7 @@ struct Asked<'a> {
     part: Option<i32>,
 }
 
-pub(super) fn get(
-    api: &Api,
-    request: S3Request<GetObjectInput>,
-) -> S3Result<S3Response<GetObjectOutput>> {
+pub(super) fn get(api: &Api, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     let input = &request.input;
     let asked = Asked {
         bucket: &input.bucket,
@@ -49,10 +45,7 @@ pub(super) fn get(
     Ok(S3Response::new(output))
 }
 
-pub(super) fn head(
-    api: &Api,
-    request: S3Request<HeadObjectInput>,
-) -> S3Result<S3Response<HeadObjectOutput>> {
+pub(super) fn head(api: &Api, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
     let input = &request.input;
     let asked = Asked {
         bucket: &input.bucket,
@@ -74,11 +67,7 @@ pub(super) fn head(
 fn look(api: &Api, asked: &Asked<'_>) -> S3Result<(Found, Range<u64>, GetObjectOutput)> {
     let found = {
         let buckets = api.shared.store.lock();
-        find(
-            super::bucket(&buckets, asked.bucket)?,
-            asked.key,
-            asked.version,
-        )?
+        find(super::bucket(&buckets, asked.bucket)?, asked.key, asked.version)?
     };
     let object = &found.object;
     match asked.conditions.check(object, &found.entry.modified.into()) {
@@ -151,17 +140,12 @@ fn describe(found: &Found) -> GetObjectOutput {
         content_encoding: said.content_encoding,
         content_language: said.content_language,
         content_length: Some(signed(object.content.len())),
-        content_type: said
-            .content_type
-            .or_else(|| Some("binary/octet-stream".to_owned())),
+        content_type: said.content_type.or_else(|| Some("binary/octet-stream".to_owned())),
         e_tag: Some(etag(&object.etag)),
         expires: said.expires,
         last_modified: Some(found.entry.modified.into()),
         metadata: said.metadata,
-        storage_class: object
-            .storage_class
-            .clone()
-            .filter(|it| it.as_str() != standard()),
+        storage_class: object.storage_class.clone().filter(|it| it.as_str() != standard()),
         tag_count: (tags > 0).then(|| small(tags)),
         version_id: found.version.clone(),
         website_redirect_location: said.website_redirect_location,
@@ -216,10 +200,7 @@ fn unchanged(object: &Object) -> S3Error {
 /// its id, this is nothing that could be read.
 pub(super) fn is_marker(by_id: bool, entry: &Entry) -> S3Error {
     let mut error = if by_id {
-        s3_error!(
-            MethodNotAllowed,
-            "The specified method is not allowed against this resource."
-        )
+        s3_error!(MethodNotAllowed, "The specified method is not allowed against this resource.")
     } else {
         no_such_key()
     };

@@ -3,8 +3,8 @@
 use s3s::dto::{
     DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput, GetBucketLifecycleConfigurationInput,
     GetBucketLifecycleConfigurationOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
-    PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput,
-    PutBucketVersioningInput, PutBucketVersioningOutput,
+    PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput, PutBucketVersioningInput,
+    PutBucketVersioningOutput,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -15,13 +15,8 @@ pub(super) fn get_versioning(
     request: S3Request<GetBucketVersioningInput>,
 ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
     let buckets = api.shared.store.lock();
-    let status = super::bucket(&buckets, &request.input.bucket)?
-        .versioning
-        .clone();
-    Ok(S3Response::new(GetBucketVersioningOutput {
-        mfa_delete: None,
-        status,
-    }))
+    let status = super::bucket(&buckets, &request.input.bucket)?.versioning.clone();
+    Ok(S3Response::new(GetBucketVersioningOutput { mfa_delete: None, status }))
 }
 
 pub(super) fn put_versioning(
@@ -29,10 +24,7 @@ pub(super) fn put_versioning(
     request: S3Request<PutBucketVersioningInput>,
 ) -> S3Result<S3Response<PutBucketVersioningOutput>> {
     let Some(status) = request.input.versioning_configuration.status else {
-        return Err(s3_error!(
-            IllegalVersioningConfigurationException,
-            "A status is needed"
-        ));
+        return Err(s3_error!(IllegalVersioningConfigurationException, "A status is needed"));
     };
     let mut buckets = api.shared.store.lock();
     super::bucket_mut(&mut buckets, &request.input.bucket)?.versioning = Some(status);
@@ -44,14 +36,8 @@ pub(super) fn get_lifecycle(
     request: S3Request<GetBucketLifecycleConfigurationInput>,
 ) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
     let buckets = api.shared.store.lock();
-    let Some(kept) = super::bucket(&buckets, &request.input.bucket)?
-        .lifecycle
-        .clone()
-    else {
-        return Err(s3_error!(
-            NoSuchLifecycleConfiguration,
-            "The lifecycle configuration does not exist"
-        ));
+    let Some(kept) = super::bucket(&buckets, &request.input.bucket)?.lifecycle.clone() else {
+        return Err(s3_error!(NoSuchLifecycleConfiguration, "The lifecycle configuration does not exist"));
     };
     Ok(S3Response::new(GetBucketLifecycleConfigurationOutput {
         rules: Some(kept.rules),
@@ -66,9 +52,7 @@ pub(super) fn put_lifecycle(
     let mut buckets = api.shared.store.lock();
     let bucket = super::bucket_mut(&mut buckets, &request.input.bucket)?;
     bucket.lifecycle = request.input.lifecycle_configuration;
-    Ok(S3Response::new(
-        PutBucketLifecycleConfigurationOutput::default(),
-    ))
+    Ok(S3Response::new(PutBucketLifecycleConfigurationOutput::default()))
 }
 
 pub(super) fn delete_lifecycle(

@@ -1,8 +1,8 @@
 //! Object tags, from a header or from a document of their own.
 
 use s3s::dto::{
-    DeleteObjectTaggingInput, DeleteObjectTaggingOutput, GetObjectTaggingInput,
-    GetObjectTaggingOutput, PutObjectTaggingInput, PutObjectTaggingOutput, Tag,
+    DeleteObjectTaggingInput, DeleteObjectTaggingOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
+    PutObjectTaggingInput, PutObjectTaggingOutput, Tag,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -19,10 +19,7 @@ pub(super) fn get(
     let buckets = api.shared.store.lock();
     let bucket = super::bucket(&buckets, &input.bucket)?;
     let found = find(bucket, &input.key, input.version_id.as_deref())?;
-    Ok(S3Response::new(GetObjectTaggingOutput {
-        tag_set: found.entry.tags,
-        version_id: found.version,
-    }))
+    Ok(S3Response::new(GetObjectTaggingOutput { tag_set: found.entry.tags, version_id: found.version }))
 }
 
 pub(super) fn put(
@@ -32,13 +29,7 @@ pub(super) fn put(
     let input = request.input;
     check(&input.tagging.tag_set)?;
     let tags = input.tagging.tag_set;
-    let version_id = replace(
-        api,
-        &input.bucket,
-        &input.key,
-        input.version_id.as_deref(),
-        tags,
-    )?;
+    let version_id = replace(api, &input.bucket, &input.key, input.version_id.as_deref(), tags)?;
     Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
 }
 
@@ -68,38 +59,25 @@ fn replace(
 
 /// The tags in a header, written like a query string.
 pub(super) fn parse_header(header: Option<&str>) -> S3Result<Vec<Tag>> {
-    let pairs = header
-        .unwrap_or_default()
-        .split('&')
-        .filter(|pair| !pair.is_empty());
+    let pairs = header.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     let tags: Option<Vec<Tag>> = pairs
         .map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some(Tag {
-                key: Some(decode(key)?),
-                value: Some(decode(value)?),
-            })
+            Some(Tag { key: Some(decode(key)?), value: Some(decode(value)?) })
         })
         .collect();
-    let tags =
-        tags.ok_or_else(|| s3_error!(InvalidArgument, "x-amz-tagging is not URL-encoded"))?;
+    let tags = tags.ok_or_else(|| s3_error!(InvalidArgument, "x-amz-tagging is not URL-encoded"))?;
     check(&tags)?;
     Ok(tags)
 }
 
 fn check(tags: &[Tag]) -> S3Result<()> {
     if tags.len() > MAX_TAGS {
-        return Err(s3_error!(
-            InvalidTag,
-            "Object tags cannot be greater than 10"
-        ));
+        return Err(s3_error!(InvalidTag, "Object tags cannot be greater than 10"));
     }
     let doubled = |at: usize, tag: &Tag| tags[..at].iter().any(|other| other.key == tag.key);
     if tags.iter().enumerate().any(|(at, tag)| doubled(at, tag)) {
-        return Err(s3_error!(
-            InvalidTag,
-            "Cannot provide multiple Tags with the same key"
-        ));
+        return Err(s3_error!(InvalidTag, "Cannot provide multiple Tags with the same key"));
     }
     Ok(())
 }

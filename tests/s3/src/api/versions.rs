@@ -68,9 +68,7 @@ fn behind<'a>(
     key_marker: &'a str,
     version_marker: Option<&'a str>,
 ) -> impl Iterator<Item = (&'a str, (&'a Entry, bool))> {
-    let keys = bucket
-        .keys
-        .range::<str, _>((Bound::Included(key_marker), Bound::Unbounded));
+    let keys = bucket.keys.range::<str, _>((Bound::Included(key_marker), Bound::Unbounded));
     keys.flat_map(move |(key, entries)| {
         let at_marker = key == key_marker && !key_marker.is_empty();
         // How many of the newest versions have been listed before.
@@ -78,10 +76,7 @@ fn behind<'a>(
             _ if !at_marker => 0,
             None => entries.len(),
             Some(version) => {
-                let place = entries
-                    .iter()
-                    .rev()
-                    .position(|it| it.version_name() == version);
+                let place = entries.iter().rev().position(|it| it.version_name() == version);
                 place.map_or(entries.len(), |place| place + 1)
             }
         };

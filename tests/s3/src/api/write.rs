@@ -14,10 +14,7 @@ pub(super) async fn put(
 ) -> S3Result<S3Response<PutObjectOutput>> {
     let input = request.input;
     let store = &api.shared.store;
-    let conditions = Writing {
-        if_match: input.if_match,
-        if_none_match: input.if_none_match,
-    };
+    let conditions = Writing { if_match: input.if_match, if_none_match: input.if_none_match };
     let tags: Vec<Tag> = tags::parse_header(input.tagging.as_deref())?;
     super::bucket(&store.lock(), &input.bucket)?;
     let sent = Sent {
@@ -58,9 +55,7 @@ pub(super) async fn put(
 /// The encoding of the content itself: `aws-chunked` is only how it travels.
 fn of_content(header: &str) -> Option<String> {
     let encodings = header.split(',').map(str::trim);
-    let kept: Vec<&str> = encodings
-        .filter(|it| !it.is_empty() && *it != "aws-chunked")
-        .collect();
+    let kept: Vec<&str> = encodings.filter(|it| !it.is_empty() && *it != "aws-chunked").collect();
     (!kept.is_empty()).then(|| kept.join(","))
 }
 

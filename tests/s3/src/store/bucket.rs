@@ -52,13 +52,7 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn new(created: OffsetDateTime) -> Self {
-        Self {
-            created,
-            versioning: None,
-            lifecycle: None,
-            keys: BTreeMap::new(),
-            uploads: BTreeMap::new(),
-        }
+        Self { created, versioning: None, lifecycle: None, keys: BTreeMap::new(), uploads: BTreeMap::new() }
     }
 
     /// The current entry of a key, unless it is a delete marker.
@@ -83,26 +77,19 @@ impl Bucket {
         let entries = self.keys.get_mut(key)?;
         match version {
             None => entries.last_mut(),
-            Some(version) => entries
-                .iter_mut()
-                .find(|entry| entry.version_name() == version),
+            Some(version) => entries.iter_mut().find(|entry| entry.version_name() == version),
         }
     }
 
     /// The keys that have a current object, in order.
     pub(crate) fn live(&self) -> impl Iterator<Item = &String> {
         let live = |entries: &Vec<Entry>| entries.last().is_some_and(|it| it.object.is_some());
-        self.keys
-            .iter()
-            .filter(move |(_, entries)| live(entries))
-            .map(|(key, _)| key)
+        self.keys.iter().filter(move |(_, entries)| live(entries)).map(|(key, _)| key)
     }
 
     /// The id to name in answers: none as long as versioning has never been on.
     pub(crate) fn shown(&self, entry: &Entry) -> Option<String> {
-        self.versioning
-            .is_some()
-            .then(|| entry.version_name().to_owned())
+        self.versioning.is_some().then(|| entry.version_name().to_owned())
     }
 
     /// Stores an object; answers the id to name in the answer.
@@ -121,10 +108,7 @@ impl Bucket {
             return Deletion::default();
         }
         let version = self.push(key, None, Vec::new());
-        Deletion {
-            version,
-            marker: true,
-        }
+        Deletion { version, marker: true }
     }
 
     fn remove_version(&mut self, key: &str, version: &str) -> Deletion {
@@ -137,25 +121,14 @@ impl Bucket {
                 self.keys.remove(key);
             }
         }
-        Deletion {
-            version: Some(version.to_owned()),
-            marker,
-        }
+        Deletion { version: Some(version.to_owned()), marker }
     }
 
     fn push(&mut self, key: &str, object: Option<Arc<Object>>, tags: Vec<Tag>) -> Option<String> {
         let enabled = BucketVersioningStatus::ENABLED;
-        let keeps = self
-            .versioning
-            .as_ref()
-            .is_some_and(|status| status.as_str() == enabled);
+        let keeps = self.versioning.as_ref().is_some_and(|status| status.as_str() == enabled);
         let version = keeps.then(random_id);
-        let entry = Entry {
-            version,
-            modified: now(),
-            object,
-            tags,
-        };
+        let entry = Entry { version, modified: now(), object, tags };
         let shown = self.shown(&entry);
         match self.keys.get_mut(key) {
             None => {

@@ -32,17 +32,12 @@ impl From<Bytes> for Content {
 impl Content {
     pub(crate) fn from_pieces(pieces: Vec<Bytes>) -> Self {
         let length = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self {
-            pieces: pieces.into(),
-            length,
-        }
+        Self { pieces: pieces.into(), length }
     }
 
     /// The contents one after the other.
     pub(crate) fn join<'a>(contents: impl IntoIterator<Item = &'a Self>) -> Self {
-        let pieces = contents
-            .into_iter()
-            .flat_map(|content| content.pieces.iter().cloned());
+        let pieces = contents.into_iter().flat_map(|content| content.pieces.iter().cloned());
         Self::from_pieces(pieces.collect())
     }
 

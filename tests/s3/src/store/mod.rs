@@ -31,14 +31,8 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new(options: &Options) -> Self {
-        let named = options
-            .buckets
-            .iter()
-            .map(|name| (name.clone(), Bucket::new(now())));
-        Self {
-            buckets: Mutex::new(named.collect()),
-            opaque_etags: options.opaque_etags,
-        }
+        let named = options.buckets.iter().map(|name| (name.clone(), Bucket::new(now())));
+        Self { buckets: Mutex::new(named.collect()), opaque_etags: options.opaque_etags }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Buckets> {
@@ -47,11 +41,7 @@ impl Store {
 
     /// The ETag of content with this sum.
     pub(crate) fn etag(&self, sum: Md5Sum) -> String {
-        if self.opaque_etags {
-            random_id()
-        } else {
-            hex(&sum)
-        }
+        if self.opaque_etags { random_id() } else { hex(&sum) }
     }
 }
 

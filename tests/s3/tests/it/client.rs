@@ -26,9 +26,7 @@ impl World {
 
     pub async fn with(options: Options) -> Self {
         let buckets = vec!["source".to_owned(), "target".to_owned()];
-        let server = Server::start(Options { buckets, ..options })
-            .await
-            .expect("a free port");
+        let server = Server::start(Options { buckets, ..options }).await.expect("a free port");
         let control = server.control();
         Self { server, control }
     }
@@ -63,23 +61,18 @@ impl World {
     }
 
     pub fn copy(&self, from: &str, to: &str) -> Request {
-        self.ask("PUT", to)
-            .header("x-amz-copy-source", &encode(from, true))
+        self.ask("PUT", to).header("x-amz-copy-source", &encode(from, true))
     }
 
     /// Deletes keys given as pairs of key and condition.
     pub fn delete_many(&self, bucket: &str, keys: &[(&str, Option<&str>)]) -> Request {
         let mut body = String::from("<Delete>");
         for (key, etag) in keys {
-            let etag = etag
-                .map(|etag| format!("<ETag>{etag}</ETag>"))
-                .unwrap_or_default();
+            let etag = etag.map(|etag| format!("<ETag>{etag}</ETag>")).unwrap_or_default();
             let _ = write!(body, "<Object><Key>{key}</Key>{etag}</Object>");
         }
         body.push_str("</Delete>");
-        self.ask("POST", &format!("/{bucket}"))
-            .query("delete", "")
-            .body(body)
+        self.ask("POST", &format!("/{bucket}")).query("delete", "").body(body)
     }
 }
 
@@ -120,21 +113,14 @@ impl Request {
 
     /// An error when the connection closes without an answer.
     pub async fn try_send(mut self) -> io::Result<Answer> {
-        let query = self
-            .query
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
+        let query = self.query.iter().map(|(name, value)| format!("{name}={value}"));
         let query = query.collect::<Vec<_>>().join("&");
         self.sign(&query);
         let mut head = format!("{} {}?{query} HTTP/1.1\r\n", self.method, self.path);
         for (name, value) in &self.headers {
             let _ = write!(head, "{name}: {value}\r\n");
         }
-        let _ = write!(
-            head,
-            "content-length: {}\r\nconnection: close\r\n\r\n",
-            self.body.len()
-        );
+        let _ = write!(head, "content-length: {}\r\nconnection: close\r\n\r\n", self.body.len());
         let mut stream = TcpStream::connect(self.address).await?;
         stream.write_all(head.as_bytes()).await?;
         // The server may close before it has read all; what it said is what counts.
@@ -145,8 +131,7 @@ impl Request {
     }
 
     fn sign(&mut self, query: &str) {
-        self.headers
-            .insert("host".to_owned(), self.address.to_string());
+        self.headers.insert("host".to_owned(), self.address.to_string());
         let Some(secret) = &self.secret else { return };
         let now = OffsetDateTime::now_utc();
         let long = format_description!("[year][month][day]T[hour][minute][second]Z");
@@ -156,16 +141,12 @@ impl Request {
         let given = self.headers.get("x-amz-content-sha256").cloned();
         let sum = given.unwrap_or_else(|| hex(&Sha256::digest(&self.body)));
         self.headers.insert("x-amz-date".to_owned(), stamp.clone());
-        self.headers
-            .insert("x-amz-content-sha256".to_owned(), sum.clone());
+        self.headers.insert("x-amz-content-sha256".to_owned(), sum.clone());
         let names = self.headers.keys().cloned().collect::<Vec<_>>().join(";");
-        let lines = self
-            .headers
-            .iter()
-            .fold(String::new(), |mut lines, (name, value)| {
-                let _ = writeln!(lines, "{name}:{value}");
-                lines
-            });
+        let lines = self.headers.iter().fold(String::new(), |mut lines, (name, value)| {
+            let _ = writeln!(lines, "{name}:{value}");
+            lines
+        });
         let canonical = [&self.method, &self.path, query, &lines, &names, &sum].map(|it| it);
         let canonical = canonical.map(|it: &str| it.to_owned()).join("\n");
         let scope = format!("{day}/us-east-1/s3/aws4_request");
@@ -176,9 +157,8 @@ impl Request {
             key = mac(&key, part);
         }
         let signature = hex(&mac(&key, &to_sign));
-        let value = format!(
-            "AWS4-HMAC-SHA256 Credential=test/{scope}, SignedHeaders={names}, Signature={signature}"
-        );
+        let value =
+            format!("AWS4-HMAC-SHA256 Credential=test/{scope}, SignedHeaders={names}, Signature={signature}");
         self.headers.insert("authorization".to_owned(), value);
     }
 }
@@ -195,16 +175,9 @@ impl Answer {
         let head = String::from_utf8_lossy(&raw[..end]).into_owned();
         let mut lines = head.split("\r\n");
         let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-        let pair = |line: &str| {
-            line.split_once(": ")
-                .map(|(a, b)| (a.to_owned(), b.to_owned()))
-        };
+        let pair = |line: &str| line.split_once(": ").map(|(a, b)| (a.to_owned(), b.to_owned()));
         let headers = lines.filter_map(pair).collect();
-        Some(Self {
-            status,
-            headers,
-            body: raw[end + 4..].to_vec(),
-        })
+        Some(Self { status, headers, body: raw[end + 4..].to_vec() })
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -224,9 +197,7 @@ impl Answer {
     pub fn elements(&self, name: &str) -> Vec<&str> {
         let (open, close) = (format!("<{name}>"), format!("</{name}>"));
         let after = self.text().split(open.as_str()).skip(1);
-        after
-            .filter_map(|text| text.split_once(close.as_str()).map(|(inner, _)| inner))
-            .collect()
+        after.filter_map(|text| text.split_once(close.as_str()).map(|(inner, _)| inner)).collect()
     }
 
     /// Status and error code.

@@ -1,3 +1,5 @@
+//! The control plane over HTTP, and the binary.
+
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -44,10 +46,7 @@ async fn the_switches_work_over_http_without_a_signature() {
     assert_eq!(ask("DELETE", "/-/faults").send().await.status, 204);
     assert_eq!(ask("GET", "/-/faults").send().await.text(), "[]");
 
-    assert_eq!(
-        ask("PUT", "/-/latency").body("1.5").send().await.status,
-        204
-    );
+    assert_eq!(ask("PUT", "/-/latency").body("1.5").send().await.status, 204);
     assert_eq!(world.control.latency(), Duration::from_micros(1500));
     assert_eq!(ask("POST", "/-/reset").send().await.status, 204);
     assert_eq!(world.control.counts().total(), 0);
@@ -56,9 +55,7 @@ async fn the_switches_work_over_http_without_a_signature() {
 #[tokio::test]
 async fn a_switch_that_makes_no_sense_is_refused() {
     let world = World::new().await;
-    let ask = |method: &str, path: &str, body: &str| {
-        world.ask(method, path).secret(None).body(body).send()
-    };
+    let ask = |method: &str, path: &str, body: &str| world.ask(method, path).secret(None).body(body).send();
     let bad = [
         r#"{"operation":"Copy","action":{"do":"close"}}"#,
         r#"{"operation":"CopyObject","actoin":{"do":"close"}}"#,
@@ -78,10 +75,7 @@ async fn a_switch_that_makes_no_sense_is_refused() {
 
 #[tokio::test]
 async fn every_request_waits_for_the_latency() {
-    let world = World::with(Options {
-        latency: Duration::from_millis(80),
-        ..Options::default()
-    });
+    let world = World::with(Options { latency: Duration::from_millis(80), ..Options::default() });
     let world = world.await;
     let start = Instant::now();
     world.put("/source/a", "x").await;
@@ -102,9 +96,7 @@ async fn stopping_ends_stalled_requests_and_frees_the_port() {
     while world.control.counts().of(Operation::PutObject) == 0 {
         tokio::task::yield_now().await;
     }
-    timeout(Duration::from_secs(3), world.server.stop())
-        .await
-        .expect("a quick stop");
+    timeout(Duration::from_secs(3), world.server.stop()).await.expect("a quick stop");
     assert!(stalled.await.expect("no panic").is_err());
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }
@@ -112,50 +104,24 @@ async fn stopping_ends_stalled_requests_and_frees_the_port() {
 #[tokio::test]
 async fn idle_connections_do_not_hold_up_a_stop() {
     let world = World::new().await;
-    let _fresh = tokio::net::TcpStream::connect(world.server.address())
-        .await
-        .expect("connects");
+    let _fresh = tokio::net::TcpStream::connect(world.server.address()).await.expect("connects");
     world.put("/source/a", "x").await;
-    timeout(Duration::from_secs(1), world.server.stop())
-        .await
-        .expect("a quick stop");
+    timeout(Duration::from_secs(1), world.server.stop()).await.expect("a quick stop");
 }
 
 #[tokio::test]
 async fn a_bucket_s_name_is_checked_at_the_start() {
     let buckets = vec!["-".to_owned()];
-    let started = Server::start(Options {
-        buckets,
-        ..Options::default()
-    })
-    .await;
-    assert_eq!(
-        started.expect_err("no name").kind(),
-        std::io::ErrorKind::InvalidInput
-    );
+    let started = Server::start(Options { buckets, ..Options::default() }).await;
+    assert_eq!(started.expect_err("no name").kind(), std::io::ErrorKind::InvalidInput);
 }
 
 #[tokio::test]
 async fn the_program_says_when_it_is_ready_and_stops_on_sigterm() {
     let ready = std::env::temp_dir().join(format!("recycler-test-s3-{}", std::process::id()));
     let mut child = Command::new(env!("CARGO_BIN_EXE_recycler-test-s3"))
-        .args([
-            "--listen",
-            "127.0.0.1:0",
-            "--bucket",
-            "one",
-            "--bucket",
-            "two",
-        ])
-        .args([
-            "--access-key",
-            "k",
-            "--secret-key",
-            "s",
-            "--latency",
-            "1ms",
-            "--ready-file",
-        ])
+        .args(["--listen", "127.0.0.1:0", "--bucket", "one", "--bucket", "two"])
+        .args(["--access-key", "k", "--secret-key", "s", "--latency", "1ms", "--ready-file"])
         .arg(&ready)
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -163,28 +129,17 @@ async fn the_program_says_when_it_is_ready_and_stops_on_sigterm() {
         .expect("the program starts");
     let stdout = child.stdout.take().expect("it is piped");
     let mut lines = BufReader::new(stdout).lines();
-    let line = timeout(Duration::from_secs(10), lines.next_line())
-        .await
-        .expect("in time");
+    let line = timeout(Duration::from_secs(10), lines.next_line()).await.expect("in time");
     let line = line.expect("readable").expect("a line");
-    let endpoint = line
-        .strip_prefix("listening on ")
-        .expect("the promised words")
-        .to_owned();
+    let endpoint = line.strip_prefix("listening on ").expect("the promised words").to_owned();
     while !ready.exists() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(std::fs::read_to_string(&ready).expect("readable"), endpoint);
     std::fs::remove_file(&ready).expect("it is there");
     let id = child.id().expect("it runs").to_string();
-    let killed = Command::new("kill")
-        .args(["-TERM", &id])
-        .status()
-        .await
-        .expect("kill is there");
+    let killed = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill is there");
     assert!(killed.success());
-    let ended = timeout(Duration::from_secs(5), child.wait())
-        .await
-        .expect("in time");
+    let ended = timeout(Duration::from_secs(5), child.wait()).await.expect("in time");
     assert!(ended.expect("waited for").success());
 }

@@ -1,3 +1,5 @@
+//! CopyObject: what a copy keeps, what it is conditional on, what it refuses.
+
 use recycler_test_s3::{Conditions, Options};
 
 use crate::client::World;
@@ -17,16 +19,10 @@ async fn a_copy_has_the_source_s_headers_tags_and_etag_but_not_its_class() {
         .header("x-amz-tagging", "k=v");
     let put = put.send().await;
     let copied = world.copy("source/a", "/target/b").send().await;
-    assert_eq!(
-        (copied.status, copied.element("ETag")),
-        (200, Some(put.etag()))
-    );
+    assert_eq!((copied.status, copied.element("ETag")), (200, Some(put.etag())));
     let modified = copied.element("LastModified").expect("a time");
     let fraction = modified.split_once('.').map(|(_, fraction)| fraction);
-    assert!(
-        fraction.is_none_or(|it| it == "000Z"),
-        "whole seconds: {modified}"
-    );
+    assert!(fraction.is_none_or(|it| it == "000Z"), "whole seconds: {modified}");
     let copy = world.get("/target/b").await;
     assert_eq!(copy.text(), "hello");
     assert_eq!(copy.header("content-type"), Some("text/plain"));
@@ -35,9 +31,7 @@ async fn a_copy_has_the_source_s_headers_tags_and_etag_but_not_its_class() {
     assert_eq!(copy.header("x-amz-storage-class"), None);
     assert_eq!(copy.header("x-amz-tagging-count"), Some("1"));
 
-    let classed = world
-        .copy("source/a", "/target/c")
-        .header("x-amz-storage-class", "GLACIER_IR");
+    let classed = world.copy("source/a", "/target/c").header("x-amz-storage-class", "GLACIER_IR");
     assert_eq!(classed.send().await.status, 200);
     let class = world.head("/target/c").await;
     assert_eq!(class.header("x-amz-storage-class"), Some("GLACIER_IR"));
@@ -46,21 +40,11 @@ async fn a_copy_has_the_source_s_headers_tags_and_etag_but_not_its_class() {
 #[tokio::test]
 async fn the_replace_directives_replace() {
     let world = World::new().await;
-    let put = world
-        .ask("PUT", "/source/a")
-        .body("hello")
-        .header("x-amz-meta-owner", "crm");
-    put.header("x-amz-tagging", "k=v")
-        .header("content-type", "text/plain")
-        .send()
-        .await;
-    let copy = world
-        .copy("source/a", "/target/a")
-        .header("x-amz-meta-moved", "yes");
+    let put = world.ask("PUT", "/source/a").body("hello").header("x-amz-meta-owner", "crm");
+    put.header("x-amz-tagging", "k=v").header("content-type", "text/plain").send().await;
+    let copy = world.copy("source/a", "/target/a").header("x-amz-meta-moved", "yes");
     let copy = copy.header("x-amz-metadata-directive", "REPLACE");
-    let copy = copy
-        .header("x-amz-tagging-directive", "REPLACE")
-        .header("x-amz-tagging", "n=1&m=2");
+    let copy = copy.header("x-amz-tagging-directive", "REPLACE").header("x-amz-tagging", "n=1&m=2");
     assert_eq!(copy.send().await.status, 200);
     let copy = world.get("/target/a").await;
     assert_eq!(copy.header("x-amz-meta-owner"), None);
@@ -73,9 +57,7 @@ async fn the_replace_directives_replace() {
 async fn without_the_directive_new_headers_are_not_taken() {
     let world = World::new().await;
     world.put("/source/a", "hello").await;
-    let copy = world
-        .copy("source/a", "/target/a")
-        .header("x-amz-meta-moved", "yes");
+    let copy = world.copy("source/a", "/target/a").header("x-amz-meta-moved", "yes");
     assert_eq!(copy.header("x-amz-tagging", "n=1").send().await.status, 200);
     let copy = world.get("/target/a").await;
     assert_eq!(copy.header("x-amz-meta-moved"), None);
@@ -97,19 +79,12 @@ async fn conditions_on_the_source_hold() {
         ("x-amz-copy-source-if-unmodified-since", FUTURE, 200),
     ];
     for (name, value, status) in cases {
-        let answer = world
-            .copy("source/a", "/target/a")
-            .header(name, value)
-            .send()
-            .await;
+        let answer = world.copy("source/a", "/target/a").header(name, value).send().await;
         assert_eq!(answer.status, status, "{name}: {value}");
     }
     let both = world.copy("source/a", "/target/a");
     let both = both.header("x-amz-copy-source-if-match", put.etag());
-    let both = both
-        .header("x-amz-copy-source-if-unmodified-since", PAST)
-        .send()
-        .await;
+    let both = both.header("x-amz-copy-source-if-unmodified-since", PAST).send().await;
     assert_eq!(both.status, 200, "a matching ETag outranks the time");
 }
 
@@ -117,72 +92,33 @@ async fn conditions_on_the_source_hold() {
 async fn conditions_on_the_destination_hold() {
     let world = World::new().await;
     world.put("/source/a", "new").await;
-    let fresh = || {
-        world
-            .copy("source/a", "/target/a")
-            .header("if-none-match", "*")
-            .send()
-    };
+    let fresh = || world.copy("source/a", "/target/a").header("if-none-match", "*").send();
     assert_eq!(fresh().await.status, 200);
     assert_eq!(fresh().await.refusal(), (412, "PreconditionFailed"));
     let over = |key: &str, etag: &str| world.copy("source/a", key).header("if-match", etag).send();
-    assert_eq!(
-        over("/target/none", "\"any\"").await.refusal(),
-        (404, "NoSuchKey")
-    );
-    assert_eq!(
-        over("/target/a", "\"other\"").await.refusal(),
-        (412, "PreconditionFailed")
-    );
+    assert_eq!(over("/target/none", "\"any\"").await.refusal(), (404, "NoSuchKey"));
+    assert_eq!(over("/target/a", "\"other\"").await.refusal(), (412, "PreconditionFailed"));
     let etag = world.head("/target/a").await.etag().to_owned();
     assert_eq!(over("/target/a", &etag).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_server_can_ignore_or_refuse_the_newer_conditions() {
-    for (conditions, copy, delete) in [
-        (Conditions::Ignore, 200, 204),
-        (Conditions::Refuse, 501, 501),
-    ] {
-        let world = World::with(Options {
-            conditions,
-            ..Options::default()
-        })
-        .await;
+    for (conditions, copy, delete) in [(Conditions::Ignore, 200, 204), (Conditions::Refuse, 501, 501)] {
+        let world = World::with(Options { conditions, ..Options::default() }).await;
         world.put("/source/a", "new").await;
         world.put("/target/a", "old").await;
-        let copied = world
-            .copy("source/a", "/target/a")
-            .header("if-none-match", "*")
-            .send()
-            .await;
+        let copied = world.copy("source/a", "/target/a").header("if-none-match", "*").send().await;
         assert_eq!(copied.status, copy);
-        let refused = world
-            .delete_many("target", &[("a", Some("other"))])
-            .send()
-            .await;
+        let refused = world.delete_many("target", &[("a", Some("other"))]).send().await;
         let honoured = (refused.status, refused.elements("Deleted").len());
         assert_eq!(honoured, if copy == 200 { (200, 1) } else { (501, 0) });
-        let deleted = world
-            .ask("DELETE", "/source/a")
-            .header("if-match", "\"other\"")
-            .send()
-            .await;
+        let deleted = world.ask("DELETE", "/source/a").header("if-match", "\"other\"").send().await;
         assert_eq!(deleted.status, delete);
         let source = world.copy("source/a", "/target/b");
-        let source = source
-            .header("x-amz-copy-source-if-match", "\"other\"")
-            .send()
-            .await;
-        assert!(
-            matches!(source.status, 404 | 412),
-            "conditions on the source always hold"
-        );
-        let put = world
-            .ask("PUT", "/target/c")
-            .header("if-match", "\"x\"")
-            .send()
-            .await;
+        let source = source.header("x-amz-copy-source-if-match", "\"other\"").send().await;
+        assert!(matches!(source.status, 404 | 412), "conditions on the source always hold");
+        let put = world.ask("PUT", "/target/c").header("if-match", "\"x\"").send().await;
         assert_eq!(put.status, 404, "and so do those of a put");
     }
 }
@@ -192,18 +128,9 @@ async fn a_missing_source_or_bucket_is_named() {
     let world = World::new().await;
     world.put("/source/a", "x").await;
     let copy = |from: &'static str, to: &'static str| world.copy(from, to).send();
-    assert_eq!(
-        copy("source/none", "/target/a").await.refusal(),
-        (404, "NoSuchKey")
-    );
-    assert_eq!(
-        copy("nowhere/a", "/target/a").await.refusal(),
-        (404, "NoSuchBucket")
-    );
-    assert_eq!(
-        copy("source/a", "/nowhere/a").await.refusal(),
-        (404, "NoSuchBucket")
-    );
+    assert_eq!(copy("source/none", "/target/a").await.refusal(), (404, "NoSuchKey"));
+    assert_eq!(copy("nowhere/a", "/target/a").await.refusal(), (404, "NoSuchBucket"));
+    assert_eq!(copy("source/a", "/nowhere/a").await.refusal(), (404, "NoSuchBucket"));
 }
 
 #[tokio::test]
@@ -212,25 +139,15 @@ async fn a_copy_onto_itself_has_to_change_something() {
     world.put("/source/a", "x").await;
     let onto = || world.copy("source/a", "/source/a");
     assert_eq!(onto().send().await.refusal(), (400, "InvalidRequest"));
-    let changed = onto()
-        .header("x-amz-metadata-directive", "REPLACE")
-        .send()
-        .await;
+    let changed = onto().header("x-amz-metadata-directive", "REPLACE").send().await;
     assert_eq!(changed.status, 200);
-    let classed = onto()
-        .header("x-amz-storage-class", "STANDARD_IA")
-        .send()
-        .await;
+    let classed = onto().header("x-amz-storage-class", "STANDARD_IA").send().await;
     assert_eq!(classed.status, 200);
 }
 
 #[tokio::test]
 async fn etags_can_be_made_opaque() {
-    let world = World::with(Options {
-        opaque_etags: true,
-        ..Options::default()
-    })
-    .await;
+    let world = World::with(Options { opaque_etags: true, ..Options::default() }).await;
     let put = world.put("/source/a", "x").await;
     let copied = world.copy("source/a", "/target/a").send().await;
     assert_eq!(copied.status, 200);

@@ -1,3 +1,5 @@
+//! DeleteObject and DeleteObjects, with and without an ETag.
+
 use crate::client::World;
 
 #[tokio::test]
@@ -13,16 +15,8 @@ async fn deleting_what_is_not_there_succeeds() {
 async fn a_conditional_delete_deletes_only_what_it_names() {
     let world = World::new().await;
     let put = world.put("/source/a", "x").await;
-    let delete = |etag: &str| {
-        world
-            .ask("DELETE", "/source/a")
-            .header("if-match", etag)
-            .send()
-    };
-    assert_eq!(
-        delete("\"other\"").await.refusal(),
-        (412, "PreconditionFailed")
-    );
+    let delete = |etag: &str| world.ask("DELETE", "/source/a").header("if-match", etag).send();
+    assert_eq!(delete("\"other\"").await.refusal(), (412, "PreconditionFailed"));
     assert_eq!(world.head("/source/a").await.status, 200);
     assert_eq!(delete(put.etag()).await.status, 204);
     assert_eq!(world.head("/source/a").await.status, 404);
@@ -70,18 +64,8 @@ async fn a_batch_has_a_thousand_keys_at_most_and_one_at_least() {
     let keys: Vec<_> = names.iter().map(|name| (name.as_str(), None)).collect();
     let over = world.delete_many("source", &keys).send().await;
     assert_eq!(over.refusal(), (400, "MalformedXML"));
-    assert_eq!(
-        world
-            .delete_many("source", &keys[..1000])
-            .send()
-            .await
-            .status,
-        200
-    );
-    assert_eq!(
-        world.delete_many("source", &[]).send().await.refusal(),
-        (400, "MalformedXML")
-    );
+    assert_eq!(world.delete_many("source", &keys[..1000]).send().await.status, 200);
+    assert_eq!(world.delete_many("source", &[]).send().await.refusal(), (400, "MalformedXML"));
 }
 
 #[tokio::test]
@@ -90,12 +74,7 @@ async fn a_quiet_batch_tells_only_what_went_wrong() {
     world.put("/source/a", "x").await;
     let body = "<Delete><Quiet>true</Quiet><Object><Key>a</Key></Object>\
                 <Object><Key>b</Key><ETag>other</ETag></Object></Delete>";
-    let answer = world
-        .ask("POST", "/source")
-        .query("delete", "")
-        .body(body)
-        .send()
-        .await;
+    let answer = world.ask("POST", "/source").query("delete", "").body(body).send().await;
     assert!(answer.elements("Deleted").is_empty());
     assert_eq!(answer.elements("Key"), ["b"]);
     assert!(world.control.keys("source").is_empty());
@@ -106,13 +85,7 @@ async fn a_key_too_long_fails_alone() {
     let world = World::new().await;
     world.put("/source/a", "x").await;
     let long = "k".repeat(1025);
-    let answer = world
-        .delete_many("source", &[("a", None), (&long, None)])
-        .send()
-        .await;
-    assert_eq!(
-        (answer.status, answer.element("Code")),
-        (200, Some("KeyTooLongError"))
-    );
+    let answer = world.delete_many("source", &[("a", None), (&long, None)]).send().await;
+    assert_eq!((answer.status, answer.element("Code")), (200, Some("KeyTooLongError")));
     assert!(world.control.keys("source").is_empty());
 }

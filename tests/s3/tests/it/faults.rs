@@ -1,3 +1,5 @@
+//! Every fault that can be asked for is what a client sees.
+
 use std::time::{Duration, Instant};
 
 use recycler_test_s3::{Action, Operation, Rule, When};
@@ -6,11 +8,7 @@ use tokio::time::timeout;
 use crate::client::World;
 
 fn status(status: u16, code: &str, when: When) -> Action {
-    Action::Status {
-        status,
-        code: code.to_owned(),
-        when,
-    }
+    Action::Status { status, code: code.to_owned(), when }
 }
 
 async fn with(rule: Rule) -> World {
@@ -42,18 +40,11 @@ async fn an_error_before_the_work_leaves_nothing() {
 
 #[tokio::test]
 async fn an_error_after_the_work_leaves_it_done() {
-    let world = with(Rule::new(
-        Operation::CopyObject,
-        status(500, "InternalError", When::After),
-    ))
-    .await;
+    let world = with(Rule::new(Operation::CopyObject, status(500, "InternalError", When::After))).await;
     let copied = world.copy("source/a", "/target/a").send().await;
     assert_eq!(copied.refusal(), (500, "InternalError"));
     assert_eq!(world.control.keys("target"), ["a"]);
-    assert_eq!(
-        world.control.counts().answered(Operation::CopyObject, 500),
-        1
-    );
+    assert_eq!(world.control.counts().answered(Operation::CopyObject, 500), 1);
 }
 
 #[tokio::test]
@@ -75,27 +66,14 @@ async fn a_stalled_request_gets_no_answer() {
         assert!(timeout(Duration::from_millis(100), stalled).await.is_err());
         assert_eq!(world.control.keys("source").len(), left);
         assert_eq!(world.control.counts().of(Operation::DeleteObject), 1);
-        assert!(
-            !world
-                .control
-                .counts()
-                .answers
-                .contains_key(&Operation::DeleteObject)
-        );
+        assert!(!world.control.counts().answers.contains_key(&Operation::DeleteObject));
     }
 }
 
 #[tokio::test]
 async fn a_delay_delays_and_lets_further_rules_act() {
-    let world = with(Rule::new(
-        Operation::GetObject,
-        Action::Delay { milliseconds: 60 },
-    ))
-    .await;
-    world.control.fault(Rule::new(
-        Operation::GetObject,
-        status(503, "SlowDown", When::Before),
-    ));
+    let world = with(Rule::new(Operation::GetObject, Action::Delay { milliseconds: 60 })).await;
+    world.control.fault(Rule::new(Operation::GetObject, status(503, "SlowDown", When::Before)));
     let start = Instant::now();
     assert_eq!(world.get("/source/a").await.status, 503);
     assert!(start.elapsed() >= Duration::from_millis(60));
@@ -104,10 +82,7 @@ async fn a_delay_delays_and_lets_further_rules_act() {
 #[tokio::test]
 async fn a_200_can_carry_an_error() {
     for (when, left) in [(When::Before, 0), (When::After, 1)] {
-        let action = Action::ErrorBody {
-            code: "InternalError".to_owned(),
-            when,
-        };
+        let action = Action::ErrorBody { code: "InternalError".to_owned(), when };
         let world = with(Rule::new(Operation::CopyObject, action)).await;
         let copied = world.copy("source/a", "/target/a").send().await;
         assert_eq!(copied.refusal(), (200, "InternalError"));
@@ -118,34 +93,18 @@ async fn a_200_can_carry_an_error() {
 
 #[tokio::test]
 async fn completing_an_upload_can_fail_within_a_200() {
-    let action = Action::ErrorBody {
-        code: "InternalError".to_owned(),
-        when: When::Before,
-    };
+    let action = Action::ErrorBody { code: "InternalError".to_owned(), when: When::Before };
     let world = with(Rule::new(Operation::CompleteMultipartUpload, action).times(1)).await;
-    let created = world
-        .ask("POST", "/target/a")
-        .query("uploads", "")
-        .send()
-        .await;
+    let created = world.ask("POST", "/target/a").query("uploads", "").send().await;
     let id = created.element("UploadId").expect("an id");
-    let part = world
-        .ask("PUT", "/target/a")
-        .query("uploadId", id)
-        .query("partNumber", "1");
+    let part = world.ask("PUT", "/target/a").query("uploadId", id).query("partNumber", "1");
     let part = part.body("x").send().await;
     let body = format!(
         "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{}</ETag></Part>\
          </CompleteMultipartUpload>",
         part.etag()
     );
-    let complete = || {
-        world
-            .ask("POST", "/target/a")
-            .query("uploadId", id)
-            .body(body.clone())
-            .send()
-    };
+    let complete = || world.ask("POST", "/target/a").query("uploadId", id).body(body.clone()).send();
     assert_eq!(complete().await.refusal(), (200, "InternalError"));
     assert!(world.control.keys("target").is_empty());
     assert_eq!(complete().await.status, 200);
@@ -155,19 +114,10 @@ async fn completing_an_upload_can_fail_within_a_200() {
 #[tokio::test]
 async fn one_key_of_a_batch_can_fail_alone() {
     for (when, left) in [(When::Before, vec!["a"]), (When::After, vec![])] {
-        let action = Action::KeyError {
-            code: "InternalError".to_owned(),
-            when,
-        };
+        let action = Action::KeyError { code: "InternalError".to_owned(), when };
         let world = with(Rule::new(Operation::DeleteObjects, action).key("a")).await;
-        let answer = world
-            .delete_many("source", &[("a", None), ("b", None)])
-            .send()
-            .await;
-        assert_eq!(
-            (answer.status, answer.elements("Code")),
-            (200, vec!["InternalError"])
-        );
+        let answer = world.delete_many("source", &[("a", None), ("b", None)]).send().await;
+        assert_eq!((answer.status, answer.elements("Code")), (200, vec!["InternalError"]));
         assert_eq!(answer.elements("Key").len(), 2);
         assert!(answer.elements("Error")[0].contains("<Key>a</Key>"));
         assert_eq!(world.control.keys("source"), left);
@@ -177,34 +127,16 @@ async fn one_key_of_a_batch_can_fail_alone() {
 #[tokio::test]
 async fn a_rule_for_a_key_meets_batches_that_name_it() {
     let action = status(503, "SlowDown", When::Before);
-    let world = with(
-        Rule::new(Operation::DeleteObjects, action)
-            .bucket("source")
-            .key("b"),
-    )
-    .await;
-    assert_eq!(
-        world
-            .delete_many("source", &[("a", None)])
-            .send()
-            .await
-            .status,
-        200
-    );
-    let both = world
-        .delete_many("source", &[("c", None), ("b", None)])
-        .send()
-        .await;
+    let world = with(Rule::new(Operation::DeleteObjects, action).bucket("source").key("b")).await;
+    assert_eq!(world.delete_many("source", &[("a", None)]).send().await.status, 200);
+    let both = world.delete_many("source", &[("c", None), ("b", None)]).send().await;
     assert_eq!(both.refusal(), (503, "SlowDown"));
     assert_eq!(world.control.keys("source"), ["b"]);
 }
 
 #[tokio::test]
 async fn a_rule_lets_the_first_through_and_ends_after_its_times() {
-    let rule = Rule::new(
-        Operation::HeadObject,
-        status(500, "InternalError", When::Before),
-    );
+    let rule = Rule::new(Operation::HeadObject, status(500, "InternalError", When::Before));
     let world = with(rule.bucket("source").key("a").skip(1).times(2)).await;
     let mut statuses = Vec::new();
     for _ in 0..5 {
@@ -221,20 +153,10 @@ async fn a_rule_lets_the_first_through_and_ends_after_its_times() {
 #[tokio::test]
 async fn a_rule_without_an_operation_meets_them_all() {
     let action = status(403, "AccessDenied", When::Before);
-    let rule = Rule {
-        operation: None,
-        ..Rule::new(Operation::Other, action)
-    };
+    let rule = Rule { operation: None, ..Rule::new(Operation::Other, action) };
     let world = with(rule.bucket("target")).await;
     assert_eq!(world.put("/target/a", "x").await.status, 403);
     assert_eq!(world.get("/target").await.status, 403);
-    assert_eq!(
-        world
-            .delete_many("target", &[("a", None)])
-            .send()
-            .await
-            .status,
-        403
-    );
+    assert_eq!(world.delete_many("target", &[("a", None)]).send().await.status, 403);
     assert_eq!(world.get("/source/a").await.status, 200);
 }

@@ -1,23 +1,18 @@
+//! Listings: prefixes, delimiters, pages, versions.
+
 use crate::client::{Answer, World};
 
 async fn filled(keys: &[&str]) -> World {
     let world = World::new().await;
     for key in keys {
-        world
-            .control
-            .put("source", key, "x")
-            .expect("the bucket is there");
+        world.control.put("source", key, "x").expect("the bucket is there");
     }
     world
 }
 
 async fn list(world: &World, query: &[(&str, &str)]) -> Answer {
     let start = world.ask("GET", "/source").query("list-type", "2");
-    query
-        .iter()
-        .fold(start, |ask, (name, value)| ask.query(name, value))
-        .send()
-        .await
+    query.iter().fold(start, |ask, (name, value)| ask.query(name, value)).send().await
 }
 
 /// Keys and common prefixes of all pages.
@@ -47,30 +42,13 @@ async fn pages(world: &World, query: &[(&str, &str)]) -> (Vec<String>, Vec<Strin
 #[tokio::test]
 async fn prefix_delimiter_and_start_are_heeded() {
     let world = filled(&["a", "b/1", "b/2", "b/c/3", "d"]).await;
-    assert_eq!(
-        list(&world, &[]).await.elements("Key"),
-        ["a", "b/1", "b/2", "b/c/3", "d"]
-    );
-    assert_eq!(
-        list(&world, &[("prefix", "b/")]).await.elements("Key"),
-        ["b/1", "b/2", "b/c/3"]
-    );
-    assert_eq!(
-        list(&world, &[("start-after", "b/2")])
-            .await
-            .elements("Key"),
-        ["b/c/3", "d"]
-    );
+    assert_eq!(list(&world, &[]).await.elements("Key"), ["a", "b/1", "b/2", "b/c/3", "d"]);
+    assert_eq!(list(&world, &[("prefix", "b/")]).await.elements("Key"), ["b/1", "b/2", "b/c/3"]);
+    assert_eq!(list(&world, &[("start-after", "b/2")]).await.elements("Key"), ["b/c/3", "d"]);
     let (keys, prefixes) = pages(&world, &[("delimiter", "/")]).await;
-    assert_eq!(
-        (keys, prefixes),
-        (vec!["a".into(), "d".into()], vec!["b/".into()])
-    );
+    assert_eq!((keys, prefixes), (vec!["a".into(), "d".into()], vec!["b/".into()]));
     let (keys, prefixes) = pages(&world, &[("delimiter", "/"), ("prefix", "b/")]).await;
-    assert_eq!(
-        (keys, prefixes),
-        (vec!["b/1".into(), "b/2".into()], vec!["b/c/".into()])
-    );
+    assert_eq!((keys, prefixes), (vec!["b/1".into(), "b/2".into()], vec!["b/c/".into()]));
 }
 
 #[tokio::test]
@@ -85,16 +63,8 @@ async fn pages_join_without_gap_or_overlap() {
         assert_eq!(prefixes, ["b/", "я/"], "by {size}");
     }
     let page = list(&world, &[("max-keys", "2")]).await;
-    assert_eq!(
-        (page.element("KeyCount"), page.element("MaxKeys")),
-        (Some("2"), Some("2"))
-    );
-    assert_eq!(
-        list(&world, &[("max-keys", "0")])
-            .await
-            .element("IsTruncated"),
-        Some("false")
-    );
+    assert_eq!((page.element("KeyCount"), page.element("MaxKeys")), (Some("2"), Some("2")));
+    assert_eq!(list(&world, &[("max-keys", "0")]).await.element("IsTruncated"), Some("false"));
     let bad = list(&world, &[("continuation-token", "zz")]).await;
     assert_eq!(bad.refusal(), (400, "InvalidArgument"));
 }
@@ -109,24 +79,14 @@ async fn keys_are_url_encoded_if_asked_for() {
 #[tokio::test]
 async fn the_first_version_of_listing_works_too() {
     let world = filled(&["a", "b/1", "b/2", "c"]).await;
-    let page = world
-        .ask("GET", "/source")
-        .query("delimiter", "/")
-        .query("max-keys", "2");
+    let page = world.ask("GET", "/source").query("delimiter", "/").query("max-keys", "2");
     let page = page.send().await;
     assert_eq!(page.elements("Key"), ["a"]);
     assert_eq!(page.element("NextMarker"), Some("b/"));
-    let rest = world
-        .ask("GET", "/source")
-        .query("delimiter", "/")
-        .query("marker", "b/");
+    let rest = world.ask("GET", "/source").query("delimiter", "/").query("marker", "b/");
     let rest = rest.send().await;
     assert_eq!(rest.elements("Key"), ["c"]);
     assert!(rest.elements("CommonPrefixes").is_empty());
-    let flat = world
-        .ask("GET", "/source")
-        .query("marker", "b/1")
-        .send()
-        .await;
+    let flat = world.ask("GET", "/source").query("marker", "b/1").send().await;
     assert_eq!(flat.elements("Key"), ["b/2", "c"]);
 }

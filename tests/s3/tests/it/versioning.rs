@@ -1,3 +1,5 @@
+//! Versions and delete markers.
+
 use crate::client::World;
 
 async fn versioned(status: &str) -> World {
@@ -7,14 +9,8 @@ async fn versioned(status: &str) -> World {
 }
 
 async fn set(world: &World, status: &str) {
-    let body =
-        format!("<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>");
-    let put = world
-        .ask("PUT", "/source")
-        .query("versioning", "")
-        .body(body)
-        .send()
-        .await;
+    let body = format!("<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>");
+    let put = world.ask("PUT", "/source").query("versioning", "").body(body).send().await;
     assert_eq!(put.status, 200);
 }
 
@@ -23,16 +19,10 @@ async fn versioning_is_off_until_it_is_put_on() {
     let world = World::new().await;
     let get = || world.ask("GET", "/source").query("versioning", "").send();
     assert_eq!(get().await.element("Status"), None);
-    assert_eq!(
-        world.put("/source/a", "x").await.header("x-amz-version-id"),
-        None
-    );
+    assert_eq!(world.put("/source/a", "x").await.header("x-amz-version-id"), None);
     set(&world, "Enabled").await;
     assert_eq!(get().await.element("Status"), Some("Enabled"));
-    assert_eq!(
-        world.head("/source/a").await.header("x-amz-version-id"),
-        Some("null")
-    );
+    assert_eq!(world.head("/source/a").await.header("x-amz-version-id"), Some("null"));
 }
 
 #[tokio::test]
@@ -56,21 +46,10 @@ async fn a_delete_leaves_a_marker_and_older_versions_stay() {
 
     let restored = world.copy("source/a", "/source/a");
     let from = format!("source/a?versionId={first}");
-    assert_eq!(
-        restored
-            .header("x-amz-copy-source", &from)
-            .send()
-            .await
-            .status,
-        200
-    );
+    assert_eq!(restored.header("x-amz-copy-source", &from).send().await.status, 200);
     assert_eq!(world.get("/source/a").await.text(), "1");
     let from = format!("source/a?versionId={marker}");
-    let refused = world
-        .copy("source/a", "/target/a")
-        .header("x-amz-copy-source", &from)
-        .send()
-        .await;
+    let refused = world.copy("source/a", "/target/a").header("x-amz-copy-source", &from).send().await;
     assert_eq!(refused.refusal(), (400, "InvalidRequest"));
 }
 
@@ -79,15 +58,8 @@ async fn removing_the_marker_brings_the_object_back() {
     let world = versioned("Enabled").await;
     world.put("/source/a", "1").await;
     let batch = world.delete_many("source", &[("a", None)]).send().await;
-    let marker = batch
-        .element("DeleteMarkerVersionId")
-        .expect("an id")
-        .to_owned();
-    let undone = world
-        .ask("DELETE", "/source/a")
-        .query("versionId", &marker)
-        .send()
-        .await;
+    let marker = batch.element("DeleteMarkerVersionId").expect("an id").to_owned();
+    let undone = world.ask("DELETE", "/source/a").query("versionId", &marker).send().await;
     assert_eq!(undone.header("x-amz-delete-marker"), Some("true"));
     assert_eq!(world.get("/source/a").await.text(), "1");
 }
@@ -101,18 +73,10 @@ async fn a_suspended_bucket_keeps_one_null_version() {
         let put = world.put("/source/a", body).await;
         assert_eq!(put.header("x-amz-version-id"), Some("null"));
     }
-    let versions = world
-        .ask("GET", "/source")
-        .query("versions", "")
-        .send()
-        .await;
+    let versions = world.ask("GET", "/source").query("versions", "").send().await;
     assert_eq!(versions.elements("Version").len(), 2);
     world.delete("/source/a").await;
-    let versions = world
-        .ask("GET", "/source")
-        .query("versions", "")
-        .send()
-        .await;
+    let versions = world.ask("GET", "/source").query("versions", "").send().await;
     assert_eq!(versions.elements("Version").len(), 1);
     assert_eq!(versions.elements("DeleteMarker").len(), 1);
 }
@@ -122,54 +86,26 @@ async fn a_marker_counts_as_no_object_for_conditions() {
     let world = versioned("Enabled").await;
     let put = world.put("/source/a", "1").await;
     world.delete("/source/a").await;
-    let delete = world
-        .ask("DELETE", "/source/a")
-        .header("if-match", put.etag())
-        .send()
-        .await;
+    let delete = world.ask("DELETE", "/source/a").header("if-match", put.etag()).send().await;
     assert_eq!(delete.refusal(), (404, "NoSuchKey"));
-    let again = world
-        .ask("PUT", "/source/a")
-        .header("if-none-match", "*")
-        .send()
-        .await;
+    let again = world.ask("PUT", "/source/a").header("if-none-match", "*").send().await;
     assert_eq!(again.status, 200);
 }
 
 #[tokio::test]
 async fn versions_are_listed_newest_first_across_pages() {
     let world = versioned("Enabled").await;
-    for (key, body) in [
-        ("a", "1"),
-        ("a", "22"),
-        ("b", "1"),
-        ("c/1", "1"),
-        ("c/2", "1"),
-    ] {
+    for (key, body) in [("a", "1"), ("a", "22"), ("b", "1"), ("c/1", "1"), ("c/2", "1")] {
         world.put(&format!("/source/{key}"), body).await;
     }
     world.delete("/source/b").await;
-    let whole = world
-        .ask("GET", "/source")
-        .query("versions", "")
-        .send()
-        .await;
+    let whole = world.ask("GET", "/source").query("versions", "").send().await;
     assert_eq!(whole.elements("Size"), ["2", "1", "1", "1", "1"]);
-    assert_eq!(
-        whole
-            .elements("IsLatest")
-            .iter()
-            .filter(|it| **it == "true")
-            .count(),
-        4
-    );
+    assert_eq!(whole.elements("IsLatest").iter().filter(|it| **it == "true").count(), 4);
 
     let (mut seen, mut key, mut id) = (Vec::new(), String::new(), String::new());
     loop {
-        let mut ask = world
-            .ask("GET", "/source")
-            .query("versions", "")
-            .query("max-keys", "1");
+        let mut ask = world.ask("GET", "/source").query("versions", "").query("max-keys", "1");
         if !key.is_empty() {
             ask = ask.query("key-marker", &key);
         }
@@ -178,26 +114,14 @@ async fn versions_are_listed_newest_first_across_pages() {
         }
         let page = ask.query("delimiter", "/").send().await;
         seen.extend(page.elements("VersionId").into_iter().map(str::to_owned));
-        seen.extend(
-            page.elements("CommonPrefixes")
-                .into_iter()
-                .map(str::to_owned),
-        );
+        seen.extend(page.elements("CommonPrefixes").into_iter().map(str::to_owned));
         if page.element("IsTruncated") == Some("false") {
             break;
         }
-        page.element("NextKeyMarker")
-            .expect("a marker")
-            .clone_into(&mut key);
-        page.element("NextVersionIdMarker")
-            .unwrap_or("")
-            .clone_into(&mut id);
+        page.element("NextKeyMarker").expect("a marker").clone_into(&mut key);
+        page.element("NextVersionIdMarker").unwrap_or("").clone_into(&mut id);
     }
-    assert_eq!(
-        seen.len(),
-        5,
-        "two of a, one of b and its marker, one prefix: {seen:?}"
-    );
+    assert_eq!(seen.len(), 5, "two of a, one of b and its marker, one prefix: {seen:?}");
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen.len(), 5);

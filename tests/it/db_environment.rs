@@ -1,0 +1,69 @@
+//! Which environment this is, who stopped it, and what became of replayed messages.
+
+use file_recycler::db::environment::Buckets;
+use file_recycler::db::registry::Registry;
+use file_recycler::db::replay::ReplayOutcomes;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::support::database::{TestDatabase, actor, crm, ids};
+
+fn buckets() -> Buckets {
+    Buckets { service_url: String::new(), object: "objects".into(), recycle: "recycle".into() }
+}
+
+#[tokio::test]
+async fn a_database_says_who_it_is_before_anything_is_installed() {
+    let database = TestDatabase::create().await;
+
+    let state = database.db().environment().await.unwrap();
+
+    assert_eq!((state.environment, state.is_primary), (None, true));
+    assert_eq!(state.identity.name, database.name());
+}
+
+#[tokio::test]
+async fn an_adopted_and_paused_environment_is_seen_by_every_check_and_leaves_a_trail() {
+    let database = TestDatabase::installed().await;
+    let db = database.db();
+    let registry = Registry::new(db.clone(), crm());
+    let check = async || registry.liveness(&ids(&[Uuid::new_v4()])).await.unwrap();
+
+    db.pause("before adoption", &actor()).await.unwrap();
+    assert_eq!((check().await.environment, check().await.paused), (None, true));
+    let (id, identity) = (Uuid::new_v4(), db.environment().await.unwrap().identity);
+    db.adopt(id, &identity, &buckets(), &actor()).await.unwrap();
+    assert_eq!(
+        (check().await.environment, check().await.paused),
+        (Some(id), true),
+        "adopting does not resume"
+    );
+    assert!(db.resume(&actor()).await.unwrap());
+    assert!(!db.resume(&actor()).await.unwrap());
+    assert!(!check().await.paused);
+
+    let state = db.environment().await.unwrap();
+    let adopted = state.environment.unwrap().adopted.unwrap();
+    assert_eq!((adopted.identity, adopted.buckets), (state.identity, buckets()));
+    let changes = "SELECT count(*) FROM file_recycler.trail WHERE action IN ('pause', 'adopt', 'resume')";
+    assert_eq!(database.value::<i64>(changes).await, 3);
+}
+
+#[tokio::test]
+async fn the_first_end_of_a_replayed_message_counts() {
+    let database = TestDatabase::installed().await;
+    let db = database.db();
+    let (replay, now) = (Uuid::new_v4(), OffsetDateTime::now_utc());
+    let messages = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
+    for _ in 0..2 {
+        db.replay_begin(replay, &messages, &actor()).await.unwrap();
+    }
+    db.replay_published(replay, "a", now).await.unwrap();
+    db.replay_finished(replay, "a", None, now).await.unwrap();
+    db.replay_finished(replay, "b", Some("it waits again"), now).await.unwrap();
+    db.replay_finished(replay, "b", None, now).await.unwrap();
+
+    let outcomes = db.replay_outcomes(replay).await.unwrap();
+
+    assert_eq!(outcomes, ReplayOutcomes { succeeded: 1, failed: 1 });
+}
