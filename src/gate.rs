@@ -125,7 +125,9 @@ mod tests {
 
     fn open_gate() -> Gate {
         let gate = Gate::default();
-        Cause::ALL.into_iter().for_each(|cause| gate.open(cause));
+        for cause in Cause::ALL {
+            gate.open(cause);
+        }
         gate
     }
 

@@ -51,7 +51,7 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
     }
     storage.check().await?;
     let marker = storage.marker().await?;
-    let marked = marker.as_ref().and_then(|marker| marked_environment(&marker.bytes));
+    let named = marker.as_ref().and_then(|marker| marked_environment(&marker.bytes));
     let catalog = db.discover(&config.crm).await?;
     let some = db.some_files(&catalog, SAMPLE).await?;
     let mut found = 0;
@@ -61,11 +61,11 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
     }
     let mut plan = Plan {
         applied: false,
-        environment: environment_id(&state, marked),
-        adopted_already: is_adopted(&state, &buckets, marked),
+        environment: environment_id(&state, named),
+        adopted_already: is_adopted(&state, &buckets, named),
         database: state.identity.clone(),
         buckets,
-        marker: marked,
+        marker: named,
         rows_in_storage: db.count_files(&catalog).await?,
         sample: Sample { rows: some.len(), found },
     };
@@ -75,7 +75,7 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
         // The database first: a marker without its binding refuses everything, a binding without its
         // marker does as well, and the second try repairs either.
         db.adopt(plan.environment, &plan.database, &plan.buckets, &actor).await?;
-        if marked != Some(plan.environment) {
+        if named != Some(plan.environment) {
             let expected = marker.map_or(Expected::Absent, |marker| Expected::Unchanged(marker.etag));
             let bytes = marker_of(plan.environment, &plan.database.name);
             storage.put_marker(bytes, &expected, &server).await?;

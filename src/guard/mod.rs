@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::db::environment::EnvironmentState;
 use crate::outcome::{Advice, Failure};
 
-pub use verdict::{Binding, Verdict, verdict};
+pub use verdict::{Binding, Marker, Verdict, verdict};
 
 /// The marker that says whose buckets these are: its content.
 pub fn marker_of(environment: Uuid, database: &str) -> Vec<u8> {
@@ -36,8 +36,7 @@ pub struct Guard {
 #[derive(Debug, Default)]
 struct Seen {
     database: Option<EnvironmentState>,
-    /// What the object bucket's marker says: `None` until it was read, `Some(None)` where there is none.
-    marker: Option<Option<Uuid>>,
+    marker: Marker,
     foreign: Option<String>,
 }
 
@@ -54,7 +53,7 @@ impl Guard {
 
     /// Takes note of the marker in the object bucket, or of its absence.
     pub fn saw_marker(&self, environment: Option<Uuid>) {
-        self.lock().marker = Some(environment);
+        self.lock().marker = environment.map_or(Marker::Absent, Marker::Names);
     }
 
     /// Takes note of an event that another environment's triggers captured: nothing moves until

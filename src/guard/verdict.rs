@@ -9,6 +9,18 @@ use crate::db::environment::{Buckets, EnvironmentState, Identity};
 /// The buckets that are configured.
 pub type Binding = Buckets;
 
+/// What the object bucket's marker says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Marker {
+    /// It has not been read yet.
+    #[default]
+    Unread,
+    /// There is none, or nothing that can be read as one.
+    Absent,
+    /// It names this environment.
+    Names(Uuid),
+}
+
 /// May anything move?
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -35,12 +47,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Decides over what the database says and what the object bucket's marker says (`None`: not read yet).
-pub fn verdict(
-    binding: &Binding,
-    database: Option<&EnvironmentState>,
-    marker: Option<Option<Uuid>>,
-) -> Verdict {
+/// Decides over what the database says and what the object bucket's marker says.
+pub fn verdict(binding: &Binding, database: Option<&EnvironmentState>, marker: Marker) -> Verdict {
     let refused = |why: &str| Verdict::Refused(why.to_owned());
     let Some(database) = database else { return Verdict::Unknown("the database has not been asked yet") };
     if !database.is_primary {
@@ -74,13 +82,15 @@ pub fn verdict(
         ));
     }
     match marker {
-        None => Verdict::Unknown("the marker in the object bucket has not been read yet"),
-        Some(None) => refused("the marker .file-recycler/environment.json is gone from the object bucket"),
-        Some(Some(marked)) if marked != environment.id => Verdict::Refused(format!(
-            "the object bucket belongs to environment {marked}, this database to {}",
+        Marker::Unread => Verdict::Unknown("the marker in the object bucket has not been read yet"),
+        Marker::Absent => {
+            refused("the marker .file-recycler/environment.json is gone from the object bucket")
+        }
+        Marker::Names(other) if other != environment.id => Verdict::Refused(format!(
+            "the object bucket belongs to environment {other}, this database to {}",
             environment.id
         )),
-        Some(Some(_)) => Verdict::Open(environment.id),
+        Marker::Names(_) => Verdict::Open(environment.id),
     }
 }
 
@@ -127,7 +137,7 @@ mod tests {
     #[test]
     fn only_the_adopted_database_with_the_adopted_buckets_may_move_files() {
         let id = Uuid::from_u128(1);
-        let seen = Some(Some(id));
+        let seen = Marker::Names(id);
         assert_eq!(verdict(&binding(), Some(&adopted()), seen), Verdict::Open(id));
         for (why, state) in [
             ("replica", with(|state| state.is_primary = false)),
@@ -146,7 +156,9 @@ mod tests {
         }
         let other = Buckets { recycle: "other".into(), ..binding() };
         assert!(matches!(verdict(&other, Some(&adopted()), seen), Verdict::Refused(_)));
-        for (database, marker) in [(None, seen), (Some(adopted()), None), (Some(adopted()), Some(None))] {
+        for (database, marker) in
+            [(None, seen), (Some(adopted()), Marker::Unread), (Some(adopted()), Marker::Absent)]
+        {
             let verdict = verdict(&binding(), database.as_ref(), marker);
             assert!(matches!(verdict, Verdict::Refused(_) | Verdict::Unknown(_)), "{verdict:?}");
         }
@@ -161,7 +173,7 @@ mod tests {
             why: "storage moves".into(),
         };
         let state = with(|state| state.environment.as_mut().unwrap().paused = Some(pause));
-        let verdict = verdict(&binding(), Some(&state), Some(Some(Uuid::from_u128(1))));
+        let verdict = verdict(&binding(), Some(&state), Marker::Names(Uuid::from_u128(1)));
         assert_eq!(verdict, Verdict::Paused("storage moves (by ann on host)".into()));
     }
 }

@@ -16,7 +16,7 @@ pub use select::{DeadLetter, Selection};
 /// Messages that are replayed before their outcomes are waited for.
 const WINDOW: usize = 100;
 /// How long a replay waits for the next outcome: the workers may be busy, or not running at all.
-const OUTCOME_PATIENCE: Duration = Duration::from_secs(60);
+const OUTCOME_PATIENCE: Duration = Duration::from_mins(1);
 /// How long the broker may take to confirm a replayed message.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often outcomes are looked up.

@@ -12,7 +12,7 @@ use crate::stop::Stop;
 
 /// How long a dependency must have held before its next outage is probed quickly again: one that fails
 /// for the work while it answers the probe must not be tried in a tight circle.
-const SETTLED: Duration = Duration::from_secs(60);
+const SETTLED: Duration = Duration::from_mins(1);
 
 /// One look at a dependency.
 pub(super) trait Look: Send {

@@ -159,13 +159,12 @@ impl Parts {
             *session = None;
             return Err(why);
         }
-        let session = match session {
-            Some(session) => session,
-            None => {
-                let opened = self.broker.connect().await?;
-                opened.declare(&self.topology).await?;
-                session.insert(opened)
-            }
+        let session = if let Some(session) = session {
+            session
+        } else {
+            let opened = self.broker.connect().await?;
+            opened.declare(&self.topology).await?;
+            session.insert(opened)
         };
         let mut waiting = 0;
         for delay in &self.topology.delays {

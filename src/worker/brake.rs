@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// The window that `recycle.brake` counts over.
-const WINDOW: Duration = Duration::from_secs(3_600);
+const WINDOW: Duration = Duration::from_hours(1);
 /// Counts of one such span are kept as one number.
 const STEP: Duration = Duration::from_secs(10);
 

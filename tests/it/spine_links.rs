@@ -25,7 +25,7 @@ async fn hard_and_weak(world: Arc<World>) {
     world.quiet(&service).await;
     let dangling = r#"SELECT count(*) FROM "SysFile" WHERE "RecordId" IS NOT NULL"#;
     assert_eq!(world.crm.number(dangling).await, 0);
-    assert!(service.metric(r#"file_recycler_files_total{outcome="moved"}"#).await >= 3.0);
+    assert!(service.metric(r#"file_recycler_files_total{outcome="moved"}"#).await >= 3);
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn a_file_that_another_record_shows_stays_until_its_last_link_goes() {
         world.crm.link("Account", second, "SysFile", weak).await;
         world.crm.delete("Contact", owner).await;
         eventually("the shared file was found alive", async || {
-            (service.metric(r#"file_recycler_files_total{outcome="alive"}"#).await >= 1.0).then_some(())
+            (service.metric(r#"file_recycler_files_total{outcome="alive"}"#).await >= 1).then_some(())
         })
         .await;
         world.quiet(&service).await;
@@ -105,7 +105,7 @@ async fn a_link_to_a_record_that_is_not_saved_yet_keeps_the_file() {
         world.crm.link("Account", Uuid::new_v4(), "ContactFile", files[0]).await;
         world.crm.delete("Contact", owner).await;
         eventually("the linked file was found alive", async || {
-            (service.metric(r#"file_recycler_files_total{outcome="alive"}"#).await >= 1.0).then_some(())
+            (service.metric(r#"file_recycler_files_total{outcome="alive"}"#).await >= 1).then_some(())
         })
         .await;
         world.is_untouched(files[0]).await;
@@ -128,7 +128,7 @@ async fn a_row_copied_to_another_table_under_the_same_id_keeps_the_file() {
             .await;
         world.crm.delete("Contact", owner).await;
         eventually("the copied file was found alive", async || {
-            (service.metric(r#"file_recycler_files_total{outcome="alive"}"#).await >= 1.0).then_some(())
+            (service.metric(r#"file_recycler_files_total{outcome="alive"}"#).await >= 1).then_some(())
         })
         .await;
         world.is_untouched(file).await;
@@ -178,7 +178,7 @@ async fn a_file_of_an_event_whose_row_is_in_the_database_counts_as_elsewhere() {
         let emitted = world.cli(&arguments).await.expect(0).json();
         assert!(emitted["id"].is_string());
         eventually("it was found elsewhere", async || {
-            (service.metric(r#"file_recycler_files_total{outcome="elsewhere"}"#).await >= 1.0).then_some(())
+            (service.metric(r#"file_recycler_files_total{outcome="elsewhere"}"#).await >= 1).then_some(())
         })
         .await;
         world.is_untouched(files[0]).await;
@@ -218,7 +218,7 @@ async fn observe_mode_says_what_would_move_and_changes_nothing() {
         world.upload(weak).await;
         world.crm.delete("Contact", record).await;
         eventually("it would move", async || {
-            (service.metric(r#"file_recycler_files_total{outcome="would_move"}"#).await >= 1.0).then_some(())
+            (service.metric(r#"file_recycler_files_total{outcome="would_move"}"#).await >= 1).then_some(())
         })
         .await;
         world.quiet(&service).await;

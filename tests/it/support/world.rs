@@ -14,7 +14,7 @@ use super::process::{self, Output, Service, eventually};
 use super::storage::TestStorage;
 
 /// Longest time for one test.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// The environment; the program is configured for it by `environment`.
 pub struct World {
