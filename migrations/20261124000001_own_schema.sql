@@ -99,7 +99,9 @@ END $$;
 REVOKE ALL ON FUNCTION file_recycler.make_partitions FROM PUBLIC;
 
 -- What became of each message of each replay.
+-- Ids do not tell them apart: one event can be dead for two reasons, in two messages.
 CREATE TABLE file_recycler.replay (
+  token uuid PRIMARY KEY,
   replay uuid NOT NULL,
   message_id text NOT NULL,
   selected_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -108,9 +110,9 @@ CREATE TABLE file_recycler.replay (
   outcome text,
   error text,
   who text NOT NULL,
-  host text NOT NULL,
-  PRIMARY KEY (replay, message_id)
+  host text NOT NULL
 );
+CREATE INDEX ON file_recycler.replay (replay);
 
 -- Which database and which buckets belong together, and whether an operator stopped everything.
 CREATE TABLE file_recycler.environment (

@@ -135,6 +135,9 @@ impl TryFrom<String> for ObjectKey {
         if key.chars().all(|c| c == '.' || c == '/') {
             return Err(NameError::DotsAndSlashes);
         }
+        if key.contains('\0') {
+            return Err(NameError::Control);
+        }
         if key.starts_with(OWN_PREFIX) {
             return Err(NameError::Own);
         }
@@ -225,6 +228,7 @@ mod tests {
             (".", NameError::DotsAndSlashes),
             ("../..//", NameError::DotsAndSlashes),
             (".file-recycler/environment.json", NameError::Own),
+            ("a\0b", NameError::Control),
         ] {
             assert_eq!(ObjectKey::try_from(key), Err(error), "{key:?}");
         }

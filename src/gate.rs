@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
@@ -109,6 +110,12 @@ impl Gate {
         self.alarms[dependency as usize].notify_one();
     }
 
+    /// Forgets an alarm that has been looked into: it must not ring again once the gate is open.
+    pub async fn calm(&self, dependency: Dependency) {
+        let rung = self.alarms[dependency as usize].notified();
+        let _ = tokio::time::timeout(Duration::ZERO, rung).await;
+    }
+
     /// Waits until an outage of `dependency` is reported.
     pub async fn alarm(&self, dependency: Dependency) {
         self.alarms[dependency as usize].notified().await;
@@ -149,6 +156,10 @@ mod tests {
         assert_eq!(gate.shut(WORKER).await, (Cause::Storage, "no answer".into()));
         assert_eq!(gate.why_closed(RELAY), None);
         gate.alarm(Dependency::Storage).await;
+        gate.report(&Failure::new(Advice::Outage(Dependency::Storage), "no answer"));
+        gate.calm(Dependency::Storage).await;
+        let rings = tokio::time::timeout(Duration::from_millis(10), gate.alarm(Dependency::Storage)).await;
+        assert!(rings.is_err(), "it was calmed");
     }
 
     #[test]

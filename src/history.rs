@@ -21,7 +21,7 @@ pub const LAST_FAILURE: &str = "x-fr-last-failure";
 pub const WORKER: &str = "x-fr-worker";
 /// The id that a message without one of its own got when it was dead-lettered.
 pub const ID: &str = "x-fr-id";
-/// The replay that the message belongs to: its outcome is recorded there.
+/// The message's token in a replay: its outcome is recorded under it.
 pub const REPLAY: &str = "x-fr-replay";
 /// When a worker first saw an outside event (RFC 3339): its grace period starts there.
 pub const FIRST_SEEN: &str = "x-fr-first-seen";
@@ -43,7 +43,7 @@ pub struct History {
     pub worker: Option<String>,
     /// The id given to a message that had none.
     pub given_id: Option<String>,
-    /// The replay that it belongs to.
+    /// Its token in the replay that it belongs to.
     pub replay: Option<Uuid>,
     /// When a worker first saw it, where it has to rest for the grace period.
     pub first_seen: Option<OffsetDateTime>,
@@ -73,12 +73,12 @@ impl History {
         self
     }
 
-    /// The history of a message that is replayed: a clean slate that belongs to `replay`.
+    /// The history of a message that is replayed: a clean slate with its `token` in the replay.
     #[must_use]
-    pub fn replayed(&self, replay: Uuid) -> Self {
+    pub fn replayed(&self, token: Uuid) -> Self {
         Self {
             given_id: self.given_id.clone(),
-            replay: Some(replay),
+            replay: Some(token),
             first_seen: self.first_seen,
             ..Self::default()
         }

@@ -20,6 +20,8 @@ struct Plan {
     applied: bool,
     environment: Uuid,
     database: Identity,
+    /// Where the database is, by `database.url`.
+    host: String,
     buckets: Buckets,
     /// The environment that the object bucket's marker names now.
     marker: Option<Uuid>,
@@ -61,9 +63,10 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
     }
     let mut plan = Plan {
         applied: false,
-        environment: environment_id(&state, named),
+        environment: environment_id(&state, &buckets, named),
         adopted_already: is_adopted(&state, &buckets, named),
         database: state.identity.clone(),
+        host: parts::database_host(config),
         buckets,
         marker: named,
         rows_in_storage: db.count_files(&catalog).await?,
@@ -86,13 +89,15 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
     Ok(Finding::Healthy)
 }
 
-/// The id that is kept where database and bucket already agree on it, and made anew where they do not: a
-/// copy of an environment is another one.
-fn environment_id(state: &EnvironmentState, marked: Option<Uuid>) -> Uuid {
-    let known = state.environment.as_ref().map(|environment| environment.id);
-    let first_time = state.environment.as_ref().is_none_or(|environment| environment.adopted.is_none());
-    match known {
-        Some(id) if marked == Some(id) || (first_time && marked.is_none()) => id,
+/// The id is kept where the bucket's marker agrees, or where there is none and this very binding was adopted
+/// before (or none ever was): events of it may be in the queues. Else it is another environment, a copy.
+fn environment_id(state: &EnvironmentState, buckets: &Buckets, marked: Option<Uuid>) -> Uuid {
+    let environment = state.environment.as_ref();
+    let adopted = environment.and_then(|environment| environment.adopted.as_ref());
+    let same =
+        adopted.is_none_or(|adopted| adopted.identity == state.identity && adopted.buckets == *buckets);
+    match environment.map(|environment| environment.id) {
+        Some(id) if marked == Some(id) || (same && marked.is_none()) => id,
         _ => Uuid::new_v4(),
     }
 }
@@ -127,9 +132,10 @@ fn text(plan: &Plan) -> String {
         (false, false) => "Nothing is changed yet: --apply binds them.",
     };
     format!(
-        "database     {} (system {}, oid {})\nstorage      {server}\nbuckets      {} -> {}\nmarker       \
+        "database     {} on {} (system {}, oid {})\nstorage      {server}\nbuckets      {} -> {}\nmarker       \
          {marker}\nenvironment  {}\nfiles        {} rows in S3; {samples}\n{end}",
         plan.database.name,
+        plan.host,
         plan.database.system_identifier,
         plan.database.oid,
         plan.buckets.object,
@@ -147,11 +153,23 @@ mod tests {
 
     fn state(adopted: bool) -> EnvironmentState {
         let identity = Identity { system_identifier: "7".into(), oid: 1, name: "crm".into() };
-        let buckets = Buckets { service_url: String::new(), object: "o".into(), recycle: "r".into() };
-        let binding = Adopted { identity: identity.clone(), buckets, at: datetime!(2026-11-23 10:00 UTC) };
+        let binding = Adopted {
+            identity: identity.clone(),
+            buckets: buckets("o"),
+            at: datetime!(2026-11-23 10:00 UTC),
+        };
         let environment =
             Environment { id: Uuid::from_u128(1), adopted: adopted.then_some(binding), paused: None };
         EnvironmentState { environment: Some(environment), identity, is_primary: true }
+    }
+
+    fn buckets(object: &str) -> Buckets {
+        Buckets { service_url: String::new(), object: object.into(), recycle: "r".into() }
+    }
+
+    #[test]
+    fn other_buckets_without_a_marker_are_another_environment() {
+        assert_ne!(environment_id(&state(true), &buckets("other"), None), Uuid::from_u128(1));
     }
 
     #[test]
@@ -161,11 +179,11 @@ mod tests {
             (true, Some(ours), true),
             (false, Some(ours), true),
             (false, None, true),
-            (true, None, false),
+            (true, None, true),
             (true, Some(other), false),
             (false, Some(other), false),
         ] {
-            let id = environment_id(&state(adopted), marked);
+            let id = environment_id(&state(adopted), &buckets("o"), marked);
             assert_eq!(id == ours, kept, "adopted {adopted}, marker {marked:?}");
         }
     }

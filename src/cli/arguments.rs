@@ -1,5 +1,7 @@
 //! What may stand on the command line.
 
+use std::borrow::Cow;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -19,6 +21,36 @@ pub(super) struct Arguments {
     pub(super) global: Global,
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+impl Arguments {
+    /// The process's command line.
+    pub(super) fn try_from_command_line() -> Result<Self, clap::Error> {
+        Self::of(std::env::args_os())
+    }
+
+    fn of(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let line: Vec<OsString> = line.into_iter().collect();
+        let mut arguments = Self::try_parse_from(&line)?;
+        arguments.global.set = every_set(&line);
+        Ok(arguments)
+    }
+}
+
+/// Each `--set`, before the command and after it: left to itself, the parser lets the inner ones replace the
+/// outer ones, and a setting that was given would silently not hold. The line has been parsed before: what
+/// stands here as `--set` is one, with its value.
+fn every_set(line: &[OsString]) -> Vec<String> {
+    let mut sets = Vec::new();
+    let mut words = line.iter().map(|word| word.to_string_lossy());
+    while let Some(word) = words.next() {
+        match word.strip_prefix("--set") {
+            Some("") => sets.extend(words.next().map(Cow::into_owned)),
+            Some(value) => sets.extend(value.strip_prefix('=').map(str::to_owned)),
+            None => {}
+        }
+    }
+    sets
 }
 
 #[derive(Args, Debug)]
@@ -194,5 +226,26 @@ impl FromStr for PointInTime {
         crate::config::parse_duration(text).map(Self::Ago).map_err(|_| {
             "is neither a time as 2026-11-23T10:00:00Z nor a duration as 90m, 6h or 7d".to_owned()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_before_and_after_the_command_all_hold() {
+        for (line, expected) in [
+            ("x --set a=1 run --set b=2", vec!["a=1", "b=2"]),
+            ("x --set a=1 --set b=2 config show --set c=3", vec!["a=1", "b=2", "c=3"]),
+            ("x --set a=1 config --set b=2 show --set c=3", vec!["a=1", "b=2", "c=3"]),
+            ("x --set a=1 run", vec!["a=1"]),
+            ("x run --set a=1 --set b=2", vec!["a=1", "b=2"]),
+            ("x --set=a=1 run --set=b=2", vec!["a=1", "b=2"]),
+            ("x run", vec![]),
+        ] {
+            let words = line.split(' ').map(OsString::from);
+            assert_eq!(Arguments::of(words).unwrap().global.set, expected, "{line}");
+        }
     }
 }

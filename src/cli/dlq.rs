@@ -109,7 +109,7 @@ fn in_words(letter: &DeadLetter) -> String {
         word(letter),
         letter.reason.map_or("the broker moved it here by itself", crate::outcome::DeadReason::meaning),
         letter.error.as_deref().unwrap_or("none"),
-        letter.kind.unwrap_or("unknown"),
+        letter.kind.as_deref().unwrap_or("unknown"),
         if letter.files.is_empty() { "none".to_owned() } else { letter.files.join(", ") },
         letter.attempts,
         shown(letter.first_failure),

@@ -14,9 +14,7 @@ mod status;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use crate::config::{self, Sources};
+use crate::config::{self, Profile, Sources};
 use crate::logging;
 use arguments::{Arguments, Command, Dlq};
 use output::{Failed, Finding};
@@ -26,7 +24,7 @@ use output::{Failed, Finding};
 /// Exit codes: 0 done and healthy, 1 something failed or was found, 2 usage or configuration.
 pub fn main() -> ExitCode {
     let _armed = crate::failpoint::arm();
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::try_from_command_line() {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are printed and are no error.
@@ -57,6 +55,9 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
     let Arguments { global, command } = arguments;
     let loaded = config::load(&Sources::from_process(global.config, global.set)).map_err(Failed::usage)?;
     let json = global.json;
+    if loaded.config.crm.profile != Profile::Creatio && !matches!(command, Command::Config { .. }) {
+        return Err(Failed::usage("crm.profile: this version supports 'creatio' only"));
+    }
     match command {
         Command::Run => run::run(loaded.config, crate::service::Halves::Both).await,
         Command::Listen => run::run(loaded.config, crate::service::Halves::Listener).await,

@@ -47,12 +47,13 @@ impl<E: std::error::Error> From<E> for Failed {
 
 /// Prints `value` as one JSON document, or the text for people.
 pub(super) fn print(json: bool, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failed> {
-    if json {
-        println!("{}", serde_json::to_string(value)?);
-    } else {
-        println!("{}", text());
+    use std::io::{ErrorKind, Write as _};
+    let text = if json { serde_json::to_string(value)? } else { text() };
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        // Whoever reads has seen enough, as in `| head`.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => Ok(done?),
     }
-    Ok(())
 }
 
 /// Who runs this command, from where: kept with every change.

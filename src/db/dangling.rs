@@ -83,6 +83,9 @@ impl Db {
             return Ok(report);
         }
         let mut tx = self.pool.begin().await.attempted(DOING)?;
+        if record.may_delete && is_paused(&mut tx).await? {
+            return Err(DbError::new(DOING, Problem::Paused));
+        }
         let first = last_outbox_id(&mut tx).await?;
         let mut refused = Vec::new();
         if record.may_delete && catalog.file_link.is_some() {
@@ -147,6 +150,14 @@ struct Found {
 /// Tables whose rows can dangle, and can say what is in S3.
 fn weak_tables(catalog: &Catalog) -> impl Iterator<Item = &FileTable> {
     catalog.file_tables.iter().filter(|file| file.weak && file.tells_storage)
+}
+
+/// Asked in the deletion's own transaction: after a pause nothing is deleted, page by page.
+async fn is_paused(tx: &mut Tx) -> Result<bool, DbError> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM file_recycler.environment WHERE paused_at IS NOT NULL)")
+        .fetch_one(&mut **tx)
+        .await
+        .attempted(DOING)
 }
 
 async fn last_outbox_id(tx: &mut Tx) -> Result<i64, DbError> {

@@ -32,6 +32,8 @@ pub enum Problem {
     NoAddress,
     /// The database is not what it must be: a sentence that says why.
     NotReady(String),
+    /// An operator has paused everything.
+    Paused,
     /// The database keeps changing under the question.
     Unsettled,
     /// What was asked for does not exist yet.
@@ -91,6 +93,7 @@ impl fmt::Display for Problem {
             Self::Address => f.write_str("database.url cannot be read; it must be postgres://…"),
             Self::NoAddress => f.write_str("database.url is not configured"),
             Self::NotReady(why) | Self::Broken(why) | Self::Internal(why) => f.write_str(why),
+            Self::Paused => f.write_str("an operator has paused this environment"),
             Self::Unsettled => f.write_str("the database's tables keep changing"),
             Self::Unsupported(what) => write!(f, "{what} is not supported yet"),
         }
@@ -121,10 +124,17 @@ impl DbError {
             Problem::Connection(_) | Problem::Address | Problem::NoAddress | Problem::NotReady(_) => {
                 Advice::Outage(Dependency::Database)
             }
+            Problem::Paused => Advice::Hold,
             Problem::Unsettled | Problem::Broken(_) => Advice::Retry,
             Problem::Unsupported(_) => Advice::GiveUp(DeadReason::Unsupported),
             Problem::Internal(_) => Advice::GiveUp(DeadReason::Internal),
         }
+    }
+
+    /// The error of a question that is asked for many at once. It says nothing about any one of them, so
+    /// nobody's tries are used up and nobody is condemned: the database is out, whatever it was.
+    pub fn of_everybody(self) -> Failure {
+        Failure::new(Advice::Outage(Dependency::Database), self.to_string())
     }
 
     /// The class of the server's error, where it is one.

@@ -77,6 +77,7 @@ impl Db {
             "SELECT id, n FROM file_recycler.outbox
               WHERE id > $1
                 AND ($3 = 0 OR seen_at <= clock_timestamp() - make_interval(secs => $3))
+                AND NOT EXISTS (SELECT FROM file_recycler.environment WHERE paused_at IS NOT NULL)
               ORDER BY id LIMIT $2
                 FOR UPDATE SKIP LOCKED",
         )

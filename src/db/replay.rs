@@ -16,20 +16,23 @@ pub struct ReplayOutcomes {
 }
 
 impl Db {
-    /// Notes which messages a replay is about to publish. Noting one twice changes nothing.
+    /// Notes which messages a replay is about to publish, each with its token. Noting one twice changes
+    /// nothing.
     pub async fn replay_begin(
         &self,
         replay: Uuid,
-        messages: &[String],
+        messages: &[(Uuid, String)],
         actor: &Actor,
     ) -> Result<(), DbError> {
+        let (tokens, ids): (Vec<Uuid>, Vec<String>) = messages.iter().cloned().unzip();
         sqlx::query(
-            "INSERT INTO file_recycler.replay (replay, message_id, who, host)
-             SELECT $1, message, $3, $4 FROM unnest($2::text[]) AS message
+            "INSERT INTO file_recycler.replay (replay, token, message_id, who, host)
+             SELECT $1, token, message, $4, $5 FROM unnest($2::uuid[], $3::text[]) AS chosen (token, message)
              ON CONFLICT DO NOTHING",
         )
         .bind(replay)
-        .bind(messages)
+        .bind(tokens)
+        .bind(ids)
         .bind(&actor.who)
         .bind(&actor.host)
         .execute(&self.pool)
@@ -39,21 +42,13 @@ impl Db {
     }
 
     /// Notes that a message went back to work.
-    pub async fn replay_published(
-        &self,
-        replay: Uuid,
-        message: &str,
-        at: OffsetDateTime,
-    ) -> Result<(), DbError> {
-        sqlx::query(
-            "UPDATE file_recycler.replay SET published_at = $3 WHERE replay = $1 AND message_id = $2",
-        )
-        .bind(replay)
-        .bind(message)
-        .bind(at)
-        .execute(&self.pool)
-        .await
-        .attempted("noting a replayed message")?;
+    pub async fn replay_published(&self, token: Uuid, at: OffsetDateTime) -> Result<(), DbError> {
+        sqlx::query("UPDATE file_recycler.replay SET published_at = $2 WHERE token = $1")
+            .bind(token)
+            .bind(at)
+            .execute(&self.pool)
+            .await
+            .attempted("noting a replayed message")?;
         Ok(())
     }
 
@@ -61,19 +56,17 @@ impl Db {
     /// message that waits for another try has failed as far as the replay is concerned.
     pub async fn replay_finished(
         &self,
-        replay: Uuid,
-        message: &str,
+        token: Uuid,
         error: Option<&str>,
         at: OffsetDateTime,
     ) -> Result<(), DbError> {
         sqlx::query(
             "UPDATE file_recycler.replay
-                SET finished_at = $3, outcome = CASE WHEN $4::text IS NULL THEN 'succeeded' ELSE 'failed' END,
-                    error = $4
-              WHERE replay = $1 AND message_id = $2 AND finished_at IS NULL",
+                SET finished_at = $2, outcome = CASE WHEN $3::text IS NULL THEN 'succeeded' ELSE 'failed' END,
+                    error = $3
+              WHERE token = $1 AND finished_at IS NULL",
         )
-        .bind(replay)
-        .bind(message)
+        .bind(token)
         .bind(at)
         .bind(error)
         .execute(&self.pool)

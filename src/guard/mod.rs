@@ -87,6 +87,11 @@ impl Guard {
         }
     }
 
+    /// The environment of the database that was seen last.
+    pub fn environment(&self) -> Option<Uuid> {
+        Some(self.lock().database.as_ref()?.environment.as_ref()?.id)
+    }
+
     /// The name of the database that was seen last.
     pub fn database_name(&self) -> Option<String> {
         self.lock().database.as_ref().map(|database| database.identity.name.clone())

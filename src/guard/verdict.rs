@@ -57,9 +57,6 @@ pub fn verdict(binding: &Binding, database: Option<&EnvironmentState>, marker: M
     let Some(environment) = &database.environment else {
         return refused("this database was never adopted: run `file-recycler adopt`");
     };
-    if let Some(pause) = &environment.paused {
-        return Verdict::Paused(format!("{} (by {} on {})", pause.why, pause.by, pause.from));
-    }
     let Some(adopted) = &environment.adopted else {
         return refused("this database was never adopted: run `file-recycler adopt`");
     };
@@ -90,7 +87,11 @@ pub fn verdict(binding: &Binding, database: Option<&EnvironmentState>, marker: M
             "the object bucket belongs to environment {other}, this database to {}",
             environment.id
         )),
-        Marker::Names(_) => Verdict::Open(environment.id),
+        // A pause is told only where nothing worse is: it must not hide a refusal.
+        Marker::Names(_) => match &environment.paused {
+            Some(pause) => Verdict::Paused(format!("{} (by {} on {})", pause.why, pause.by, pause.from)),
+            None => Verdict::Open(environment.id),
+        },
     }
 }
 

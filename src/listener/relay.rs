@@ -19,7 +19,7 @@ use crate::failpoint;
 use crate::outcome::Failure;
 
 /// How much one batch holds: a few seconds of publishing, some ten megabytes.
-const LIMITS: Limits = Limits { rows: 1_000, ids: 20_000 };
+const LIMITS: Limits = Limits { rows: 1_000, ids: 5_000 };
 /// Rows are locked while their events are published; not longer than this.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(30);
 /// How often the backlog is counted.

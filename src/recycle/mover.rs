@@ -174,6 +174,7 @@ impl<R: Registry> Recycler<R> {
     }
 
     async fn already_moved(&self, job: &Job, copy: Head) -> Result<Outcome, Failure> {
+        self.believe_the_miss().await?;
         let entry = job.entry(Outcome::AlreadyMoved, Some(&copy), self.shared.clock.now());
         match self.notes.submit(entry).await? {
             Liveness::Dead | Liveness::Elsewhere => Ok(Outcome::AlreadyMoved),
@@ -181,10 +182,16 @@ impl<R: Registry> Recycler<R> {
         }
     }
 
-    /// In neither bucket: believed only after both buckets answered and are still this environment's.
-    async fn missing(&self, job: &Job) -> Result<Outcome, Failure> {
+    /// That an object is not there is believed only after both buckets answered and are still this
+    /// environment's: some servers say the same of a bucket that is away.
+    async fn believe_the_miss(&self) -> Result<(), Failure> {
         self.shared.storage.check().await?;
-        self.shared.registry.confirm_environment().await?;
+        self.shared.registry.confirm_environment().await
+    }
+
+    /// In neither bucket.
+    async fn missing(&self, job: &Job) -> Result<Outcome, Failure> {
+        self.believe_the_miss().await?;
         tracing::warn!(
             event = job.event.id, file = %job.file.file_id, key = %job.key,
             "the file is in neither bucket"
@@ -221,6 +228,10 @@ impl<R: Registry> Shared<R> {
         }
     }
 
+    async fn has_object(&self, key: &ObjectKey) -> Result<bool, Failure> {
+        Ok(self.judged(self.storage.head(Side::Object, key).await).await?.is_some())
+    }
+
     /// Copies the object of a file that is alive after all back to where it belongs, never over a newer
     /// one. The copy in the recycle bucket stays.
     pub(super) async fn bring_back(&self, job: &Job, copy: &Head) -> Result<Outcome, Failure> {
@@ -229,7 +240,7 @@ impl<R: Registry> Shared<R> {
             Ok(_) => {
                 tracing::error!(event, %file, %key, "a file is alive after its object moved: copied back");
             }
-            Err(error) if error.kind == Kind::PreconditionFailed => {
+            Err(error) if error.kind == Kind::PreconditionFailed && self.has_object(key).await? => {
                 tracing::error!(event, %file, %key, "a file is alive after its object moved: it has a newer one");
             }
             Err(error) => {

@@ -100,15 +100,19 @@ pub async fn replay(
     let publisher = session.publisher(topology, CONFIRM_TIMEOUT).await?;
     let mut waiting = chosen.into_iter().peekable();
     while waiting.peek().is_some() {
-        let window: Vec<_> = waiting.by_ref().take(WINDOW).collect();
-        let ids: Vec<String> = window.iter().map(|(letter, _)| letter.id.clone()).collect();
-        db.replay_begin(replay, &ids, operator).await?;
-        for (letter, delivery) in window {
-            let outgoing = Outgoing::again(&delivery, None, &delivery.history.replayed(replay));
+        let window: Vec<_> = waiting
+            .by_ref()
+            .take(window(max_failures, summary.failed))
+            .map(|(letter, delivery)| (Uuid::new_v4(), letter.id, delivery))
+            .collect();
+        let tokens: Vec<_> = window.iter().map(|(token, id, _)| (*token, id.clone())).collect();
+        db.replay_begin(replay, &tokens, operator).await?;
+        for (token, _, delivery) in window {
+            let outgoing = Outgoing::again(&delivery, None, &delivery.history.replayed(token));
             publisher.publish(Target::Work, outgoing).await?;
             crate::failpoint::reach("replay::before_ack");
             delivery.ack().await?;
-            db.replay_published(replay, &letter.id, clock.now()).await?;
+            db.replay_published(token, clock.now()).await?;
             summary.replayed += 1;
             summary.left -= 1;
         }
@@ -120,12 +124,17 @@ pub async fn replay(
             ));
             break;
         }
-        if max_failures.is_some_and(|most| summary.failed >= most) && summary.left > 0 {
+        if max_failures.is_some_and(|most| summary.failed >= most) {
             summary.stopped = Some(format!("{} messages failed again", summary.failed));
             break;
         }
     }
     Ok(summary)
+}
+
+/// How many messages may be under way: never more than may still fail.
+fn window(max_failures: Option<usize>, failed: usize) -> usize {
+    max_failures.map_or(WINDOW, |most| most.saturating_sub(failed).clamp(1, WINDOW))
 }
 
 /// Waits until every replayed message has its outcome; `false` when none came for too long.
@@ -146,5 +155,19 @@ async fn await_outcomes(db: &Db, replay: Uuid, summary: &mut Summary) -> Result<
             return Ok(false);
         }
         tokio::time::sleep(OUTCOME_POLL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_messages_are_under_way_than_may_still_fail() {
+        for (most, failed, expected) in
+            [(None, 7, WINDOW), (Some(1), 0, 1), (Some(5), 2, 3), (Some(5), 9, 1), (Some(1_000), 0, WINDOW)]
+        {
+            assert_eq!(window(most, failed), expected);
+        }
     }
 }

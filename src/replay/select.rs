@@ -25,13 +25,16 @@ pub struct DeadLetter {
     pub last_failure: Option<OffsetDateTime>,
     /// The event's type.
     #[serde(rename = "type")]
-    pub kind: Option<&'static str>,
+    pub kind: Option<String>,
     /// The record's schema; of an event about files alone, the first file's.
     pub schema: Option<String>,
     /// The record's id.
     pub record_id: Option<String>,
     /// The ids of the undone files.
     pub files: Vec<String>,
+    /// The schemas of record and files.
+    #[serde(skip)]
+    pub schemas: Vec<String>,
     /// Which worker gave up.
     pub worker: Option<String>,
 }
@@ -49,20 +52,32 @@ impl DeadLetter {
             }
             _ => (files.first().and_then(|file| file.schema.as_ref()).map(ToString::to_string), None),
         };
+        let schemas = schema
+            .iter()
+            .cloned()
+            .chain(files.iter().filter_map(|file| Some(file.schema.as_ref()?.to_string())));
         Self {
+            schemas: schemas.collect(),
             id: delivery.id.clone().or_else(|| history.given_id.clone()).unwrap_or_default(),
             reason: history.reason,
             error: history.error.clone(),
             attempts: history.attempts,
             first_failure: history.first_failure,
             last_failure: history.last_failure,
-            kind: event.as_ref().map(|event| event.event_type().as_str()),
+            kind: kind_of(&delivery.body),
             schema,
             record_id,
             files: files.iter().map(|file| file.file_id.to_string()).collect(),
             worker: history.worker.clone(),
         }
     }
+}
+
+/// The event's type, also of one that is not known or otherwise wrong.
+fn kind_of(body: &[u8]) -> Option<String> {
+    const MAX_CHARS: usize = 100;
+    let document: serde_json::Value = serde_json::from_slice(body).ok()?;
+    Some(document.get("type")?.as_str()?.chars().take(MAX_CHARS).collect())
 }
 
 /// Which dead letters are meant; every condition that is set must hold.
@@ -85,7 +100,7 @@ impl Selection {
     pub fn matches(&self, letter: &DeadLetter) -> bool {
         (self.ids.is_empty() || self.ids.contains(&letter.id))
             && self.reason.is_none_or(|reason| letter.reason == Some(reason))
-            && self.schema.as_ref().is_none_or(|schema| letter.schema.as_ref() == Some(schema))
+            && self.schema.as_ref().is_none_or(|schema| letter.schemas.contains(schema))
             && self.since.is_none_or(|since| letter.last_failure.is_some_and(|last| last >= since))
     }
 }
@@ -107,6 +122,7 @@ mod tests {
             schema: Some("Contact".into()),
             record_id: None,
             files: vec![],
+            schemas: vec!["Contact".into(), "ContactFile".into()],
             worker: None,
         }
     }
@@ -123,6 +139,7 @@ mod tests {
             ..all.clone()
         };
         assert!(matching.matches(&letter()));
+        assert!(Selection { schema: Some("ContactFile".into()), ..all.clone() }.matches(&letter()));
         for (what, selection) in [
             ("id", Selection { ids: vec!["b".into()], ..matching.clone() }),
             ("reason", Selection { reason: Some(DeadReason::Locked), ..matching.clone() }),

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::batch::{Batcher, Limits};
+use crate::db::DbError;
 use crate::db::dangling::DeletedRecord;
 use crate::db::hanging::Record;
 use crate::db::registry::Registry;
@@ -23,12 +25,16 @@ const MAX_PAGES: usize = 10_000;
 /// Questions about what hangs on records wait this long for company.
 const HANGING: Limits = Limits { size: 500, linger: Duration::from_millis(5), concurrent: 2, queue: 4_096 };
 
+/// Records whose dangling rows are deleted at the same time: each takes a connection of the pool.
+const CLEARING: usize = 4;
+
 /// Finds the files of events. One for the whole process: its questions gather the records of all messages.
 pub struct Resolver {
     registry: Arc<Registry>,
     key_template: KeyTemplate,
     policy: Policy,
     hanging: Batcher<Record, bool>,
+    clearing: Semaphore,
 }
 
 /// What may be done about rows that hang on a record.
@@ -57,9 +63,9 @@ impl Resolver {
         let asked = Arc::clone(&registry);
         let hanging = Batcher::new(HANGING, move |records: Vec<Record>| {
             let registry = Arc::clone(&asked);
-            async move { Ok(registry.hanging(&records).await?) }
+            async move { registry.hanging(&records).await.map_err(DbError::of_everybody) }
         });
-        Self { registry, key_template, policy, hanging }
+        Self { registry, key_template, policy, hanging, clearing: Semaphore::new(CLEARING) }
     }
 
     /// What ids of files and records are.
@@ -123,6 +129,8 @@ impl Resolver {
         may_delete: bool,
     ) -> Result<Vec<(Outcome, u64)>, Failure> {
         for _ in 0..MAX_PAGES {
+            // The semaphore is never closed; without a permit there would only be more connections in use.
+            let _permit = self.clearing.acquire().await.ok();
             let record = DeletedRecord { schema, id: record, event_id: &event.id, may_delete };
             let report = self.registry.clear_dangling(record).await?;
             if report.left() > 0 {
@@ -147,11 +155,10 @@ impl Resolver {
                 .key(&file.file_id, file.schema.as_ref())
                 .map_err(|error| malformed(format!("file {}: {error}", file.file_id)));
         };
-        match self.key_template.owner(key) {
-            Some(owner) if Some(owner) != file.file_id.as_uuid() => {
-                Err(malformed(format!("file {}: its key is that of file {owner}", file.file_id)))
-            }
-            _ => Ok(key.clone()),
+        let own = file.file_id.as_uuid();
+        match self.key_template.owners(key).find(|owner| Some(*owner) != own) {
+            Some(owner) => Err(malformed(format!("file {}: its key is that of file {owner}", file.file_id))),
+            None => Ok(key.clone()),
         }
     }
 }

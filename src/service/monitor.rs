@@ -35,8 +35,13 @@ impl Monitor {
         let mut pauses = Pauses::system(UNTIL_BACK);
         let mut up_since: Option<Instant> = None;
         loop {
-            let pause = match look.look().await {
+            let looked = tokio::select! {
+                () = stop.requested() => return,
+                looked = look.look() => looked,
+            };
+            let pause = match looked {
                 Ok(()) => {
+                    self.gate.calm(self.dependency).await;
                     self.gate.open(self.cause());
                     self.health.up(self.dependency);
                     let since = *up_since.get_or_insert_with(Instant::now);
@@ -55,10 +60,14 @@ impl Monitor {
                 () = stop.requested() => return,
                 () = tokio::time::sleep(pause) => {}
                 () = self.gate.alarm(self.dependency), if up_since.is_some() => {
-                    let why = self.gate.why_closed(&[self.cause()]).map(|(_, why)| why);
-                    self.down(&why.unwrap_or_default());
+                    let Some((_, why)) = self.gate.why_closed(&[self.cause()]) else { continue };
+                    self.down(&why);
                     up_since = None;
-                    tokio::time::sleep(pauses.next().unwrap_or(UNTIL_BACK.longest)).await;
+                    let pause = pauses.next().unwrap_or(UNTIL_BACK.longest);
+                    tokio::select! {
+                        () = stop.requested() => return,
+                        () = tokio::time::sleep(pause) => {}
+                    }
                 }
             }
         }

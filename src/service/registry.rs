@@ -7,8 +7,9 @@ use crate::db::ledger;
 use crate::db::registry::{Checked, Registry as DbRegistry};
 use crate::file::{Bucket, FileId, Object, Recycle};
 use crate::guard::{Guard, Verdict, marked_environment};
-use crate::outcome::{Advice, Failure, Liveness};
+use crate::outcome::{Advice, Dependency, Failure, Liveness};
 use crate::recycle::{LedgerEntry, Registry};
+use crate::retry::{Pauses, WITHIN_A_DELIVERY, retry};
 use crate::storage::Storage;
 
 /// The registry of one process.
@@ -23,7 +24,9 @@ pub(super) struct GuardedRegistry {
 impl Registry for GuardedRegistry {
     async fn check(&self, files: Vec<FileId>) -> Result<Vec<Liveness>, Failure> {
         let admitted = self.guard.admitted()?;
-        let Checked { liveness, environment, paused } = self.registry.liveness(&files).await?;
+        let asked =
+            retry(Pauses::system(WITHIN_A_DELIVERY), || async { Ok(self.registry.liveness(&files).await?) });
+        let Checked { liveness, environment, paused } = asked.await.map_err(of_everybody)?;
         if paused {
             return Err(Failure::new(Advice::Hold, "an operator has paused this environment"));
         }
@@ -37,7 +40,9 @@ impl Registry for GuardedRegistry {
     /// Not held by a pause: what is noted here has happened already.
     async fn note(&self, entries: Vec<LedgerEntry>) -> Result<Vec<Liveness>, Failure> {
         let rows: Vec<_> = entries.into_iter().map(|entry| self.row(entry)).collect();
-        Ok(self.registry.note(&rows).await?.liveness)
+        let noted =
+            retry(Pauses::system(WITHIN_A_DELIVERY), || async { Ok(self.registry.note(&rows).await?) });
+        Ok(noted.await.map_err(of_everybody)?.liveness)
     }
 
     async fn confirm_environment(&self) -> Result<(), Failure> {
@@ -48,6 +53,12 @@ impl Registry for GuardedRegistry {
             closed => Err(Failure::new(Advice::Hold, closed.to_string())),
         }
     }
+}
+
+/// A question for a whole batch says nothing about any one of its files: whatever went wrong, nobody's tries
+/// are used up and nobody is condemned.
+fn of_everybody(failure: Failure) -> Failure {
+    Failure { advice: Advice::Outage(Dependency::Database), ..failure }
 }
 
 impl GuardedRegistry {

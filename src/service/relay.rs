@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Parts;
 use crate::db::outbox::Backlog;
@@ -38,6 +38,7 @@ impl Parts {
                 () = self.gate.opened(gate::RELAY) => {}
             }
             if let Err(failure) = self.relay(&stop).await {
+                warn!(error = %failure, "relaying was interrupted; what was not confirmed stays in the outbox");
                 self.gate.report(&failure);
                 if self.gate.why_closed(gate::RELAY).is_none() {
                     // Nobody's outage, like a deadlock: it passes.

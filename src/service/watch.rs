@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::info;
 
 use super::Parts;
@@ -20,8 +21,10 @@ use crate::stop::Stop;
 
 /// How often the database is asked for its environment and a pause; an operator's pause holds within it.
 const DATABASE_EVERY: Duration = Duration::from_secs(1);
-/// How often the backlog is counted and the triggers are compared, in looks at the database.
-const SLOW_LOOK: u32 = 5;
+/// How often the triggers are compared, and how much rest follows the time that it took: the comparison
+/// reads which records weak files and links name, which is a scan of their tables.
+const DRIFT_EVERY: Duration = Duration::from_secs(10);
+const DRIFT_REST: u32 = 50;
 /// How often both buckets and the marker are read.
 const STORAGE_EVERY: Duration = Duration::from_secs(5);
 /// How often the queues are measured.
@@ -35,7 +38,8 @@ pub(super) fn start(parts: &Parts, loops: &mut JoinSet<()>, stop: &Stop) {
         gate: parts.gate.clone(),
         health: parts.health.clone(),
     };
-    let database = Database { parts: parts.clone(), looks: 0 };
+    let database = Database(parts.clone());
+    loops.spawn(parts.clone().watch_listener(stop.clone()));
     loops.spawn(monitor(Dependency::Database, DATABASE_EVERY).run(stop.clone(), database));
     let storage = Storage(parts.clone());
     loops.spawn(monitor(Dependency::Storage, STORAGE_EVERY).run(stop.clone(), storage));
@@ -43,20 +47,13 @@ pub(super) fn start(parts: &Parts, loops: &mut JoinSet<()>, stop: &Stop) {
     loops.spawn(monitor(Dependency::Broker, BROKER_EVERY).run(stop.clone(), broker));
 }
 
-struct Database {
-    parts: Parts,
-    looks: u32,
-}
+struct Database(Parts);
 
 impl Look for Database {
     async fn look(&mut self) -> Result<(), Failure> {
-        let parts = &self.parts;
+        let Self(parts) = self;
         parts.guard.saw_database(parts.db.environment().await?);
         parts.tell_guard();
-        if self.looks.is_multiple_of(SLOW_LOOK) {
-            parts.look_at_listener().await?;
-        }
-        self.looks = self.looks.wrapping_add(1);
         Ok(())
     }
 }
@@ -126,11 +123,32 @@ impl Parts {
         }
     }
 
-    async fn look_at_listener(&self) -> Result<(), Failure> {
+    /// Compares the triggers again and again. A comparison that fails says nothing about the database's
+    /// health: that has a monitor of its own.
+    async fn watch_listener(self, stop: Stop) {
         if !self.halves.listens() {
             self.health.listener(ListenerState::NotOurs);
-            return Ok(());
+            return;
         }
+        loop {
+            let began = Instant::now();
+            let looked = tokio::select! {
+                () = stop.requested() => return,
+                looked = self.look_at_listener() => looked,
+            };
+            if let Err(failure) = looked {
+                info!(error = %failure, "the triggers could not be compared");
+            }
+            let known = self.gate.why_closed(&[Cause::Listener]).is_none();
+            let rest = if known { DRIFT_EVERY.max(began.elapsed() * DRIFT_REST) } else { DATABASE_EVERY };
+            tokio::select! {
+                () = stop.requested() => return,
+                () = tokio::time::sleep(rest) => {}
+            }
+        }
+    }
+
+    async fn look_at_listener(&self) -> Result<(), Failure> {
         let policy = self.config.listener.on_capture_error;
         let mut status = self.db.capture_status(&self.config.crm, policy).await?;
         if status.state() != CaptureState::Installed && self.config.listener.auto_install {
@@ -145,12 +163,9 @@ impl Parts {
             _ => self.gate.open(Cause::Listener),
         }
         self.health.listener(state);
-        if status.state() == CaptureState::NotInstalled {
-            return Ok(());
+        if status.state() != CaptureState::NotInstalled {
+            self.metrics.capture_failures(self.db.capture_failures().await?);
         }
-        let backlog = self.db.backlog().await?;
-        self.metrics.outbox(backlog.rows, backlog.oldest.unwrap_or_default());
-        self.metrics.capture_failures(self.db.capture_failures().await?);
         Ok(())
     }
 

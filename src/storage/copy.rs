@@ -176,7 +176,9 @@ pub(super) fn copied(asked: Asked<'_>, etag: Option<&str>) -> Result<Copied, Sto
 /// Will the copy's own ETag say nothing about its content? Then a note has to.
 fn needs_stamp(source: &Head, server: &Capabilities) -> bool {
     let made_of_content = source.etag.md5().is_some() || source.etag.parts() == Some(1);
-    !server.copy_keeps_etag || source.opaque_etag || !made_of_content
+    // A large object of one piece is copied in parts, whose ETag is another.
+    let becomes_parts = source.size > MAX_COPY;
+    !server.copy_keeps_etag || source.opaque_etag || !made_of_content || becomes_parts
 }
 
 pub(super) fn copy_source(bucket: &str, key: &str) -> String {

@@ -11,6 +11,8 @@ use crate::file::ObjectKey;
 
 /// Most keys of one DeleteObjects request.
 pub const MAX_KEYS: usize = 1_000;
+/// Keys that are looked at before they are deleted, where the server does not keep the condition itself.
+const LOOKED_AT: usize = 32;
 
 /// What became of an object that was to be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +55,27 @@ impl Storage {
         results
     }
 
-    /// Without the server's help: looks at each object, and deletes at once those that are unchanged.
+    /// Without the server's help: looks at each object, and deletes at once those that are unchanged, in
+    /// small portions, so that little time passes between the look and the delete.
     async fn look_and_delete<'a>(&self, etags: &HashMap<&'a str, &'a ETag>) -> Answers<'a> {
-        let looks = etags.iter().map(|(key, etag)| async move {
+        let mut answers = Answers::new();
+        let mut portions = vec![HashMap::new()];
+        for (key, etag) in etags {
+            if portions.last().is_none_or(|portion: &HashMap<_, _>| portion.len() == LOOKED_AT) {
+                portions.push(HashMap::new());
+            }
+            portions.last_mut().map(|portion| portion.insert(*key, *etag));
+        }
+        for portion in portions {
+            answers.extend(self.look_and_delete_portion(&portion).await);
+        }
+        answers
+    }
+
+    async fn look_and_delete_portion<'a>(&self, etags: &HashMap<&'a str, &'a ETag>) -> Answers<'a> {
+        let looks = pairs(etags).map(|(key, etag)| async move {
             let answer = match self.head_raw(Side::Object, key).await {
-                Ok(Some(head)) if head.etag == **etag => None,
+                Ok(Some(head)) if head.etag == *etag => None,
                 Ok(Some(_)) => {
                     let changed = "by a HEAD right before";
                     Some(Err(StorageError::new(about(key), Kind::PreconditionFailed, changed)))
@@ -65,7 +83,7 @@ impl Storage {
                 Ok(None) => Some(Ok(Deleted::WasAbsent)),
                 Err(error) => Some(Err(error)),
             };
-            (*key, answer)
+            (key, answer)
         });
         let mut answers = Answers::new();
         let mut unchanged = HashMap::new();
@@ -92,11 +110,11 @@ impl Storage {
         if !singles_out {
             return etags.keys().map(|key| (*key, Err(error.clone().about(key)))).collect();
         }
-        let singles = etags.iter().map(|(key, etag)| async move {
-            let single = HashMap::from([(*key, *etag)]);
+        let singles = pairs(etags).map(|(key, etag)| async move {
+            let single = HashMap::from([(key, etag)]);
             match self.delete_keys(Side::Object, &single, conditional).await {
-                Ok(answers) => (*key, answer(&answers, key)),
-                Err(error) => (*key, Err(error.about(key))),
+                Ok(answers) => (key, answer(&answers, key)),
+                Err(error) => (key, Err(error.about(key))),
             }
         });
         join_all(singles).await.into_iter().collect()
@@ -148,6 +166,11 @@ impl Storage {
 
 fn about(key: &str) -> Asked<'_> {
     Asked { operation: Operation::DeleteObjects, side: Side::Object, key: Some(key) }
+}
+
+/// The pairs themselves, not references into the map: those would tie the futures to a borrow of it.
+fn pairs<'a>(etags: &HashMap<&'a str, &'a ETag>) -> impl Iterator<Item = (&'a str, &'a ETag)> {
+    etags.iter().map(|(key, etag)| (*key, *etag)).collect::<Vec<_>>().into_iter()
 }
 
 fn answer(answers: &Answers<'_>, key: &str) -> Result<Deleted, StorageError> {

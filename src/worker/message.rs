@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use futures_util::future::join_all;
 use tracing::{Instrument as _, error, info_span};
 
 use super::Worker;
@@ -62,7 +62,7 @@ impl<R: Registry> Worker<R> {
             Ok(ours) => ours,
             Err(failure) => return self.failed_whole(event, &failure, attempts),
         };
-        if !ours && let Some(verdict) = self.rest(delivery) {
+        if !ours && let Some(verdict) = self.rest(delivery).await {
             return Handled::whole(Some(event), verdict);
         }
         let resolved =
@@ -93,15 +93,13 @@ impl<R: Registry> Worker<R> {
 
     /// Every file by itself: one's trouble is not the others'.
     async fn recycle_all(&self, jobs: Vec<Job>) -> Vec<FileEnd> {
-        let files: FuturesUnordered<_> = jobs
-            .into_iter()
-            .map(|job| async move {
-                let result =
-                    retry::retry(Pauses::system(WITHIN_A_DELIVERY), || self.recycler.recycle(job.clone()));
-                FileEnd { result: result.await, file: job.file.clone() }
-            })
-            .collect();
-        files.collect().await
+        let files = jobs.into_iter().map(|job| async move {
+            let tries =
+                retry::retry(Pauses::system(WITHIN_A_DELIVERY), || self.recycler.recycle(job.clone()));
+            FileEnd { result: tries.await, file: job.file.clone() }
+        });
+        // In the event's order, so that what is left of it keeps that order.
+        join_all(files).await
     }
 
     fn failed_whole(&self, event: Event, failure: &Failure, attempts: u32) -> Handled {

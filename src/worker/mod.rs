@@ -17,6 +17,7 @@ use crate::broker::{Broker, BrokerError, Consumer, Delivery, Publisher, Topology
 use crate::clock::Clock;
 use crate::config::Delay;
 use crate::db::{Actor, Db};
+use crate::event::Event;
 use crate::gate::{self, Cause, Gate};
 use crate::guard::Guard;
 use crate::metrics::Metrics;
@@ -82,19 +83,24 @@ impl Brake {
 impl<R: Registry> Worker<R> {
     /// Works until it is told to stop; servers that come and go do not end it.
     pub async fn run(self: Arc<Self>, stop: Stop) {
+        // Ended shifts whose last files are still on their way.
+        let mut ending = JoinSet::new();
         loop {
             tokio::select! {
-                () = stop.requested() => return,
+                () = stop.requested() => break,
+                Some(_) = ending.join_next() => continue,
                 () = self.gate.opened(gate::WORKER) => {}
             }
-            if let Err(error) = self.shift(&stop).await {
+            if let Err(error) = self.shift(&stop, &mut ending).await {
                 self.gate.report(&Failure::new(error.advice(), error.to_string()));
             }
         }
+        stop.drain(&mut ending).await;
     }
 
-    /// One connection's worth of work: from connecting until it is lost, the gate shuts, or the stop.
-    async fn shift(self: &Arc<Self>, stop: &Stop) -> Result<(), BrokerError> {
+    /// One connection's worth of work: from connecting until it is lost, the gate shuts, or the stop. What
+    /// is in flight then ends by itself: one long copy must not keep the next shift from beginning.
+    async fn shift(self: &Arc<Self>, stop: &Stop, ending: &mut JoinSet<()>) -> Result<(), BrokerError> {
         let session = self.broker.connect().await?;
         let publisher = session.publisher(&self.topology, CONFIRM_TIMEOUT).await?;
         let mut consumer = session.consume(&self.topology.work(), self.prefetch).await?;
@@ -103,9 +109,12 @@ impl<R: Registry> Worker<R> {
         let end = self.take(&publisher, &mut consumer, &mut in_flight, stop).await;
         // What the broker has sent and nobody has begun goes back with the closed channel.
         let cancelled = consumer.cancel().await;
-        stop.drain(&mut in_flight).await;
-        drop((consumer, publisher));
-        session.close().await;
+        let stop = stop.clone();
+        ending.spawn(async move {
+            stop.drain(&mut in_flight).await;
+            drop((consumer, publisher));
+            session.close().await;
+        });
         end.and(cancelled)
     }
 
@@ -156,10 +165,30 @@ impl<R: Registry> Worker<R> {
         let why = self.guard.verdict().to_string();
         warn!(event, %environment, "{why}");
         self.gate.close(Cause::Guard, why);
-        let guard = self.guard.clone();
+        let worker = Arc::clone(self);
         tokio::spawn(async move {
-            tokio::time::sleep(FOREIGN_EVENT_PAUSE).await;
-            guard.forgive_foreign();
+            loop {
+                tokio::time::sleep(FOREIGN_EVENT_PAUSE).await;
+                match worker.next_is_foreign().await {
+                    Ok(false) => return worker.guard.forgive_foreign(),
+                    Ok(true) => {}
+                    Err(error) => info!(%error, "the queue could not be looked at for a foreign event"),
+                }
+            }
         });
+    }
+
+    /// Is the next message of the work queue another environment's event? It is looked at alone, and stays.
+    async fn next_is_foreign(&self) -> Result<bool, BrokerError> {
+        let session = self.broker.connect().await?;
+        let mut browser = session.browse(&self.topology.work()).await?;
+        let next = browser.next().await?;
+        let event = next.and_then(|next| Event::decode(&next.body, self.resolver.id_kind()).ok());
+        let foreign = event
+            .and_then(|event| event.environment)
+            .is_some_and(|environment| self.guard.environment() != Some(environment));
+        browser.close().await?;
+        session.close().await;
+        Ok(foreign)
     }
 }

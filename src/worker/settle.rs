@@ -1,6 +1,8 @@
 //! The end of a message: its undone parts are published and confirmed where they belong, and only then
 //! is it acknowledged. This is the only place that acknowledges.
 
+use std::time::Duration;
+
 use time::OffsetDateTime;
 use tracing::{debug, info, warn};
 
@@ -10,47 +12,52 @@ use super::verdict::{Part, To, Verdict};
 use crate::broker::{BrokerError, Delivery, Outgoing, Publisher, Target};
 use crate::event::Event;
 use crate::history::History;
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::{Advice, Failure, Outcome};
 use crate::recycle::Registry;
 use crate::retry;
 
+/// Longest rest of a message in hand: well below the broker's consumer time-out of half an hour.
+const LONGEST_IN_HAND: Duration = Duration::from_mins(20);
+
+/// Pause before a message goes back that the broker refused to take elsewhere: it comes again at once.
+const BEFORE_GIVING_BACK: Duration = Duration::from_secs(1);
+
 impl<R: Registry> Worker<R> {
-    /// Brings a handled message to its end. Where that fails, the message stays unacknowledged and the
-    /// broker delivers it again.
+    /// Brings a handled message to its end. Where that fails, it goes back to the queue.
     pub(super) async fn settle(&self, delivery: Delivery, handled: Handled, publisher: &Publisher) {
-        let result = match &handled.verdict {
+        let settled = match &handled.verdict {
             Verdict::GiveBack(failure) => {
                 self.gate.report(failure);
                 debug!(error = %failure, "given back");
-                delivery.give_back().await
+                return self.give_back(delivery).await;
             }
             Verdict::Rest { first_seen, delay } => {
                 let history = History { first_seen: Some(*first_seen), ..delivery.history.clone() };
-                let resting = Outgoing::again(&delivery, None, &history);
-                match publisher.publish(Target::Wait(delay), resting).await {
-                    Ok(()) => delivery.ack().await,
-                    Err(error) => Err(error),
-                }
+                publisher.publish(Target::Wait(delay), Outgoing::again(&delivery, None, &history)).await
             }
-            Verdict::Settle(parts) => self.finish(delivery, &handled, parts, publisher).await,
+            Verdict::Settle(parts) => self.publish(&delivery, &handled, parts, publisher).await,
         };
-        if let Err(error) = result {
+        if let Err(error) = settled {
             self.gate.report(&Failure::new(error.advice(), error.to_string()));
-            warn!(%error, "the message could not be settled; the broker delivers it again");
+            warn!(%error, "an undone part could not be published; the message goes back to its queue");
+            tokio::time::sleep(BEFORE_GIVING_BACK).await;
+            return self.give_back(delivery).await;
         }
+        self.acknowledge(delivery, &handled).await;
     }
 
-    async fn finish(
+    /// Publishes the undone parts, each confirmed.
+    async fn publish(
         &self,
-        delivery: Delivery,
+        delivery: &Delivery,
         handled: &Handled,
         parts: &[Part],
         publisher: &Publisher,
     ) -> Result<(), BrokerError> {
         for part in parts {
-            let history = self.history(&delivery, handled.event.as_ref(), part);
+            let history = self.history(delivery, handled.event.as_ref(), part);
             let body = remaining_body(handled.event.as_ref(), part);
-            let outgoing = Outgoing::again(&delivery, body.map(Into::into), &history);
+            let outgoing = Outgoing::again(delivery, body.map(Into::into), &history);
             let target = match &part.to {
                 To::Wait(delay) => Target::Wait(delay),
                 To::Dead(_) => Target::Dead,
@@ -58,20 +65,38 @@ impl<R: Registry> Worker<R> {
             publisher.publish(target, outgoing).await?;
             self.tell(part, &history);
         }
+        Ok(())
+    }
+
+    /// Everything is somewhere else for good: the message may go. A failure here means that the connection
+    /// is gone; the broker delivers the message again, and everything is found done.
+    async fn acknowledge(&self, delivery: Delivery, handled: &Handled) {
         crate::failpoint::reach("worker::before_ack");
-        self.record_replay(&delivery, parts).await;
-        delivery.ack().await?;
-        crate::failpoint::reach("worker::after_ack");
-        if let Some(event) = &handled.event {
-            self.metrics.event(event.event_type());
+        if let Verdict::Settle(parts) = &handled.verdict {
+            self.record_replay(&delivery, parts).await;
         }
+        if let Err(error) = delivery.ack().await {
+            self.gate.report(&Failure::new(error.advice(), error.to_string()));
+            warn!(%error, "a settled message could not be acknowledged; the broker delivers it again");
+            return;
+        }
+        crate::failpoint::reach("worker::after_ack");
+        let (Verdict::Settle(_), Some(event)) = (&handled.verdict, &handled.event) else { return };
+        self.metrics.event(event.event_type());
         let mut moved = 0;
         for (outcome, count) in handled.outcomes() {
             (0..count).for_each(|_| self.metrics.file(outcome));
             moved += if outcome == Outcome::Moved { count } else { 0 };
         }
         self.brake(moved).await;
-        Ok(())
+    }
+
+    async fn give_back(&self, delivery: Delivery) {
+        if let Err(error) = delivery.give_back().await {
+            // Its connection is gone, and with it our hold on the message.
+            self.gate.report(&Failure::new(error.advice(), error.to_string()));
+            debug!(%error, "a message could not be given back; the broker takes it back by itself");
+        }
     }
 
     fn history(&self, delivery: &Delivery, event: Option<&Event>, part: &Part) -> History {
@@ -102,30 +127,32 @@ impl<R: Registry> Worker<R> {
     /// The outcome of a replayed message; one that waits again counts as failed. The replay is memory
     /// for people: when it cannot be written, the message is done all the same.
     async fn record_replay(&self, delivery: &Delivery, parts: &[Part]) {
-        let Some(replay) = delivery.history.replay else { return };
-        let id = delivery.id.as_deref().or(delivery.history.given_id.as_deref()).unwrap_or_default();
+        let Some(token) = delivery.history.replay else { return };
         let failure = parts.first().map(|part| part.error.as_str());
-        if let Err(error) = self.db.replay_finished(replay, id, failure, self.clock.now()).await {
-            warn!(%replay, %error, "the outcome of a replayed message could not be recorded");
+        if let Err(error) = self.db.replay_finished(token, failure, self.clock.now()).await {
+            warn!(%token, %error, "the outcome of a replayed message could not be recorded");
         }
     }
 
     /// Must an outside event rest for the grace period first?
-    pub(super) fn rest(&self, delivery: &Delivery) -> Option<Verdict> {
+    pub(super) async fn rest(&self, delivery: &Delivery) -> Option<Verdict> {
         let now = self.clock.now();
         let first_seen = delivery.history.first_seen.unwrap_or(now);
         let remaining = resting_time(first_seen, now, self.grace)?;
-        let delay = retry::rest(&self.delays, remaining)?.clone();
-        Some(Verdict::Rest { first_seen, delay })
+        if let Some(delay) = retry::rest(&self.delays, remaining) {
+            return Some(Verdict::Rest { first_seen, delay: delay.clone() });
+        }
+        // No wait queue is configured: it rests in our hands. Where that is longer than the broker lets a
+        // message be, it is given back and begins to rest anew: later than asked, never earlier.
+        tokio::time::sleep(remaining.min(LONGEST_IN_HAND)).await;
+        let error =
+            "it has to rest for longer than a message may be in hand, and no wait queue is configured";
+        (remaining > LONGEST_IN_HAND).then(|| Verdict::GiveBack(Failure::new(Advice::Hold, error)))
     }
 }
 
 /// How much of the grace period is left; nothing when it is over.
-fn resting_time(
-    first_seen: OffsetDateTime,
-    now: OffsetDateTime,
-    grace: std::time::Duration,
-) -> Option<std::time::Duration> {
+fn resting_time(first_seen: OffsetDateTime, now: OffsetDateTime, grace: Duration) -> Option<Duration> {
     let remaining = (first_seen + grace) - now;
     remaining.is_positive().then(|| remaining.unsigned_abs())
 }
@@ -133,5 +160,5 @@ fn resting_time(
 /// The event with the part's files only; nothing where the body stays what it was.
 fn remaining_body(event: Option<&Event>, part: &Part) -> Option<Vec<u8>> {
     let event = event?;
-    (event.data.files() != part.files).then(|| event.with_files(part.files.clone()).encode())
+    (part.files.len() < event.data.files().len()).then(|| event.with_files(part.files.clone()).encode())
 }

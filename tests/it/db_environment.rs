@@ -54,14 +54,16 @@ async fn the_first_end_of_a_replayed_message_counts() {
     let database = TestDatabase::installed().await;
     let db = database.db();
     let (replay, now) = (Uuid::new_v4(), OffsetDateTime::now_utc());
-    let messages = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
+    // One event, dead for two reasons: two messages under one id.
+    let tokens = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+    let messages = tokens.map(|token| (token, "one id".to_owned()));
     for _ in 0..2 {
         db.replay_begin(replay, &messages, &actor()).await.unwrap();
     }
-    db.replay_published(replay, "a", now).await.unwrap();
-    db.replay_finished(replay, "a", None, now).await.unwrap();
-    db.replay_finished(replay, "b", Some("it waits again"), now).await.unwrap();
-    db.replay_finished(replay, "b", None, now).await.unwrap();
+    db.replay_published(tokens[0], now).await.unwrap();
+    db.replay_finished(tokens[0], None, now).await.unwrap();
+    db.replay_finished(tokens[1], Some("it waits again"), now).await.unwrap();
+    db.replay_finished(tokens[1], None, now).await.unwrap();
 
     let outcomes = db.replay_outcomes(replay).await.unwrap();
 

@@ -1,11 +1,12 @@
 //! One, a hundred, ten thousand records in one statement; every file arrives, the content intact.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use file_recycler::storage::Side;
 
 use crate::support::crm::{FILE_TYPE, S3_STORAGE};
-use crate::support::process::eventually;
+use crate::support::process::{eventually, eventually_within};
 use crate::support::world::{S3, world};
 
 /// Makes `count` contacts with a file each, deletes them in one statement, and waits for all files.
@@ -29,7 +30,7 @@ async fn deleted_together(count: usize) {
             control.put(&world.storage.object, id, id.clone());
         }
         world.crm.sql(r#"DELETE FROM "Contact""#).await;
-        eventually("the object bucket has no file left", async || {
+        eventually_within(Duration::from_mins(4), "the object bucket has no file left", async || {
             let left = control.keys(&world.storage.object);
             left.iter().all(|key| key.starts_with(".file-recycler/")).then_some(())
         })

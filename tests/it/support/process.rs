@@ -14,13 +14,22 @@ use tokio::process::{Child, Command};
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until `state` gives something; fails the test with `what` when it never does.
-pub async fn eventually<T>(what: &str, mut state: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+pub async fn eventually<T>(what: &str, state: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, state).await
+}
+
+/// The same, for work that is long by nature.
+pub async fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    mut state: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = tokio::time::Instant::now() + patience;
     loop {
         if let Some(value) = state().await {
             return value;
         }
-        assert!(tokio::time::Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
+        assert!(tokio::time::Instant::now() < deadline, "waited {patience:?} in vain: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
