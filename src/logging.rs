@@ -10,7 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
 
 /// What is logged where `RUST_LOG` does not say otherwise.
-const DEFAULT_FILTER: &str = "info,lapin=off,sqlx=warn,aws_config=warn,aws_smithy_runtime=warn,hyper=warn";
+const DEFAULT_FILTER: &str = "info,lapin=off,sqlx=error,aws_config=warn,aws_smithy_runtime=warn,hyper=warn";
 /// Longest line of text, in bytes.
 const MAX_LINE_BYTES: usize = 16 * 1024;
 

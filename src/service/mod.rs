@@ -8,6 +8,7 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -31,6 +32,9 @@ use crate::stop::Stop;
 use crate::storage::{Answer, Capabilities, Operation, Storage, StorageError};
 use crate::worker::{Brake, Worker};
 use registry::GuardedRegistry;
+
+/// Files in flight for each request in flight: enough that deletions find company while copies go on.
+const FILES_PER_REQUEST: usize = 8;
 
 /// Which loops a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +192,7 @@ impl Parts {
             metrics: self.metrics,
             clock: self.clock,
             name: worker_name(),
+            places: Arc::new(Semaphore::new(self.config.recycle.concurrency * FILES_PER_REQUEST)),
             brake: Brake::new(self.config.recycle.brake),
         };
         Arc::new(worker).run(stop).await;

@@ -4,7 +4,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use futures_util::future::join_all;
+use futures_util::stream::{FuturesOrdered, StreamExt as _};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument as _, error, info_span};
 
 use super::Worker;
@@ -91,15 +92,32 @@ impl<R: Registry> Worker<R> {
         }
     }
 
-    /// Every file by itself: one's trouble is not the others'.
+    /// Every file by itself: one's trouble is not the others'. A file takes its place before anything is
+    /// made for it, so that a thousand messages of a thousand files need no more memory than one.
     async fn recycle_all(&self, jobs: Vec<Job>) -> Vec<FileEnd> {
-        let files = jobs.into_iter().map(|job| async move {
-            let tries =
-                retry::retry(Pauses::system(WITHIN_A_DELIVERY), || self.recycler.recycle(job.clone()));
-            FileEnd { result: tries.await, file: job.file.clone() }
-        });
+        let mut ends = Vec::with_capacity(jobs.len());
         // In the event's order, so that what is left of it keeps that order.
-        join_all(files).await
+        let mut moving = FuturesOrdered::new();
+        for job in jobs {
+            let place = Arc::clone(&self.places).acquire_owned();
+            tokio::pin!(place);
+            let place = loop {
+                tokio::select! {
+                    place = &mut place => break place,
+                    Some(end) = moving.next(), if !moving.is_empty() => ends.push(end),
+                }
+            };
+            moving.push_back(self.recycle_one(job, place.ok()));
+        }
+        while let Some(end) = moving.next().await {
+            ends.push(end);
+        }
+        ends
+    }
+
+    async fn recycle_one(&self, job: Job, _place: Option<OwnedSemaphorePermit>) -> FileEnd {
+        let tries = retry::retry(Pauses::system(WITHIN_A_DELIVERY), || self.recycler.recycle(job.clone()));
+        FileEnd { result: tries.await, file: job.file.clone() }
     }
 
     fn failed_whole(&self, event: Event, failure: &Failure, attempts: u32) -> Handled {

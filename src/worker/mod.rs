@@ -10,6 +10,7 @@ mod verdict;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
@@ -60,6 +61,8 @@ pub struct Worker<R: Registry> {
     pub clock: Clock,
     /// Host name and process id, as dead letters carry it.
     pub name: String,
+    /// Files in flight, of all messages together.
+    pub places: Arc<Semaphore>,
     /// Stops everything when too many files move.
     pub brake: Brake,
 }
