@@ -92,7 +92,7 @@ pub const KEYS: &[Key] = &[
     key(
         "crm.profile",
         Some("creatio"),
-        "`creatio`: file tables are discovered; `mapping`: they are listed as `[[crm.file_table]]`; `events`: no CRM database",
+        "`creatio`: file tables are discovered; `mapping` (they are listed as `[[crm.file_table]]`) and `events` (no CRM database) are not in this version",
     ),
     key("crm.file_table", None, "the file tables of `crm.profile = \"mapping\"`, below; only in the file"),
     key("crm.schema", Some("public"), "PostgreSQL schema of the CRM's tables"),
@@ -167,7 +167,7 @@ pub const KEYS: &[Key] = &[
     ),
     key("listener.poll", Some("1s"), "slowest pace of the relay's poll, at least 20ms"),
     key("shutdown_timeout", Some("30s"), "how long a stop waits for what is in flight"),
-    key("http.listen", Some("127.0.0.1:8077"), "address of health, metrics and intake; empty: off"),
+    key("http.listen", Some("127.0.0.1:8077"), "address of health and metrics; empty: off"),
     secret("http.token", "bearer token for everything that changes something; without one those answer 403"),
 ];
 
