@@ -1,5 +1,6 @@
 //! `dlq list`, `dlq show`, `dlq replay`: the dead-letter queue.
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -55,7 +56,17 @@ pub(super) async fn replay(config: &Config, arguments: Replay, json: bool) -> Re
     let (_, chosen) = replay::look(&session, &mut browser, &topology, &selection).await?;
     let summary = if arguments.apply {
         db.ping().await?;
-        replay::replay(&session, &topology, &db, chosen, &operator(), arguments.max_failures, &clock).await?
+        // Drawn on a terminal only, and on standard error: standard output is the summary's.
+        let bar = ProgressBar::new(chosen.len() as u64).with_style(style());
+        let progress = |summary: &Summary| {
+            bar.set_position((summary.succeeded + summary.failed) as u64);
+            bar.set_message(format!("{} failed again", summary.failed));
+        };
+        let (most, operator) = (arguments.max_failures, operator());
+        let summary =
+            replay::replay(&session, &topology, &db, chosen, &operator, most, &clock, &progress).await?;
+        bar.finish_and_clear();
+        summary
     } else {
         Summary { selected: chosen.len(), left: chosen.len(), ..Summary::default() }
     };
@@ -63,6 +74,12 @@ pub(super) async fn replay(config: &Config, arguments: Replay, json: bool) -> Re
     session.close().await;
     print(json, &summary, || told(&summary))?;
     Ok(Finding::healthy_if(summary.failed == 0 && summary.stopped.is_none()))
+}
+
+fn style() -> ProgressStyle {
+    // The template is a constant; a wrong one would only look plainer.
+    ProgressStyle::with_template("{bar:40} {pos}/{len} replayed, {msg}, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 async fn look(config: &Config, filter: Filter) -> Result<(u64, Vec<DeadLetter>), Failed> {

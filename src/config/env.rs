@@ -76,7 +76,7 @@ fn from_file(variable: &str, path: &str, directory: &Path) -> Result<(Value, Sou
 /// Variables with our prefix that are not ours to judge: our own scripts' and tests', and those that
 /// Kubernetes sets in every pod for a service called `file-recycler` or `file-recycler-…`.
 fn is_not_ours(name: &str) -> bool {
-    let of_scripts = name == "LOCAL" || name == "BIN" || name.starts_with("TEST_");
+    let of_scripts = name == "LOCAL" || name == "BIN" || name == "FSYNC" || name.starts_with("TEST_");
     let of_kubernetes = !name.contains("__")
         && (["SERVICE_HOST", "SERVICE_PORT", "PORT"].iter().any(|end| is_word_end(name, end))
             || name.contains("SERVICE_PORT_")
@@ -155,6 +155,7 @@ mod tests {
             "WORKER_PORT",
             "TEST_S3_URL",
             "LOCAL",
+            "FSYNC",
             "BIN",
         ] {
             assert!(is_not_ours(name), "{name}");

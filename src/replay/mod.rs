@@ -79,7 +79,8 @@ pub async fn look(
 }
 
 /// Sends the chosen messages back to the work queue, in their order; each is removed from the dead-letter
-/// queue only after its replay was confirmed. Stops when `max_failures` of them have failed again.
+/// queue only after its replay was confirmed. Stops when `max_failures` of them have failed again. `progress` hears how
+/// far it is.
 pub async fn replay(
     session: &Session,
     topology: &Topology,
@@ -88,6 +89,7 @@ pub async fn replay(
     operator: &Actor,
     max_failures: Option<usize>,
     clock: &Clock,
+    progress: &impl Fn(&Summary),
 ) -> Result<Summary, ReplayError> {
     let replay = Uuid::new_v4();
     let mut summary = Summary {
@@ -116,7 +118,7 @@ pub async fn replay(
             summary.replayed += 1;
             summary.left -= 1;
         }
-        let complete = await_outcomes(db, replay, &mut summary).await?;
+        let complete = await_outcomes(db, replay, &mut summary, progress).await?;
         if !complete {
             summary.stopped = Some(format!(
                 "no outcome came for {} s: is a worker running? the replayed messages are in the work queue",
@@ -138,7 +140,12 @@ fn window(max_failures: Option<usize>, failed: usize) -> usize {
 }
 
 /// Waits until every replayed message has its outcome; `false` when none came for too long.
-async fn await_outcomes(db: &Db, replay: Uuid, summary: &mut Summary) -> Result<bool, DbError> {
+async fn await_outcomes(
+    db: &Db,
+    replay: Uuid,
+    summary: &mut Summary,
+    progress: &impl Fn(&Summary),
+) -> Result<bool, DbError> {
     let mut last_progress = Instant::now();
     loop {
         let outcomes = db.replay_outcomes(replay).await?;
@@ -146,6 +153,7 @@ async fn await_outcomes(db: &Db, replay: Uuid, summary: &mut Summary) -> Result<
         summary.succeeded = outcomes.succeeded;
         summary.failed = outcomes.failed;
         let after = summary.succeeded + summary.failed;
+        progress(summary);
         if after >= summary.replayed {
             return Ok(true);
         }

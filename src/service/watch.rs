@@ -21,6 +21,8 @@ use crate::stop::Stop;
 
 /// How often the database is asked for its environment and a pause; an operator's pause holds within it.
 const DATABASE_EVERY: Duration = Duration::from_secs(1);
+/// How often the backlog is counted, in looks at the database.
+const BACKLOG_EVERY: u32 = 5;
 /// How often the triggers are compared, and how much rest follows the time that it took: the comparison
 /// reads which records weak files and links name, which is a scan of their tables.
 const DRIFT_EVERY: Duration = Duration::from_secs(10);
@@ -38,7 +40,7 @@ pub(super) fn start(parts: &Parts, loops: &mut JoinSet<()>, stop: &Stop) {
         gate: parts.gate.clone(),
         health: parts.health.clone(),
     };
-    let database = Database(parts.clone());
+    let database = Database { parts: parts.clone(), looks: 0 };
     loops.spawn(parts.clone().watch_listener(stop.clone()));
     loops.spawn(monitor(Dependency::Database, DATABASE_EVERY).run(stop.clone(), database));
     let storage = Storage(parts.clone());
@@ -47,13 +49,23 @@ pub(super) fn start(parts: &Parts, loops: &mut JoinSet<()>, stop: &Stop) {
     loops.spawn(monitor(Dependency::Broker, BROKER_EVERY).run(stop.clone(), broker));
 }
 
-struct Database(Parts);
+struct Database {
+    parts: Parts,
+    looks: u32,
+}
 
 impl Look for Database {
     async fn look(&mut self) -> Result<(), Failure> {
-        let Self(parts) = self;
+        let parts = &self.parts;
         parts.guard.saw_database(parts.db.environment().await?);
         parts.tell_guard();
+        // Also while the relay cannot work: that is when the backlog grows.
+        let installed = parts.gate.why_closed(&[Cause::Listener]).is_none();
+        if installed && self.looks.is_multiple_of(BACKLOG_EVERY) {
+            let backlog = parts.db.backlog().await?;
+            parts.metrics.outbox(backlog.rows, backlog.oldest.unwrap_or_default());
+        }
+        self.looks = self.looks.wrapping_add(1);
         Ok(())
     }
 }

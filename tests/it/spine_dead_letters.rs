@@ -243,3 +243,47 @@ async fn looking_at_the_dead_letters_a_hundred_times_loses_none() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn one_event_that_is_dead_for_two_reasons_is_two_letters_and_both_are_replayed() {
+    world(S3::Embedded, async |world| {
+        let _service = world.run().await.expect_log("dead-lettered");
+        let (conflict, stranger) = (Uuid::new_v4(), Uuid::new_v4());
+        world.upload(conflict).await;
+        world.storage.put(Side::Recycle, &conflict.to_string(), b"other content").await;
+        let files = json!([{ "file_id": conflict }, { "file_id": stranger, "key": Uuid::new_v4() }]);
+        let event = World::outside_event("two reasons", "Contact", Uuid::new_v4(), &files);
+        let named = BasicProperties::default().with_message_id("two reasons".into());
+        put(&world.queues.topology.work(), &event, named).await;
+        let letters = world.dead_letters(2).await;
+        assert!(letters.iter().all(|letter| letter["id"] == "two reasons"), "{letters:?}");
+
+        let replayed = world.cli(&["dlq", "replay", "--apply", "--json"]).await.expect(1).json();
+        assert_eq!((&replayed["replayed"], &replayed["failed"]), (&json!(2), &json!(2)), "{replayed}");
+        assert_eq!(replayed["stopped"], Value::Null, "each has an outcome of its own: {replayed}");
+
+        let stopped = world.cli(&["dlq", "replay", "--apply", "--max-failures", "1", "--json"]).await;
+        let stopped = stopped.expect(1).json();
+        assert_eq!((&stopped["replayed"], &stopped["left"]), (&json!(1), &json!(1)), "{stopped}");
+        assert!(stopped["stopped"].is_string(), "{stopped}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_of_which_nothing_is_done_keeps_its_bytes() {
+    world(S3::Embedded, async |world| {
+        let _service = world.run().await.expect_log("dead-lettered");
+        let files: Vec<Uuid> = (0..5).map(|_| Uuid::new_v4()).collect();
+        for file in &files {
+            world.upload(*file).await;
+            world.storage.put(Side::Recycle, &file.to_string(), b"other content").await;
+        }
+        let files: Vec<_> = files.iter().map(|file| json!({ "colour": "blue", "file_id": file })).collect();
+        let event = World::outside_event("exact", "Contact", Uuid::new_v4(), &json!(files));
+        put(&world.queues.topology.work(), &event, BasicProperties::default()).await;
+        world.dead_letters(1).await;
+        assert_eq!(world.queues.drain(&world.queues.topology.dead()).await, [event]);
+    })
+    .await;
+}

@@ -1,12 +1,13 @@
 //! Which files move when a record is deleted, and which stay.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use file_recycler::storage::Side;
 use uuid::Uuid;
 
 use crate::support::crm::{DATABASE_STORAGE, FILE_TYPE, S3_STORAGE, WEB_LINK_TYPE};
-use crate::support::process::eventually;
+use crate::support::process::{Service, eventually};
 use crate::support::world::{S3, World, world};
 
 /// A record with one hard and two weak files is deleted: all three arrive.
@@ -212,7 +213,7 @@ async fn observe_mode_says_what_would_move_and_changes_nothing() {
     world(S3::Embedded, async |world| {
         let mut environment = world.with(&[("RECYCLE__MODE", "observe")]);
         environment.push(("RUST_LOG".into(), "info".into()));
-        let service = crate::support::process::Service::start(&environment, &["run"]).await.ready().await;
+        let service = Service::start(&environment, &["run"]).await.ready().await;
         let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
         let weak = world.crm.weak_file("SysFile", "Contact", record).await;
         world.upload(weak).await;
@@ -226,6 +227,30 @@ async fn observe_mode_says_what_would_move_and_changes_nothing() {
         world.is_untouched(weak).await;
         assert!(world.object(Side::Recycle, files[0]).await.is_none());
         assert_eq!(world.crm.number(r#"SELECT count(*) FROM "SysFile""#).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_moves_before_its_grace_period_is_over_with_or_without_wait_queues() {
+    world(S3::Embedded, async |world| {
+        let grace = Duration::from_millis(1_500);
+        for delays in [r#"["200ms"]"#, "[]"] {
+            let environment = world.with(&[("RECYCLE__GRACE", "1500ms"), ("RETRY__DELAYS", delays)]);
+            let mut service = Service::start(&environment, &["run"]).await.ready().await;
+            let outside = Uuid::new_v4();
+            world.upload(outside).await;
+            let (record, own) = world.record_with_files("Contact", "ContactFile", 1).await;
+            let began = Instant::now();
+            world.crm.delete("Contact", record).await;
+            let (record, file) = (Uuid::new_v4().to_string(), outside.to_string());
+            world.cli(&["emit", "--schema", "Contact", "--record", &record, "--file", &file]).await.expect(0);
+            for file in [own[0], outside] {
+                world.recycled(file).await;
+                assert!(began.elapsed() >= grace, "{delays}: it moved after {:?}", began.elapsed());
+            }
+            assert_eq!(service.stop().await, Some(0));
+        }
     })
     .await;
 }
