@@ -62,9 +62,15 @@ pub(super) async fn replay(config: &Config, arguments: Replay, json: bool) -> Re
             bar.set_position((summary.succeeded + summary.failed) as u64);
             bar.set_message(format!("{} failed again", summary.failed));
         };
-        let (most, operator) = (arguments.max_failures, operator());
-        let summary =
-            replay::replay(&session, &topology, &db, chosen, &operator, most, &clock, &progress).await?;
+        let with = replay::Replay {
+            session: &session,
+            topology: &topology,
+            db: &db,
+            operator: operator(),
+            max_failures: arguments.max_failures,
+            clock,
+        };
+        let summary = replay::replay(&with, chosen, &progress).await?;
         bar.finish_and_clear();
         summary
     } else {

@@ -78,19 +78,30 @@ pub async fn look(
     Ok((total, chosen))
 }
 
+/// What a replay works with.
+pub struct Replay<'a> {
+    /// Where the messages are.
+    pub session: &'a Session,
+    /// Names of the queues.
+    pub topology: &'a Topology,
+    /// Where the outcomes are noted.
+    pub db: &'a Db,
+    /// Who replays.
+    pub operator: Actor,
+    /// Stops when so many messages have failed again.
+    pub max_failures: Option<usize>,
+    /// The time.
+    pub clock: Clock,
+}
+
 /// Sends the chosen messages back to the work queue, in their order; each is removed from the dead-letter
-/// queue only after its replay was confirmed. Stops when `max_failures` of them have failed again. `progress` hears how
-/// far it is.
+/// queue only after its replay was confirmed. `progress` hears how far it is.
 pub async fn replay(
-    session: &Session,
-    topology: &Topology,
-    db: &Db,
+    with: &Replay<'_>,
     chosen: Vec<(DeadLetter, Delivery)>,
-    operator: &Actor,
-    max_failures: Option<usize>,
-    clock: &Clock,
     progress: &impl Fn(&Summary),
 ) -> Result<Summary, ReplayError> {
+    let Replay { session, topology, db, operator, max_failures, clock } = with;
     let replay = Uuid::new_v4();
     let mut summary = Summary {
         applied: true,
@@ -104,7 +115,7 @@ pub async fn replay(
     while waiting.peek().is_some() {
         let window: Vec<_> = waiting
             .by_ref()
-            .take(window(max_failures, summary.failed))
+            .take(window(*max_failures, summary.failed))
             .map(|(letter, delivery)| (Uuid::new_v4(), letter.id, delivery))
             .collect();
         let tokens: Vec<_> = window.iter().map(|(token, id, _)| (*token, id.clone())).collect();
