@@ -244,9 +244,13 @@ async fn a_broker_that_falls_silent_is_noticed_within_the_time_outs() {
         // The next one waits for the first one's confirm, in vain, and the session is over.
         let (target, message) = outgoing(EventType::FileDeleted, 2);
         let error = publisher.publish(target, message).await.unwrap_err();
-        assert!(matches!(error, BrokerError::TimedOut { .. }), "{error:?}");
+        // Missed heartbeats can be noticed first.
+        let noticed = |error: &BrokerError| {
+            matches!(error, BrokerError::TimedOut { .. } | BrokerError::Connection { .. })
+        };
+        assert!(noticed(&error), "{error:?}");
         let end = session.closed().await;
-        assert!(matches!(end, BrokerError::TimedOut { .. }), "{end:?}");
+        assert!(noticed(&end), "{end:?}");
 
         let error = broker.connect().await.err().expect("nobody answers");
         assert!(matches!(error, BrokerError::TimedOut { .. }), "{error:?}");
