@@ -165,6 +165,19 @@ impl Failure {
     pub fn new(advice: Advice, error: impl Into<String>) -> Self {
         Self { advice, error: error.into() }
     }
+
+    /// The same failure of a question that was asked for many at once. It says nothing about any one of
+    /// them, so nobody's tries are used up and nobody is condemned: the dependency is out, whatever it was.
+    #[must_use]
+    pub fn of_everybody(self, dependency: Dependency) -> Self {
+        let advice = match self.advice {
+            Advice::Hold => Advice::Hold,
+            Advice::Retry | Advice::SlowDown | Advice::Outage(_) | Advice::GiveUp(_) => {
+                Advice::Outage(dependency)
+            }
+        };
+        Self { advice, ..self }
+    }
 }
 
 /// How one file of an event ended.

@@ -131,12 +131,6 @@ impl DbError {
         }
     }
 
-    /// The error of a question that is asked for many at once. It says nothing about any one of them, so
-    /// nobody's tries are used up and nobody is condemned: the database is out, whatever it was.
-    pub fn of_everybody(self) -> Failure {
-        Failure::new(Advice::Outage(Dependency::Database), self.to_string())
-    }
-
     /// The class of the server's error, where it is one.
     pub(super) fn class(&self) -> Option<Class> {
         match &self.problem {

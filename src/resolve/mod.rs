@@ -8,14 +8,13 @@ use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::batch::{Batcher, Limits};
-use crate::db::DbError;
 use crate::db::dangling::DeletedRecord;
 use crate::db::hanging::Record;
 use crate::db::registry::Registry;
 use crate::event::{Deleted, Event, IdKind};
 use crate::file::{FileRef, ObjectKey, RecordId, SchemaName};
 use crate::key_template::KeyTemplate;
-use crate::outcome::{Advice, DeadReason, Failure, FileEnd, Outcome};
+use crate::outcome::{Advice, DeadReason, Dependency, Failure, FileEnd, Outcome};
 use crate::recycle::{EventContext, Job};
 
 /// Most pages of dangling rows that one delivery works off: 1,000 rows each. A record with more comes
@@ -63,7 +62,10 @@ impl Resolver {
         let asked = Arc::clone(&registry);
         let hanging = Batcher::new(HANGING, move |records: Vec<Record>| {
             let registry = Arc::clone(&asked);
-            async move { registry.hanging(&records).await.map_err(DbError::of_everybody) }
+            async move {
+                let asked = registry.hanging(&records).await;
+                asked.map_err(|error| Failure::from(error).of_everybody(Dependency::Database))
+            }
         });
         Self { registry, key_template, policy, hanging, clearing: Semaphore::new(CLEARING) }
     }

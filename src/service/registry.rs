@@ -26,7 +26,7 @@ impl Registry for GuardedRegistry {
         let admitted = self.guard.admitted()?;
         let asked =
             retry(Pauses::system(WITHIN_A_DELIVERY), || async { Ok(self.registry.liveness(&files).await?) });
-        let Checked { liveness, environment, paused } = asked.await.map_err(of_everybody)?;
+        let Checked { liveness, environment, paused } = asked.await.map_err(out)?;
         if paused {
             return Err(Failure::new(Advice::Hold, "an operator has paused this environment"));
         }
@@ -42,7 +42,7 @@ impl Registry for GuardedRegistry {
         let rows: Vec<_> = entries.into_iter().map(|entry| self.row(entry)).collect();
         let noted =
             retry(Pauses::system(WITHIN_A_DELIVERY), || async { Ok(self.registry.note(&rows).await?) });
-        Ok(noted.await.map_err(of_everybody)?.liveness)
+        Ok(noted.await.map_err(out)?.liveness)
     }
 
     async fn confirm_environment(&self) -> Result<(), Failure> {
@@ -53,12 +53,6 @@ impl Registry for GuardedRegistry {
             closed => Err(Failure::new(Advice::Hold, closed.to_string())),
         }
     }
-}
-
-/// A question for a whole batch says nothing about any one of its files: whatever went wrong, nobody's tries
-/// are used up and nobody is condemned.
-fn of_everybody(failure: Failure) -> Failure {
-    Failure { advice: Advice::Outage(Dependency::Database), ..failure }
 }
 
 impl GuardedRegistry {
@@ -79,4 +73,8 @@ impl GuardedRegistry {
             detail: None,
         }
     }
+}
+
+fn out(failure: Failure) -> Failure {
+    failure.of_everybody(Dependency::Database)
 }

@@ -27,6 +27,8 @@ const BACKLOG_EVERY: u32 = 5;
 /// reads which records weak files and links name, which is a scan of their tables.
 const DRIFT_EVERY: Duration = Duration::from_secs(10);
 const DRIFT_REST: u32 = 50;
+/// How often the ledger's partitions of the coming months are made.
+const PARTITIONS_EVERY: Duration = Duration::from_hours(24);
 /// How often both buckets and the marker are read.
 const STORAGE_EVERY: Duration = Duration::from_secs(5);
 /// How often the queues are measured.
@@ -142,6 +144,7 @@ impl Parts {
             self.health.listener(ListenerState::NotOurs);
             return;
         }
+        let mut partitioned: Option<Instant> = None;
         loop {
             let began = Instant::now();
             let looked = tokio::select! {
@@ -152,6 +155,13 @@ impl Parts {
                 info!(error = %failure, "the triggers could not be compared");
             }
             let known = self.gate.why_closed(&[Cause::Listener]).is_none();
+            if known && partitioned.is_none_or(|at| at.elapsed() >= PARTITIONS_EVERY) {
+                match self.db.make_partitions().await {
+                    Ok(()) => partitioned = Some(Instant::now()),
+                    // The default partition takes what has no other place.
+                    Err(error) => info!(%error, "the ledger's coming partitions could not be made"),
+                }
+            }
             let rest = if known { DRIFT_EVERY.max(began.elapsed() * DRIFT_REST) } else { DATABASE_EVERY };
             tokio::select! {
                 () = stop.requested() => return,
