@@ -101,6 +101,12 @@ pub(super) fn database_url(pairs: &BTreeMap<String, String>) -> Result<String, S
     let user = first(&["userid", "username", "user", "uid"])
         .map(|user| format!("{}{}@", encoded(user), password.unwrap_or_default()));
     let database = first(&["database", "db"]).ok_or("names no Database")?;
+    if matches!(database.as_str(), "." | "..") {
+        // In the path of an address these are steps, not names, however they are written.
+        return Err(
+            "names a Database that no address can carry; give it as database.url with ?dbname=".to_owned()
+        );
+    }
 
     let mut query = Vec::new();
     if let Some(mode) = pairs.get("sslmode") {
@@ -175,6 +181,10 @@ mod tests {
             ("Server=a,b;Database=crm", "names several servers; give the one to work on as database.url"),
             ("Server=a;Database=crm;Port=x", "has a Port that is not a number from 0 to 65535"),
             ("Server=a", "names no Database"),
+            (
+                "Server=a;Database=..",
+                "names a Database that no address can carry; give it as database.url with ?dbname=",
+            ),
             (
                 "Server=a;Database=crm;SSL Mode=maybe",
                 "has an SSL Mode that is not one of: Disable, Allow, Prefer, Require, VerifyCA, VerifyFull",

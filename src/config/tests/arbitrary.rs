@@ -112,7 +112,7 @@ proptest! {
     fn names_and_passwords_of_any_characters_arrive_in_the_database_url(
         user in any::<String>(), password in any::<String>(), database in any::<String>(),
     ) {
-        prop_assume!(!user.is_empty() && !database.is_empty());
+        prop_assume!(!user.is_empty() && !["", ".", ".."].contains(&database.as_str()));
         let string = format!(
             "Server=h;User ID={};Password={};Database={}", quoted(&user), quoted(&password), quoted(&database)
         );
