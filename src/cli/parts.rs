@@ -37,11 +37,5 @@ pub(super) async fn storage(config: &Config) -> Result<Storage, Failed> {
 
 /// The buckets, as the environment's binding names them.
 pub(super) fn buckets(config: &Config) -> Result<Buckets, Failed> {
-    let (object, recycle) =
-        config.storage.buckets.as_ref().ok_or_else(|| Failed::usage("the buckets are not configured"))?;
-    Ok(Buckets {
-        service_url: config.storage.service_url.as_ref().map(ToString::to_string).unwrap_or_default(),
-        object: object.as_str().to_owned(),
-        recycle: recycle.as_str().to_owned(),
-    })
+    Buckets::configured(&config.storage).ok_or_else(|| Failed::usage("the buckets are not configured"))
 }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::error::{Attempted, DbError, Problem};
 use super::{Actor, Db};
+use crate::config;
 
 /// What the database says about itself and about its binding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +61,18 @@ pub struct Buckets {
     pub object: String,
     /// The recycle bucket.
     pub recycle: String,
+}
+
+impl Buckets {
+    /// The buckets that are configured; nothing where they are not.
+    pub fn configured(storage: &config::Storage) -> Option<Self> {
+        let (object, recycle) = storage.buckets.as_ref()?;
+        Some(Self {
+            service_url: storage.service_url.as_ref().map(ToString::to_string).unwrap_or_default(),
+            object: object.as_str().to_owned(),
+            recycle: recycle.as_str().to_owned(),
+        })
+    }
 }
 
 /// An operator's pause.

@@ -125,13 +125,8 @@ impl Parts {
     async fn new(config: Config, halves: Halves) -> Result<Self, ServiceError> {
         let url = config.database.url.as_ref().ok_or(ServiceError::Missing("database.url"))?;
         let db = Db::connect(url)?;
-        let (object, recycle) =
-            config.storage.buckets.as_ref().ok_or(ServiceError::Missing("the buckets"))?;
-        let guard = Guard::new(Buckets {
-            service_url: config.storage.service_url.as_ref().map(ToString::to_string).unwrap_or_default(),
-            object: object.as_str().to_owned(),
-            recycle: recycle.as_str().to_owned(),
-        });
+        let binding = Buckets::configured(&config.storage).ok_or(ServiceError::Missing("the buckets"))?;
+        let guard = Guard::new(binding);
         let clock = Clock::system();
         let metrics = Metrics::new();
         let counted = metrics.clone();

@@ -111,17 +111,9 @@ impl Storage {
             .bucket(self.bucket(transfer.to))
             .key(transfer.key)
             .set_storage_class(transfer.class.clone())
-            .copy_source_if_match(transfer.source.etag.as_sent());
-        match transfer.over {
-            Over::Nothing if server.copy_if_none_match == Support::Honoured => {
-                request = request.if_none_match("*");
-            }
-            Over::Known(etag) if server.copy_if_match == Support::Honoured => {
-                request = request.if_match(etag.as_sent());
-            }
-            // What the server does not keep was asked by a HEAD before.
-            Over::Nothing | Over::Known(_) => {}
-        }
+            .copy_source_if_match(transfer.source.etag.as_sent())
+            .set_if_none_match(transfer.over.if_none_match(server))
+            .set_if_match(transfer.over.if_match(server));
         let attributes = &transfer.source.attributes;
         if let Some((encryption, key)) = &attributes.kms {
             request = request.server_side_encryption(encryption.clone()).set_ssekms_key_id(key.clone());
@@ -162,6 +154,22 @@ impl<'a> Transfer<'a> {
             metadata.insert(SOURCE_ETAG.to_owned(), self.source.etag.as_str().to_owned());
         }
         metadata
+    }
+}
+
+/// The conditions of a write over what was known to be there. What the server does not keep was asked by a
+/// HEAD before.
+impl Over {
+    pub(super) fn if_none_match(&self, server: &Capabilities) -> Option<String> {
+        let asks = *self == Self::Nothing && server.copy_if_none_match == Support::Honoured;
+        asks.then(|| "*".to_owned())
+    }
+
+    pub(super) fn if_match(&self, server: &Capabilities) -> Option<String> {
+        match self {
+            Self::Known(etag) if server.copy_if_match == Support::Honoured => Some(etag.as_sent().to_owned()),
+            Self::Known(_) | Self::Nothing => None,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::copy::{Transfer, copied};
 use super::error::Asked;
-use super::{Capabilities, Copied, Kind, Operation, Over, Storage, StorageError, Support};
+use super::{Capabilities, Copied, Kind, Operation, Storage, StorageError};
 
 /// Parts of one object that are copied at the same time.
 const PARTS_AT_ONCE: usize = 8;
@@ -86,22 +86,15 @@ impl Storage {
         done.sort_by_key(CompletedPart::part_number);
         let asked = transfer.asked(Operation::CompleteMultipartUpload);
         let parts = CompletedMultipartUpload::builder().set_parts(Some(done)).build();
-        let mut request = self
+        let request = self
             .client()
             .complete_multipart_upload()
             .bucket(self.bucket(transfer.to))
             .key(transfer.key)
             .upload_id(upload)
-            .multipart_upload(parts);
-        match transfer.over {
-            Over::Nothing if server.copy_if_none_match == Support::Honoured => {
-                request = request.if_none_match("*");
-            }
-            Over::Known(etag) if server.copy_if_match == Support::Honoured => {
-                request = request.if_match(etag.as_sent());
-            }
-            Over::Nothing | Over::Known(_) => {}
-        }
+            .multipart_upload(parts)
+            .set_if_none_match(transfer.over.if_none_match(server))
+            .set_if_match(transfer.over.if_match(server));
         let request = request.customize().config_override(self.copying());
         let output = self.send(asked, request.send()).await?;
         copied(asked, output.e_tag())
