@@ -32,14 +32,20 @@ words! {
         GetObjectTagging => "get_object_tagging",
         /// PutObject
         PutObject => "put_object",
+        /// PutObjectTagging
+        PutObjectTagging => "put_object_tagging",
         /// DeleteObject
         DeleteObject => "delete_object",
         /// DeleteObjects
         DeleteObjects => "delete_objects",
         /// HeadBucket
         HeadBucket => "head_bucket",
+        /// GetBucketLifecycleConfiguration
+        GetBucketLifecycle => "get_bucket_lifecycle_configuration",
         /// ListObjectsV2
         ListObjects => "list_objects",
+        /// ListParts
+        ListParts => "list_parts",
         /// CreateMultipartUpload
         CreateMultipartUpload => "create_multipart_upload",
         /// UploadPartCopy

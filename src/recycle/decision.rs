@@ -1,15 +1,60 @@
-//! The truth table: what is to be done with one file, from what both buckets hold. Pure.
+//! The truth table: what is to be done with one file, from what the server can do, what is known of both
+//! buckets, and what is meant to be done. Pure.
 
 use time::OffsetDateTime;
 
+use crate::file::ObjectKey;
 use crate::outcome::DeadReason;
-use crate::storage::{Capabilities, Head, Over};
+use crate::storage::{Capabilities, Head, MAX_COPY, MAX_OBJECT, Over, Support, UnseenClass};
 
-/// What to do with a file that is dead.
+/// Largest object that is copied without a look, in bytes: larger ones may be of several parts, whose copy
+/// in one piece has another ETag, and to them one look more is nothing.
+pub const MAX_UNSEEN: u64 = 5 * 1024 * 1024;
+
+/// What is known of the two buckets.
+#[derive(Clone, Debug, Default)]
+pub enum Seen {
+    /// Nothing: nobody has looked.
+    #[default]
+    Nothing,
+    /// What a look at both found.
+    Both {
+        /// The object in the object bucket.
+        source: Option<Head>,
+        /// The object in the recycle bucket.
+        copy: Option<Head>,
+        /// Whether the two were found equal to the byte; nothing where nobody has compared them.
+        equal: Option<bool>,
+        /// This very try has written the copy: its retention has just begun.
+        fresh: bool,
+    },
+}
+
+/// What is to be done, apart from what the buckets hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// The object's size in bytes, as the database has it.
+    pub size: Option<u64>,
+    /// Some servers take the key for another one ([`may_be_read_as_another`]).
+    pub odd_key: bool,
+    /// Look before the first step, whatever the server can do: somebody only observes, an earlier step without
+    /// a look met something unusual, or it is this file's turn to be looked at.
+    pub look_first: bool,
+}
+
+/// What to do next with a file that is dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Copy it over what is (or is not) there, prove the copy, delete the source.
-    Move(Over),
+    /// Copy it over nothing, without a look; then delete the source if it is what was copied.
+    CopyUnseen,
+    /// Look at both buckets.
+    Look,
+    /// Read both objects and compare them: nothing else tells whether they are the same.
+    Compare,
+    /// Copy it over what is (or is not) there, and look at the copy.
+    Copy(Over),
+    /// The copy is proven: delete the source, if it is still what was copied.
+    Delete,
     /// Nothing: it is in the recycle bucket already.
     AlreadyMoved,
     /// Nothing: it is in neither bucket, if the buckets themselves are there.
@@ -22,33 +67,73 @@ pub enum Action {
 ///
 /// | source | recycle bucket | action |
 /// |---|---|---|
-/// | locked, or archived | any | give up |
-/// | present | absent | move over nothing |
-/// | present | same content | move over the known copy: its retention starts again |
-/// | present | other content | conflict; in a versioned recycle bucket: move on top |
+/// | not seen | not seen | copy unseen where the server's conditions are proof enough, else look |
+/// | locked, archived, or larger than an object may be | any | give up |
+/// | present | absent | copy over nothing |
+/// | present | same content, written by this try | delete the source |
+/// | present | same content | copy over the known copy: its retention starts again |
+/// | present | perhaps the same content | compare |
+/// | present | other content | conflict; in a versioned recycle bucket: copy on top |
 /// | absent | present | already moved |
 /// | absent | absent | missing |
 ///
 /// Content that cannot be proven to be the same counts as other content.
-pub fn decide(
-    source: Option<&Head>,
-    copy: Option<&Head>,
-    server: &Capabilities,
-    now: OffsetDateTime,
-) -> Action {
+pub fn decide(server: &Capabilities, seen: &Seen, intent: Intent, now: OffsetDateTime) -> Action {
+    if intent.odd_key && !server.exact_keys {
+        return Action::GiveUp(DeadReason::Unsupported);
+    }
+    let (source, copy, equal, fresh) = match seen {
+        Seen::Nothing if may_be_copied_unseen(server, intent) => return Action::CopyUnseen,
+        Seen::Nothing => return Action::Look,
+        Seen::Both { source, copy, equal, fresh } => (source.as_ref(), copy.as_ref(), *equal, *fresh),
+    };
     match (source, copy) {
         (Some(source), _) if source.legal_hold || source.retained_until.is_some_and(|until| until > now) => {
             Action::GiveUp(DeadReason::Locked)
         }
         (Some(source), _) if source.archived => Action::GiveUp(DeadReason::Archived),
-        (Some(_), None) => Action::Move(Over::Nothing),
-        (Some(source), Some(copy)) if same_content(source, copy) || server.recycle_versioned => {
-            Action::Move(Over::Known(copy.etag.clone()))
-        }
-        (Some(_), Some(_)) => Action::GiveUp(DeadReason::Conflict),
+        (Some(source), _) if source.size > MAX_OBJECT => Action::GiveUp(DeadReason::Unsupported),
+        (Some(_), None) => Action::Copy(Over::Nothing),
+        (Some(source), Some(copy)) => beside_a_copy(server, source, copy, equal, fresh),
         (None, Some(_)) => Action::AlreadyMoved,
         (None, None) => Action::Missing,
     }
+}
+
+/// Are the server's own conditions the whole proof? The copy goes over nothing, its answer names what was
+/// copied, and only that is deleted.
+fn may_be_copied_unseen(server: &Capabilities, intent: Intent) -> bool {
+    !intent.look_first
+        && intent.size.is_some_and(|size| size <= MAX_UNSEEN)
+        && server.copy_if_none_match == Support::Honoured
+        && server.delete_if_match == Support::Honoured
+        && server.copy_keeps_etag
+        && server.unseen_class != UnseenClass::Lost
+        && !server.object_versioned
+        && !server.recycle_versioned
+}
+
+fn beside_a_copy(
+    server: &Capabilities,
+    source: &Head,
+    copy: &Head,
+    equal: Option<bool>,
+    fresh: bool,
+) -> Action {
+    let same = equal.unwrap_or_else(|| same_content(source, copy));
+    if same && fresh {
+        return Action::Delete;
+    }
+    let in_doubt = equal.is_none() && source.size == copy.size && !proves_other_content(server, source, copy);
+    // What goes on top of an older version needs no proof of what lies below.
+    let needs_proof = fresh || !server.recycle_versioned;
+    if !same && in_doubt && needs_proof && source.size <= MAX_COPY && !copy.archived {
+        return Action::Compare;
+    }
+    if same || server.recycle_versioned {
+        return Action::Copy(Over::Known(copy.etag.clone()));
+    }
+    Action::GiveUp(DeadReason::Conflict)
 }
 
 /// Is it proven that the copy has the source's content? `false` means not proven.
@@ -63,100 +148,21 @@ pub fn same_content(source: &Head, copy: &Head) -> bool {
             || copy.copied_from.as_ref() == Some(&source.etag))
 }
 
-#[cfg(test)]
-mod tests {
-    use time::Duration;
-    use time::macros::datetime;
-
-    use super::*;
-    use crate::storage::{Checksum, ETag, Support};
-
-    const NOW: OffsetDateTime = datetime!(2026-11-23 10:00 UTC);
-    const ONE: &str = "\"5d41402abc4b2a76b9719d911017c592\"";
-    const OTHER: &str = "\"7d793037a0760186574b0282f2f435e7\"";
-    /// MD5 of the MD5 in `ONE`, as a multipart upload in one part would have it.
-    const ONE_IN_ONE_PART: &str = "\"62109206880d38a4010a98e11243924a-1\"";
-
-    fn server() -> Capabilities {
-        Capabilities {
-            copy_if_none_match: Support::Honoured,
-            copy_if_match: Support::Honoured,
-            copy_source_if_match: Support::Honoured,
-            delete_if_match: Support::Honoured,
-            put_if_none_match: Support::Honoured,
-            put_if_match: Support::Honoured,
-            copy_keeps_etag: true,
-            exact_keys: true,
-            object_versioned: false,
-            recycle_versioned: false,
-        }
-    }
-
-    fn head(etag: &str, size: u64) -> Head {
-        Head::for_tests(ETag::new(etag), size)
-    }
-
-    fn summed(value: &str, head: Head) -> Head {
-        Head { checksum: Some(Checksum { algorithm: "SHA256", value: value.to_owned() }), ..head }
-    }
-
-    #[test]
-    fn every_row_of_the_truth_table() {
-        let over_copy = Action::Move(Over::Known(ETag::new(ONE)));
-        let conflict = Action::GiveUp(DeadReason::Conflict);
-        for (source, copy, versioned, action) in [
-            (Some(head(ONE, 5)), None, false, Action::Move(Over::Nothing)),
-            (Some(head(ONE, 5)), Some(head(ONE, 5)), false, over_copy.clone()),
-            (Some(head(OTHER, 5)), Some(head(ONE, 5)), false, conflict.clone()),
-            (Some(head(OTHER, 5)), Some(head(ONE, 5)), true, over_copy),
-            (Some(head(ONE, 5)), Some(head(ONE, 0)), false, conflict),
-            (None, Some(head(ONE, 5)), false, Action::AlreadyMoved),
-            (None, None, false, Action::Missing),
-        ] {
-            let server = Capabilities { recycle_versioned: versioned, ..server() };
-            assert_eq!(decide(source.as_ref(), copy.as_ref(), &server, NOW), action, "{source:?} {copy:?}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_deleted_or_read_is_not_touched_whatever_the_recycle_bucket_holds() {
-        let held = Head { legal_hold: true, ..head(ONE, 5) };
-        let retained = Head { retained_until: Some(NOW + Duration::SECOND), ..head(ONE, 5) };
-        let archived = Head { archived: true, ..head(ONE, 5) };
-        for (source, reason) in
-            [(held, DeadReason::Locked), (retained, DeadReason::Locked), (archived, DeadReason::Archived)]
-        {
-            for copy in [None, Some(head(ONE, 5)), Some(head(OTHER, 5))] {
-                assert_eq!(decide(Some(&source), copy.as_ref(), &server(), NOW), Action::GiveUp(reason));
-            }
-        }
-        let over = Head { retained_until: Some(NOW), ..head(ONE, 5) };
-        assert_eq!(decide(Some(&over), None, &server(), NOW), Action::Move(Over::Nothing));
-    }
-
-    #[test]
-    fn only_proof_makes_the_content_the_same() {
-        let kms = |etag: &str| Head { opaque_etag: true, ..head(etag, 5) };
-        let multipart = head("\"5d41402abc4b2a76b9719d911017c592-3\"", 5);
-        let noted = |etag: &str| Head { copied_from: Some(ETag::new(etag)), ..head("opaque", 5) };
-        for (source, copy, same) in [
-            (head(ONE, 5), head(ONE, 5), true),
-            (head(ONE, 5), head(ONE, 6), false),
-            (head(ONE, 5), head(OTHER, 5), false),
-            (multipart.clone(), multipart.clone(), true),
-            (multipart.clone(), head(ONE, 5), false),
-            (multipart, noted("5d41402abc4b2a76b9719d911017c592-3"), true),
-            (head(ONE_IN_ONE_PART, 5), head(ONE, 5), true),
-            (head(ONE_IN_ONE_PART, 5), head(OTHER, 5), false),
-            (kms(ONE), kms(OTHER), false),
-            (kms(ONE), noted(ONE), true),
-            (kms(ONE), noted(OTHER), false),
-            (kms(ONE), Head { size: 6, ..noted(ONE) }, false),
-            (summed("a", kms(ONE)), summed("a", kms(OTHER)), true),
-            (summed("a", kms(ONE)), summed("b", kms(OTHER)), false),
-            (summed("a", kms(ONE)), kms(OTHER), false),
-        ] {
-            assert_eq!(same_content(&source, &copy), same, "{source:?} {copy:?}");
-        }
-    }
+/// Is it proven that the two differ? `false` means not proven.
+fn proves_other_content(server: &Capabilities, source: &Head, copy: &Head) -> bool {
+    let plain = |head: &Head| server.copy_keeps_etag && !head.opaque_etag && head.etag.md5().is_some();
+    let sums_differ = match (&source.checksum, &copy.checksum) {
+        (Some(one), Some(other)) => one.algorithm == other.algorithm && one.value != other.value,
+        _ => false,
+    };
+    sums_differ || plain(source) && plain(copy) && source.etag != copy.etag
 }
+
+/// Is this a key that some servers normalise before they look?
+pub fn may_be_read_as_another(key: &ObjectKey) -> bool {
+    let key = key.as_str();
+    key.contains('\\') || key.split('/').any(|segment| matches!(segment, "" | "." | ".."))
+}
+
+#[cfg(test)]
+mod tests;

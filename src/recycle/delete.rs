@@ -3,28 +3,30 @@
 
 use futures_util::future::{join_all, try_join_all};
 use time::OffsetDateTime;
-use tokio::time::Instant;
 
 use super::mover::Shared;
-use super::{Job, LedgerEntry, MAX_CHECKED, Moved, Registry, one_each};
+use super::progress::Proven;
+use super::{Buckets, Job, LedgerEntry, MAX_CHECKED, Moved, Registry, one_each};
 use crate::failpoint;
 use crate::outcome::{Advice, DeadReason, Failure, Liveness, Outcome};
-use crate::storage::{ETag, Head};
+use crate::storage::{ETag, Kind};
 
-/// A file whose copy is proven: its source may go, if the file is still dead.
-pub(super) struct Proven {
-    pub(super) job: Job,
-    /// What was copied, and what alone may be deleted.
-    pub(super) source: ETag,
-    pub(super) copy: Head,
-    pub(super) started: Instant,
+/// How a deletion ended for one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The file has its outcome.
+    As(Outcome),
+    /// The source is not what was copied: it stays, and somebody has to look.
+    Changed,
 }
 
-type Answer = Result<Outcome, Failure>;
+type Answer = Result<Ended, Failure>;
+
+const MOVED: Answer = Ok(Ended::As(Outcome::Moved));
 
 /// Every file of the batch gets its own answer; only a failed check is everybody's.
-pub(super) async fn delete_batch<R: Registry>(
-    shared: &Shared<R>,
+pub(super) async fn delete_batch<R: Registry, B: Buckets>(
+    shared: &Shared<R, B>,
     batch: Vec<Proven>,
 ) -> Result<Vec<Answer>, Failure> {
     let alive = check(shared, &batch).await?;
@@ -35,30 +37,41 @@ pub(super) async fn delete_batch<R: Registry>(
         .map(|(proven, _)| (proven.job.key.clone(), proven.source.clone()))
         .collect();
     failpoint::reach("recycle::before_delete");
-    let mut deleted = shared.storage.delete_sources(&doomed, &shared.server).await.into_iter();
+    let mut deleted = shared.buckets.delete_sources(&doomed, &shared.server).await.into_iter();
     failpoint::reach("recycle::after_delete");
 
-    let mut answers = Vec::with_capacity(batch.len());
-    for liveness in alive {
-        answers.push(match liveness {
-            // The copy stays where it is, and does no harm there.
-            Liveness::Alive => Ok(Outcome::Alive),
-            Liveness::Elsewhere => Ok(Outcome::Elsewhere),
-            Liveness::Dead => match deleted.next() {
-                Some(Ok(_)) => Ok(Outcome::Moved),
-                // Written again since it was copied, or refused for this one: the others go on.
-                Some(Err(error)) => Err(shared.judge(error).await),
-                None => Err(Failure::new(Advice::GiveUp(DeadReason::Internal), "a deletion got no answer")),
-            },
-        });
-    }
+    let answers = alive.into_iter().map(|liveness| match liveness {
+        // The copy stays where it is, and does no harm there.
+        Liveness::Alive => Ok(Ok(Ended::As(Outcome::Alive))),
+        Liveness::Elsewhere => Ok(Ok(Ended::As(Outcome::Elsewhere))),
+        Liveness::Dead => match deleted.next() {
+            Some(Ok(_)) => Ok(MOVED),
+            Some(Err(error)) if error.kind == Kind::PreconditionFailed => Ok(Ok(Ended::Changed)),
+            // Refused for this one: the others go on.
+            Some(Err(error)) => Err(error),
+            None => {
+                let error = "a deletion got no answer";
+                Ok(Err(Failure::new(Advice::GiveUp(DeadReason::Internal), error)))
+            }
+        },
+    });
+    let judged = answers.map(|answer| async {
+        match answer {
+            Ok(answer) => answer,
+            Err(error) => Err(shared.judge(error).await),
+        }
+    });
+    let mut answers = join_all(judged).await;
     note(shared, &batch, &mut answers).await;
     failpoint::reach("recycle::after_note");
     Ok(answers)
 }
 
 /// Asks about all files of the batch, in the portions that the question takes.
-async fn check<R: Registry>(shared: &Shared<R>, batch: &[Proven]) -> Result<Vec<Liveness>, Failure> {
+async fn check<R: Registry, B: Buckets>(
+    shared: &Shared<R, B>,
+    batch: &[Proven],
+) -> Result<Vec<Liveness>, Failure> {
     let questions = batch.chunks(MAX_CHECKED).map(|portion| async {
         let files: Vec<_> = portion.iter().map(|proven| proven.job.file.file_id.clone()).collect();
         one_each(shared.registry.check(files).await?, portion.len())
@@ -68,13 +81,17 @@ async fn check<R: Registry>(shared: &Shared<R>, batch: &[Proven]) -> Result<Vec<
 
 /// Notes what moved. A file that is alive after all is brought back; one that could not be noted fails,
 /// and the next try finds it moved already and notes that.
-async fn note<R: Registry>(shared: &Shared<R>, batch: &[Proven], answers: &mut [Answer]) {
+async fn note<R: Registry, B: Buckets>(shared: &Shared<R, B>, batch: &[Proven], answers: &mut [Answer]) {
     let now = shared.clock.now();
-    let moved: Vec<usize> = (0..answers.len()).filter(|at| answers[*at] == Ok(Outcome::Moved)).collect();
+    let moved: Vec<usize> = (0..answers.len()).filter(|at| answers[*at] == MOVED).collect();
     if moved.is_empty() {
         return;
     }
-    let entries = moved.iter().map(|at| batch[*at].job.entry(Outcome::Moved, Some(&batch[*at].copy), now));
+    let entries = moved.iter().map(|at| {
+        let Proven { job, copy, size, .. } = &batch[*at];
+        // S3 tells whole seconds; the copy was ours, and we know better.
+        job.entry(Outcome::Moved, Some((copy, *size)), now)
+    });
     let noted = shared.registry.note(entries.collect()).await;
     let noted = match noted.and_then(|noted| one_each(noted, moved.len())) {
         Ok(noted) => noted,
@@ -90,9 +107,9 @@ async fn note<R: Registry>(shared: &Shared<R>, batch: &[Proven], answers: &mut [
         match liveness {
             Liveness::Dead | Liveness::Elsewhere => {
                 shared.count(proven, now);
-                (at, Ok(Outcome::Moved))
+                (at, MOVED)
             }
-            Liveness::Alive => (at, shared.bring_back(&proven.job, &proven.copy).await),
+            Liveness::Alive => (at, shared.bring_back(&proven.job).await.map(Ended::As)),
         }
     });
     for (at, answer) in join_all(brought_back).await {
@@ -100,10 +117,10 @@ async fn note<R: Registry>(shared: &Shared<R>, batch: &[Proven], answers: &mut [
     }
 }
 
-impl<R> Shared<R> {
+impl<R, B> Shared<R, B> {
     fn count(&self, proven: &Proven, now: OffsetDateTime) {
         (self.meter)(Moved {
-            bytes: proven.copy.size,
+            bytes: proven.size,
             seconds: proven.started.elapsed().as_secs_f64(),
             seconds_since_deletion: proven
                 .job
@@ -116,20 +133,21 @@ impl<R> Shared<R> {
 }
 
 impl Job {
-    /// The ledger's entry for this file, with `copy` as it is in the recycle bucket.
-    pub(super) fn entry(&self, outcome: Outcome, copy: Option<&Head>, now: OffsetDateTime) -> LedgerEntry {
+    /// The ledger's entry for this file, with ETag and size of what the recycle bucket holds since then.
+    pub(super) fn entry(
+        &self,
+        outcome: Outcome,
+        copy: Option<(&ETag, u64)>,
+        recycled_at: OffsetDateTime,
+    ) -> LedgerEntry {
         LedgerEntry {
             file: self.file.clone(),
             key: self.key.clone(),
-            etag: copy.map(|copy| copy.etag.clone()),
-            size: copy.map(|copy| copy.size),
+            etag: copy.map(|(etag, _)| etag.clone()),
+            size: copy.map(|(_, size)| size),
             event: self.event.clone(),
             outcome,
-            recycled_at: match outcome {
-                // S3 tells whole seconds; where the copy was ours, we know better.
-                Outcome::Moved => now,
-                _ => copy.and_then(|copy| copy.last_modified).unwrap_or(now),
-            },
+            recycled_at,
         }
     }
 }

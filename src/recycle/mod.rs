@@ -4,10 +4,14 @@
 //! into batches. Whatever step a process dies after, the next try finds by the truth table
 //! ([`decision`]) what is left to do.
 
+mod alive;
+pub mod buckets;
 pub mod decision;
 mod delete;
 mod in_flight;
 mod mover;
+mod progress;
+mod refusal;
 
 use std::future::Future;
 
@@ -17,7 +21,9 @@ use crate::file::{FileId, FileRef, ObjectKey, RecordId, SchemaName};
 use crate::outcome::{Failure, Liveness, Outcome};
 use crate::storage::ETag;
 
+pub use buckets::Buckets;
 pub use mover::Recycler;
+pub use progress::Move;
 
 /// One file to be recycled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +87,7 @@ pub trait Registry: Send + Sync + 'static {
 pub struct Moved {
     /// Its size.
     pub bytes: u64,
-    /// Seconds from the first look at the buckets to the ledger's note.
+    /// Seconds from the first step of the try that moved it to the ledger's note.
     pub seconds: f64,
     /// Seconds from the captured deletion to now, where the event has its time.
     pub seconds_since_deletion: Option<f64>,

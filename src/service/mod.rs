@@ -234,11 +234,15 @@ fn count(metrics: &Metrics, operation: Operation, answer: Answer) {
         Operation::CreateMultipartUpload => StorageOperation::CreateMultipartUpload,
         Operation::DeleteObject => StorageOperation::DeleteObject,
         Operation::DeleteObjects => StorageOperation::DeleteObjects,
+        Operation::GetBucketLifecycleConfiguration => StorageOperation::GetBucketLifecycle,
         Operation::GetObject => StorageOperation::GetObject,
         Operation::GetObjectTagging => StorageOperation::GetObjectTagging,
         Operation::HeadBucket => StorageOperation::HeadBucket,
         Operation::HeadObject => StorageOperation::HeadObject,
+        Operation::ListObjectsV2 => StorageOperation::ListObjects,
+        Operation::ListParts => StorageOperation::ListParts,
         Operation::PutObject => StorageOperation::PutObject,
+        Operation::PutObjectTagging => StorageOperation::PutObjectTagging,
         Operation::UploadPartCopy => StorageOperation::UploadPartCopy,
     };
     let result = match answer {

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
@@ -25,6 +26,9 @@ use super::{Answer, Observe, Operation, Side, StorageError, tls};
 use crate::config;
 use crate::file::{Bucket, Object, Recycle};
 
+/// Pairs of objects that are read and compared at the same time: each holds a few hundred KB.
+const COMPARED_AT_ONCE: usize = 8;
+
 /// The object bucket and the recycle bucket on their server. Cheap to clone; all clones share one bound on
 /// the requests in flight.
 #[derive(Clone)]
@@ -37,7 +41,10 @@ struct Inner {
     recycle_class: Option<StorageClass>,
     /// Time-outs of requests that make the server copy: one try may take all of the operation's time.
     copying: TimeoutConfig,
+    /// How long one request, or one piece of a body, may take.
+    patience: Duration,
     in_flight: Semaphore,
+    comparing: Semaphore,
     observe: Observe,
     rehearsal: Fresh<Result<(), StorageError>>,
     buckets: Fresh<Result<(), StorageError>>,
@@ -87,7 +94,9 @@ impl Storage {
             recycle,
             recycle_class: storage.recycle_class.as_deref().map(StorageClass::from),
             copying: timeouts.operation_attempt_timeout(storage.operation_timeout).build(),
+            patience: storage.attempt_timeout,
             in_flight: Semaphore::new(concurrency),
+            comparing: Semaphore::new(COMPARED_AT_ONCE),
             observe,
             rehearsal: Fresh::default(),
             buckets: Fresh::default(),
@@ -108,6 +117,15 @@ impl Storage {
             Side::Object => self.0.object.as_str(),
             Side::Recycle => self.0.recycle.as_str(),
         }
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.0.patience
+    }
+
+    /// Places for pairs of objects that are read and compared at the same time.
+    pub(super) fn comparing(&self) -> &Semaphore {
+        &self.0.comparing
     }
 
     pub(super) fn recycle_class(&self) -> Option<&StorageClass> {
@@ -227,8 +245,6 @@ async fn credentials(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::outcome::{Advice, Dependency};
 

@@ -8,8 +8,10 @@ use super::head::SOURCE_ETAG;
 use super::{Capabilities, ETag, Head, Kind, Operation, Side, Storage, StorageError, Support};
 use crate::file::ObjectKey;
 
-/// Largest object that one CopyObject request copies, in bytes.
-const MAX_COPY: u64 = 5 * 1024 * 1024 * 1024;
+/// Largest object that one CopyObject request copies, in bytes (Amazon S3 API reference, CopyObject).
+pub const MAX_COPY: u64 = 5 * 1024 * 1024 * 1024;
+/// Largest object that is copied at all, in bytes: 10,000 parts (Amazon S3 user guide, "multipart upload limits").
+pub const MAX_OBJECT: u64 = 5 * 1024 * 1024 * 1024 * 1024;
 
 /// `x-amz-copy-source` is a header that servers decode, and the SDK does not encode it.
 const COPY_SOURCE: &AsciiSet =
@@ -44,6 +46,27 @@ pub(super) struct Transfer<'a> {
 }
 
 impl Storage {
+    /// Copies whatever is under the key to the recycle bucket, if there is nothing under it there. Its answer's
+    /// ETag is that of the copied content, where the probe found that copies keep their source's.
+    ///
+    /// Content type, metadata and tags come along; the storage class is `storage.recycle_class`, or what the
+    /// server makes of none. [`Kind::PreconditionFailed`] says that there is an object in the recycle bucket,
+    /// [`Kind::NotFound`] that there is none in the object bucket.
+    pub async fn copy_unseen(&self, key: &ObjectKey) -> Result<Copied, StorageError> {
+        let key = key.as_str();
+        let asked = Asked { operation: Operation::CopyObject, side: Side::Recycle, key: Some(key) };
+        let request = self
+            .client()
+            .copy_object()
+            .copy_source(copy_source(self.bucket(Side::Object), key))
+            .bucket(self.bucket(Side::Recycle))
+            .key(key)
+            .set_storage_class(self.recycle_class().cloned())
+            .if_none_match("*");
+        let output = self.send(asked, request.send()).await?;
+        copied(asked, output.copy_object_result().and_then(|result| result.e_tag()))
+    }
+
     /// Copies what `source` describes to the recycle bucket, and only that: a source that was written
     /// again is refused by the server, where the server can.
     ///

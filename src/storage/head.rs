@@ -67,6 +67,13 @@ pub struct Attributes {
     pub(super) kms: Option<(ServerSideEncryption, Option<String>)>,
 }
 
+impl Attributes {
+    /// Has the object a storage class other than STANDARD?
+    pub fn has_class(&self) -> bool {
+        self.storage_class.as_ref().is_some_and(|class| *class != StorageClass::Standard)
+    }
+}
+
 impl Storage {
     /// The object under this key, or nothing. A delete marker counts as nothing.
     ///

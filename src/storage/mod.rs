@@ -4,7 +4,9 @@
 //! steps make of a file is decided in `recycle`. What a server can do is found out by [`Storage::probe`], and what
 //! it cannot do is never relied on.
 
+mod capabilities;
 mod client;
+mod compare;
 mod copy;
 mod delete;
 mod error;
@@ -20,8 +22,9 @@ mod tls;
 
 use std::fmt;
 
+pub use capabilities::{Capabilities, Support, UnseenClass};
 pub use client::Storage;
-pub use copy::{Copied, Over};
+pub use copy::{Copied, MAX_COPY, MAX_OBJECT, Over};
 pub use delete::{Deleted, MAX_KEYS};
 pub use error::StorageError;
 pub use etag::ETag;
@@ -29,7 +32,6 @@ pub use head::{Attributes, Checksum, Head};
 pub use kind::Kind;
 pub use marker::{Expected, Marker};
 pub use observe::{Answer, Observe, Operation};
-pub use probe::{Capabilities, Support};
 
 /// One of the two buckets, where a value and not a type says which: in errors and for reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -39,11 +39,15 @@ operations! {
     CreateMultipartUpload,
     DeleteObject,
     DeleteObjects,
+    GetBucketLifecycleConfiguration,
     GetObject,
     GetObjectTagging,
     HeadBucket,
     HeadObject,
+    ListObjectsV2,
+    ListParts,
     PutObject,
+    PutObjectTagging,
     UploadPartCopy,
 }
 

@@ -1,77 +1,13 @@
 //! What can this server do? Found out with throw-away objects, because a server that ignores a condition
 //! does not say so.
 
-use std::collections::HashMap;
+mod class;
+mod object;
 
-use aws_sdk_s3::primitives::ByteStream;
 use md5::{Digest, Md5};
-use serde::Serialize;
-use uuid::Uuid;
 
-use super::copy::copy_source;
-use super::error::Asked;
-use super::{ETag, Kind, Operation, Side, Storage, StorageError};
-use crate::file::OWN_PREFIX;
-
-/// What a server does with a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Support {
-    /// It keeps it.
-    Honoured,
-    /// It takes no notice and says nothing.
-    Ignored,
-    /// It refuses the request.
-    Refused,
-}
-
-/// What the server and the two buckets can do, as the probe saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[allow(clippy::struct_excessive_bools, reason = "independent findings, not states of one thing")]
-pub struct Capabilities {
-    /// CopyObject with `If-None-Match: *`.
-    pub copy_if_none_match: Support,
-    /// CopyObject with `If-Match` (on the destination).
-    pub copy_if_match: Support,
-    /// CopyObject with `x-amz-copy-source-if-match`.
-    pub copy_source_if_match: Support,
-    /// DeleteObjects with an ETag per key.
-    pub delete_if_match: Support,
-    /// PutObject with `If-None-Match: *`.
-    pub put_if_none_match: Support,
-    /// PutObject with `If-Match`.
-    pub put_if_match: Support,
-    /// Are ETags MD5s, and has a copy its source's ETag?
-    pub copy_keeps_etag: bool,
-    /// Is every key its own, also those with empty and dot segments and backslashes? Some servers read
-    /// `a//b` as `a/b`: there, a key like that names another file's object.
-    pub exact_keys: bool,
-    /// Does the object bucket keep versions?
-    pub object_versioned: bool,
-    /// Does the recycle bucket keep versions?
-    pub recycle_versioned: bool,
-}
-
-/// An ETag that no object of ours has.
-const WRONG_ETAG: &str = "\"00000000000000000000000000000000\"";
-
-/// A condition that does not hold, on one request.
-enum Wrong {
-    CopySource,
-    CopyOverNothing,
-    CopyOverOther,
-    PutOverNothing,
-    PutOverOther,
-}
-
-/// One throw-away object, under the same key in both buckets.
-struct Probe<'a> {
-    storage: &'a Storage,
-    key: String,
-    body: Vec<u8>,
-    /// Versions that were made, to be removed one by one.
-    versions: Vec<(Side, String)>,
-}
+use self::object::{Probe, WRONG_ETAG, Wrong};
+use super::{Capabilities, ETag, Kind, Operation, Side, Storage, StorageError, Support};
 
 impl Storage {
     /// Finds out what the server can do, and with it whether these credentials may read, write and delete
@@ -95,28 +31,7 @@ impl Storage {
     }
 }
 
-impl<'a> Probe<'a> {
-    fn new(storage: &'a Storage) -> Self {
-        let id = Uuid::new_v4();
-        let key = format!("{OWN_PREFIX}probe-{id}");
-        Self { storage, key, body: id.to_string().into_bytes(), versions: Vec::new() }
-    }
-
-    fn asked(&self, operation: Operation, side: Side) -> Asked<'_> {
-        Asked { operation, side, key: Some(&self.key) }
-    }
-
-    async fn head(&self, side: Side) -> Result<Option<ETag>, StorageError> {
-        Ok(self.storage.head_raw(side, &self.key).await?.map(|head| head.etag))
-    }
-
-    /// A HEAD that has to find the object.
-    async fn found(&self, side: Side) -> Result<ETag, StorageError> {
-        let gone =
-            || StorageError::new(self.asked(Operation::HeadObject, side), Kind::BadAnswer, "just written");
-        self.head(side).await?.ok_or_else(gone)
-    }
-
+impl Probe<'_> {
     async fn rehearse(&mut self) -> Result<(), StorageError> {
         // Of objects that do not exist, too: credentials that may not list get 403 for those.
         self.head(Side::Object).await?;
@@ -140,6 +55,7 @@ impl<'a> Probe<'a> {
         let copy_source_if_match = self.support(&Wrong::CopySource).await?;
         self.copy(None).await?;
         let copy = self.found(Side::Recycle).await?;
+        self.tags().await?;
         let md5 = <[u8; 16]>::from(Md5::digest(&self.body));
         Ok(Capabilities {
             copy_source_if_match,
@@ -148,7 +64,8 @@ impl<'a> Probe<'a> {
             put_if_none_match: self.support(&Wrong::PutOverNothing).await?,
             put_if_match: self.support(&Wrong::PutOverOther).await?,
             exact_keys,
-            copy_keeps_etag: source == copy && source.md5() == Some(md5),
+            copy_keeps_etag: source.etag == copy.etag && source.etag.md5() == Some(md5),
+            unseen_class: self.unseen_class().await?,
             object_versioned: self.versions.iter().any(|(side, _)| *side == Side::Object),
             recycle_versioned: self.versions.iter().any(|(side, _)| *side == Side::Recycle),
             // The last one: it deletes.
@@ -203,76 +120,13 @@ impl<'a> Probe<'a> {
         }
         // A condition that is never met is not kept either: with the right ETag it has to go.
         let right = self.found(Side::Object).await?;
-        match self.delete(Side::Object, Some(&right)).await {
+        match self.delete(Side::Object, Some(&right.etag)).await {
             Ok(()) if self.head(Side::Object).await?.is_none() => Ok(Support::Honoured),
             Ok(()) => Ok(Support::Refused),
             Err(error) => match refusal(error)? {
                 Support::Honoured | Support::Refused | Support::Ignored => Ok(Support::Refused),
             },
         }
-    }
-
-    async fn put(&mut self, wrong: Option<&Wrong>) -> Result<(), StorageError> {
-        let side = Side::Object;
-        let request = self
-            .storage
-            .client()
-            .put_object()
-            .bucket(self.storage.bucket(side))
-            .key(&self.key)
-            .body(ByteStream::from(self.body.clone()))
-            .set_if_none_match(matches!(wrong, Some(Wrong::PutOverNothing)).then(|| "*".to_owned()))
-            .set_if_match(matches!(wrong, Some(Wrong::PutOverOther)).then(|| WRONG_ETAG.to_owned()));
-        let output = self.storage.send(self.asked(Operation::PutObject, side), request.send()).await?;
-        self.versions.extend(output.version_id.filter(|id| id != "null").map(|id| (side, id)));
-        Ok(())
-    }
-
-    async fn copy(&mut self, wrong: Option<&Wrong>) -> Result<(), StorageError> {
-        let side = Side::Recycle;
-        let request = self
-            .storage
-            .client()
-            .copy_object()
-            .copy_source(copy_source(self.storage.bucket(Side::Object), &self.key))
-            .bucket(self.storage.bucket(side))
-            .key(&self.key)
-            .set_copy_source_if_match(matches!(wrong, Some(Wrong::CopySource)).then(|| WRONG_ETAG.to_owned()))
-            .set_if_none_match(matches!(wrong, Some(Wrong::CopyOverNothing)).then(|| "*".to_owned()))
-            .set_if_match(matches!(wrong, Some(Wrong::CopyOverOther)).then(|| WRONG_ETAG.to_owned()));
-        let output = self.storage.send(self.asked(Operation::CopyObject, side), request.send()).await?;
-        self.versions.extend(output.version_id.filter(|id| id != "null").map(|id| (side, id)));
-        Ok(())
-    }
-
-    async fn delete(&self, side: Side, etag: Option<&ETag>) -> Result<(), StorageError> {
-        let none = ETag::new("");
-        let keys = HashMap::from([(self.key.as_str(), etag.unwrap_or(&none))]);
-        let answers = self.storage.delete_keys(side, &keys, etag.is_some()).await?;
-        answers.into_values().try_for_each(|answer| answer.map(drop))
-    }
-
-    /// Removes the object from both buckets, with the request that the moves use.
-    async fn remove(&self) -> Result<(), StorageError> {
-        let mut result = Ok(());
-        for side in [Side::Object, Side::Recycle] {
-            result = result.and(self.delete(side, None).await);
-        }
-        // Versions are removed as far as the credentials reach: a move does not need that right.
-        for (side, version) in &self.versions {
-            let asked = self.asked(Operation::DeleteObject, *side);
-            let request = self
-                .storage
-                .client()
-                .delete_object()
-                .bucket(self.storage.bucket(*side))
-                .key(&self.key)
-                .version_id(version);
-            if let Err(error) = self.storage.send(asked, request.send()).await {
-                tracing::debug!(%error, "a version of a probe object stays behind");
-            }
-        }
-        result
     }
 }
 

@@ -13,7 +13,7 @@ use super::verdict::{To, Verdict, verdict, verdict_of_whole};
 use crate::broker::{Delivery, Publisher};
 use crate::event::Event;
 use crate::outcome::{Advice, DeadReason, Failure, FileEnd, Outcome};
-use crate::recycle::{Job, Registry};
+use crate::recycle::{Job, Move, Registry};
 use crate::retry::{self, Pauses, WITHIN_A_DELIVERY};
 
 /// What became of a message, for `settle`.
@@ -116,8 +116,10 @@ impl<R: Registry> Worker<R> {
     }
 
     async fn recycle_one(&self, job: Job, _place: Option<OwnedSemaphorePermit>) -> FileEnd {
-        let tries = retry::retry(Pauses::system(WITHIN_A_DELIVERY), || self.recycler.recycle(job.clone()));
-        FileEnd { result: tries.await, file: job.file.clone() }
+        let file = job.file.clone();
+        let one = Move::from(job);
+        let tries = retry::retry(Pauses::system(WITHIN_A_DELIVERY), || self.recycler.attempt(&one));
+        FileEnd { result: tries.await, file }
     }
 
     fn failed_whole(&self, event: Event, failure: &Failure, attempts: u32) -> Handled {

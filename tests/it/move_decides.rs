@@ -276,12 +276,16 @@ async fn objects_whose_etags_say_nothing_move_and_a_repeated_move_knows_its_own_
     assert_eq!(recycler.recycle(job(KEY)).await, Ok(Outcome::Moved));
     world.holds(KEY, None, Some(b"content")).await;
 
-    // Somebody else's copy, though equal, is not proven to be: nothing is touched.
-    world.put(Side::Object, "other", b"content").await;
-    world.put(Side::Recycle, "other", b"content").await;
+    // Somebody else's copy is read: an equal one is renewed, another of the same size is a conflict.
+    for (key, copy) in [("equal", &b"content"[..]), ("other", b"CONTENT")] {
+        world.put(Side::Object, key, b"content").await;
+        world.put(Side::Recycle, key, copy).await;
+    }
+    assert_eq!(recycler.recycle(job("equal")).await, Ok(Outcome::Moved));
+    world.holds("equal", None, Some(b"content")).await;
     let failure = recycler.recycle(job("other")).await.unwrap_err();
     assert_eq!(failure.advice, Advice::GiveUp(DeadReason::Conflict));
-    world.holds("other", Some(b"content"), Some(b"content")).await;
+    world.holds("other", Some(b"content"), Some(b"CONTENT")).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use file_recycler::config::Mode;
 use file_recycler::file::{FileId, FileRef, ObjectKey};
 use file_recycler::outcome::{Failure, Liveness, Outcome};
 use file_recycler::recycle::{EventContext, Job, LedgerEntry, Moved, Recycler, Registry};
-use file_recycler::storage::{Capabilities, Storage};
+use file_recycler::storage::{Capabilities, Storage, UnseenClass};
 use futures_util::future::BoxFuture;
 
 /// A question to the database, numbered from 1 for each file.
@@ -136,6 +136,11 @@ pub fn recycler(storage: &Storage, server: Capabilities, script: &Script) -> Rec
     recycler_in(storage, server, script, Mode::Move)
 }
 
+/// What a server can do, and the same server with every file looked at first.
+pub fn paths(server: Capabilities) -> [Capabilities; 2] {
+    [server, Capabilities { unseen_class: UnseenClass::Lost, ..server }]
+}
+
 pub fn recycler_in(storage: &Storage, server: Capabilities, script: &Script, mode: Mode) -> Recycler<Script> {
     let meter = Arc::new(|_: Moved| ());
     Recycler::new(storage.clone(), server, script.clone(), mode, Clock::system(), meter)
@@ -146,10 +151,16 @@ fn id(key: &str) -> FileId {
     FileId::try_from(key.chars().take(200).collect::<String>()).unwrap()
 }
 
-/// The job of a file whose id is its key.
+/// The job of a file whose id is its key, and whose size is said to be small: it is copied unseen where the
+/// server's conditions allow it.
 pub fn job(key: &str) -> Job {
+    job_of(key, Some(7))
+}
+
+/// The same of a file of this size, as the event says.
+pub fn job_of(key: &str, size: Option<u64>) -> Job {
     Job {
-        file: FileRef { file_id: id(key), schema: None, size: None, key: None },
+        file: FileRef { file_id: id(key), schema: None, size, key: None },
         key: ObjectKey::try_from(key).unwrap(),
         event: EventContext { id: "event".to_owned(), record: None, deleted_at: None },
     }

@@ -1,0 +1,68 @@
+//! How far one file has come, from one try to the next.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::Instant;
+
+use super::Job;
+use super::decision::{Intent, Seen, may_be_read_as_another};
+use crate::storage::ETag;
+
+/// One file on its way. After a failure the next try begins where this one came to: a delete that failed is
+/// repeated alone. To forget it costs requests, never a file.
+#[derive(Debug)]
+pub struct Move {
+    pub(super) job: Arc<Job>,
+    proven: Mutex<Option<Proven>>,
+}
+
+/// A file whose copy is proven: its source may go, if the file is still dead.
+#[derive(Clone, Debug)]
+pub(super) struct Proven {
+    pub(super) job: Arc<Job>,
+    /// What was copied, and what alone may be deleted.
+    pub(super) source: ETag,
+    /// What the recycle bucket has.
+    pub(super) copy: ETag,
+    /// Its size in bytes.
+    pub(super) size: u64,
+    pub(super) started: Instant,
+}
+
+impl From<Job> for Move {
+    fn from(job: Job) -> Self {
+        Self { job: Arc::new(job), proven: Mutex::default() }
+    }
+}
+
+impl Move {
+    pub(super) fn proven(&self) -> Option<Proven> {
+        self.proven.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_proven(&self, proven: Option<Proven>) {
+        *self.proven.lock().unwrap_or_else(PoisonError::into_inner) = proven;
+    }
+}
+
+/// One try: what it has seen and done so far.
+pub(super) struct Try {
+    pub(super) seen: Seen,
+    pub(super) intent: Intent,
+    /// This try has written a copy.
+    pub(super) fresh: bool,
+    pub(super) started: Instant,
+}
+
+impl Try {
+    pub(super) fn new(job: &Job, look_first: bool) -> Self {
+        let intent = Intent { size: job.file.size, odd_key: may_be_read_as_another(&job.key), look_first };
+        Self { seen: Seen::Nothing, intent, fresh: false, started: Instant::now() }
+    }
+
+    /// Something was not as it was taken for: what was seen is of the past.
+    pub(super) fn look_again(&mut self) {
+        self.seen = Seen::Nothing;
+        self.intent.look_first = true;
+    }
+}

@@ -1,0 +1,154 @@
+//! The throw-away object of a probe, and the requests that are made on it.
+
+use std::collections::HashMap;
+
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{StorageClass, Tag, Tagging};
+use uuid::Uuid;
+
+use crate::file::OWN_PREFIX;
+use crate::storage::copy::copy_source;
+use crate::storage::error::Asked;
+use crate::storage::{ETag, Head, Kind, Operation, Side, Storage, StorageError};
+
+/// An ETag that no object of ours has.
+pub(super) const WRONG_ETAG: &str = "\"00000000000000000000000000000000\"";
+
+/// A condition that does not hold, on one request.
+pub(super) enum Wrong {
+    CopySource,
+    CopyOverNothing,
+    CopyOverOther,
+    PutOverNothing,
+    PutOverOther,
+}
+
+/// One throw-away object, under the same key in both buckets.
+pub(super) struct Probe<'a> {
+    pub(super) storage: &'a Storage,
+    pub(super) key: String,
+    pub(super) body: Vec<u8>,
+    /// Versions that were made, to be removed one by one.
+    pub(super) versions: Vec<(Side, String)>,
+}
+
+impl<'a> Probe<'a> {
+    pub(super) fn new(storage: &'a Storage) -> Self {
+        let id = Uuid::new_v4();
+        let key = format!("{OWN_PREFIX}probe-{id}");
+        Self { storage, key, body: id.to_string().into_bytes(), versions: Vec::new() }
+    }
+
+    pub(super) fn asked(&self, operation: Operation, side: Side) -> Asked<'_> {
+        Asked { operation, side, key: Some(&self.key) }
+    }
+
+    pub(super) async fn head(&self, side: Side) -> Result<Option<Head>, StorageError> {
+        self.storage.head_raw(side, &self.key).await
+    }
+
+    /// A HEAD that has to find the object.
+    pub(super) async fn found(&self, side: Side) -> Result<Head, StorageError> {
+        let gone =
+            || StorageError::new(self.asked(Operation::HeadObject, side), Kind::BadAnswer, "just written");
+        self.head(side).await?.ok_or_else(gone)
+    }
+
+    pub(super) async fn put(&mut self, wrong: Option<&Wrong>) -> Result<(), StorageError> {
+        self.put_as(wrong, None).await
+    }
+
+    pub(super) async fn put_in_class(&mut self, class: StorageClass) -> Result<(), StorageError> {
+        self.put_as(None, Some(class)).await
+    }
+
+    async fn put_as(
+        &mut self,
+        wrong: Option<&Wrong>,
+        class: Option<StorageClass>,
+    ) -> Result<(), StorageError> {
+        let side = Side::Object;
+        let request = self
+            .storage
+            .client()
+            .put_object()
+            .bucket(self.storage.bucket(side))
+            .key(&self.key)
+            .body(ByteStream::from(self.body.clone()))
+            .set_storage_class(class)
+            .set_if_none_match(matches!(wrong, Some(Wrong::PutOverNothing)).then(|| "*".to_owned()))
+            .set_if_match(matches!(wrong, Some(Wrong::PutOverOther)).then(|| WRONG_ETAG.to_owned()));
+        let output = self.storage.send(self.asked(Operation::PutObject, side), request.send()).await?;
+        self.versions.extend(output.version_id.filter(|id| id != "null").map(|id| (side, id)));
+        Ok(())
+    }
+
+    pub(super) async fn copy(&mut self, wrong: Option<&Wrong>) -> Result<(), StorageError> {
+        let side = Side::Recycle;
+        let request = self
+            .storage
+            .client()
+            .copy_object()
+            .copy_source(copy_source(self.storage.bucket(Side::Object), &self.key))
+            .bucket(self.storage.bucket(side))
+            .key(&self.key)
+            .set_copy_source_if_match(matches!(wrong, Some(Wrong::CopySource)).then(|| WRONG_ETAG.to_owned()))
+            .set_if_none_match(matches!(wrong, Some(Wrong::CopyOverNothing)).then(|| "*".to_owned()))
+            .set_if_match(matches!(wrong, Some(Wrong::CopyOverOther)).then(|| WRONG_ETAG.to_owned()));
+        let output = self.storage.send(self.asked(Operation::CopyObject, side), request.send()).await?;
+        self.versions.extend(output.version_id.filter(|id| id != "null").map(|id| (side, id)));
+        Ok(())
+    }
+
+    /// May these credentials read and write tags? A copy carries its source's along, and would fail at the
+    /// first file that has some. A server without tags has none to lose.
+    pub(super) async fn tags(&self) -> Result<(), StorageError> {
+        let (side, asked) = (Side::Object, self.asked(Operation::GetObjectTagging, Side::Object));
+        let read =
+            self.storage.client().get_object_tagging().bucket(self.storage.bucket(side)).key(&self.key);
+        let reads = self.storage.send(asked, read.send()).await.map(drop);
+        if reads.as_ref().is_err_and(|error| error.kind == Kind::NotImplemented) {
+            return Ok(());
+        }
+        reads?;
+        let (side, asked) = (Side::Recycle, self.asked(Operation::PutObjectTagging, Side::Recycle));
+        let built = |_| StorageError::new(asked, Kind::BadRequest, "cannot be built");
+        let tag = Tag::builder().key("file-recycler").value("probe").build().map_err(built)?;
+        let tags = Tagging::builder().tag_set(tag).build().map_err(built)?;
+        let write = self.storage.client().put_object_tagging().bucket(self.storage.bucket(side));
+        match self.storage.send(asked, write.key(&self.key).tagging(tags).send()).await {
+            Err(error) if error.kind != Kind::NotImplemented => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn delete(&self, side: Side, etag: Option<&ETag>) -> Result<(), StorageError> {
+        let none = ETag::new("");
+        let keys = HashMap::from([(self.key.as_str(), etag.unwrap_or(&none))]);
+        let answers = self.storage.delete_keys(side, &keys, etag.is_some()).await?;
+        answers.into_values().try_for_each(|answer| answer.map(drop))
+    }
+
+    /// Removes the object from both buckets, with the request that the moves use.
+    pub(super) async fn remove(&self) -> Result<(), StorageError> {
+        let mut result = Ok(());
+        for side in [Side::Object, Side::Recycle] {
+            result = result.and(self.delete(side, None).await);
+        }
+        // Versions are removed as far as the credentials reach: a move does not need that right.
+        for (side, version) in &self.versions {
+            let asked = self.asked(Operation::DeleteObject, *side);
+            let request = self
+                .storage
+                .client()
+                .delete_object()
+                .bucket(self.storage.bucket(*side))
+                .key(&self.key)
+                .version_id(version);
+            if let Err(error) = self.storage.send(asked, request.send()).await {
+                tracing::debug!(%error, "a version of a probe object stays behind");
+            }
+        }
+        result
+    }
+}
