@@ -9,6 +9,15 @@ pub fn reach(name: &'static str) {
     fail::fail_point!(name, |_| std::process::abort());
 }
 
+/// Has a test taken this protection away? So that a test can show that another one fails without it
+/// (`tests/it/mutants.rs`). Without the feature `failpoints` the answer is no, at compile time.
+#[inline]
+#[cfg_attr(not(feature = "failpoints"), allow(unused_variables))]
+pub fn removed(protection: &'static str) -> bool {
+    fail::fail_point!(protection, |_| true);
+    false
+}
+
 /// Reads the points' actions from the environment variable `FAILPOINTS`; they hold as long as the result.
 #[cfg(feature = "failpoints")]
 pub fn arm() -> impl Drop {

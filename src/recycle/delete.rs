@@ -29,7 +29,10 @@ pub(super) async fn delete_batch<R: Registry, B: Buckets>(
     shared: &Shared<R, B>,
     batch: Vec<Proven>,
 ) -> Result<Vec<Answer>, Failure> {
-    let alive = check(shared, &batch).await?;
+    let alive = match failpoint::removed("protection::check_before_delete") {
+        false => check(shared, &batch).await?,
+        true => vec![Liveness::Dead; batch.len()],
+    };
     let doomed: Vec<_> = batch
         .iter()
         .zip(&alive)

@@ -1,5 +1,6 @@
 //! The loops of `run`, `listen` and `work`: made from the configuration, watched, stopped in two stages.
 
+mod leftovers;
 mod monitor;
 mod registry;
 mod relay;
@@ -152,6 +153,10 @@ impl Parts {
     async fn work(self, stop: Stop) {
         let Some(server) = self.probe(&stop).await else { return };
         let Some((object, recycle)) = self.config.storage.buckets.clone() else { return };
+        let sweeping = (self.config.recycle.mode == Mode::Move).then(|| {
+            let (storage, gate, clock) = (self.storage.clone(), self.gate.clone(), self.clock.clone());
+            tokio::spawn(leftovers::sweep(storage, gate, clock, stop.clone()))
+        });
         let registry = GuardedRegistry {
             registry: Arc::clone(&self.registry),
             storage: self.storage.clone(),
@@ -191,6 +196,10 @@ impl Parts {
             brake: Brake::new(self.config.recycle.brake),
         };
         Arc::new(worker).run(stop).await;
+        if let Some(sweeping) = sweeping {
+            // What it did not get to is swept by the next one.
+            sweeping.abort();
+        }
     }
 
     async fn serve_http(self, until: CancellationToken) {

@@ -21,9 +21,11 @@ use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 
 use super::error::Asked;
+use super::evidence::Evidence;
 use super::fresh::Fresh;
 use super::{Answer, Observe, Operation, Side, StorageError, tls};
 use crate::config;
+use crate::failpoint;
 use crate::file::{Bucket, Object, Recycle};
 
 /// Pairs of objects that are read and compared at the same time: each holds a few hundred KB.
@@ -46,6 +48,7 @@ struct Inner {
     in_flight: Semaphore,
     comparing: Semaphore,
     observe: Observe,
+    evidence: Evidence,
     rehearsal: Fresh<Result<(), StorageError>>,
     buckets: Fresh<Result<(), StorageError>>,
 }
@@ -78,7 +81,10 @@ impl Storage {
             .http_client(http)
             .force_path_style(path_style(storage))
             // Ours are the only retries: they know what may be repeated, and they are counted.
-            .retry_config(RetryConfig::disabled())
+            .retry_config(match failpoint::removed("protection::retries_of_our_own") {
+                false => RetryConfig::disabled(),
+                true => RetryConfig::standard(),
+            })
             // A server that copies a large object sends nothing meanwhile, which this takes for a stall;
             // the time-outs above are the bound.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -98,6 +104,7 @@ impl Storage {
             in_flight: Semaphore::new(concurrency),
             comparing: Semaphore::new(COMPARED_AT_ONCE),
             observe,
+            evidence: Evidence::default(),
             rehearsal: Fresh::default(),
             buckets: Fresh::default(),
         })))
@@ -148,8 +155,20 @@ impl Storage {
             let _permit = self.0.in_flight.acquire().await.ok();
             let result = request.await.map_err(|error| StorageError::from_sdk(asked, &error));
             (self.0.observe)(asked.operation, Answer::of(&result));
+            if let Some(key) = asked.key {
+                self.bear_witness(asked.operation, key, result.as_ref().err());
+            }
             result
         })
+    }
+
+    /// Notes how a file fared, for those whose requests fail.
+    pub(super) fn bear_witness(&self, operation: Operation, key: &str, error: Option<&StorageError>) {
+        if error.is_some_and(StorageError::could_be_everybodys) {
+            self.0.evidence.failed(operation, key);
+        } else {
+            self.0.evidence.worked(operation, key);
+        }
     }
 
     /// Do both buckets answer? Asked of the server after this call; callers that come together share it.
@@ -173,16 +192,19 @@ impl Storage {
         self.0.rehearsal.ask(|| self.rehearse()).await
     }
 
-    /// The control question: an error that everybody could have is this object's own only if the same
-    /// kinds of requests on our own throw-away object work, right after it.
+    /// Whose trouble is an error that everybody could have? The object's own, only if the same kinds of requests
+    /// on our own throw-away object work, right after it, and not many other files fail with none that works.
     pub async fn judge(&self, error: StorageError) -> StorageError {
-        if !error.could_be_everybodys() || error.key.is_none() {
+        if !error.could_be_everybodys() || error.is_this_keys() || error.key.is_none() {
             return error;
         }
-        match self.control().await {
-            Ok(()) => error.of_this_key(),
-            Err(_) => error,
+        if self.control().await.is_err() && !failpoint::removed("protection::control_question") {
+            return error;
         }
+        if self.0.evidence.many_fail(error.operation).await && !failpoint::removed("protection::evidence") {
+            return error;
+        }
+        error.of_this_key()
     }
 }
 

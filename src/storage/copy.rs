@@ -6,6 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::error::Asked;
 use super::head::SOURCE_ETAG;
 use super::{Capabilities, ETag, Head, Kind, Operation, Side, Storage, StorageError, Support};
+use crate::failpoint;
 use crate::file::ObjectKey;
 
 /// Largest object that one CopyObject request copies, in bytes (Amazon S3 API reference, CopyObject).
@@ -62,7 +63,7 @@ impl Storage {
             .bucket(self.bucket(Side::Recycle))
             .key(key)
             .set_storage_class(self.recycle_class().cloned())
-            .if_none_match("*");
+            .set_if_none_match(Over::Nothing.star());
         let output = self.send(asked, request.send()).await?;
         copied(asked, output.copy_object_result().and_then(|result| result.e_tag()))
     }
@@ -134,7 +135,7 @@ impl Storage {
             .bucket(self.bucket(transfer.to))
             .key(transfer.key)
             .set_storage_class(transfer.class.clone())
-            .copy_source_if_match(transfer.source.etag.as_sent())
+            .set_copy_source_if_match(transfer.pin())
             .set_if_none_match(transfer.over.if_none_match(server))
             .set_if_match(transfer.over.if_match(server));
         let attributes = &transfer.source.attributes;
@@ -170,6 +171,11 @@ impl<'a> Transfer<'a> {
         Asked { operation, side: self.to, key: Some(self.key) }
     }
 
+    /// The condition that the source is still what was looked at.
+    pub(super) fn pin(&self) -> Option<String> {
+        (!failpoint::removed("protection::pinned_source")).then(|| self.source.etag.as_sent().to_owned())
+    }
+
     /// The source's own metadata, and our note where there has to be one.
     pub(super) fn metadata(&self) -> std::collections::HashMap<String, String> {
         let mut metadata = self.source.attributes.metadata.clone();
@@ -185,7 +191,12 @@ impl<'a> Transfer<'a> {
 impl Over {
     pub(super) fn if_none_match(&self, server: &Capabilities) -> Option<String> {
         let asks = *self == Self::Nothing && server.copy_if_none_match == Support::Honoured;
-        asks.then(|| "*".to_owned())
+        asks.then(|| self.star()).flatten()
+    }
+
+    /// The condition that there is nothing.
+    fn star(&self) -> Option<String> {
+        (!failpoint::removed("protection::condition_on_copy")).then(|| "*".to_owned())
     }
 
     pub(super) fn if_match(&self, server: &Capabilities) -> Option<String> {

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 
 use super::error::Asked;
 use super::{Capabilities, ETag, Kind, Operation, Side, Storage, StorageError, Support};
+use crate::failpoint;
 use crate::file::ObjectKey;
 
 /// Most keys of one DeleteObjects request.
@@ -108,7 +109,11 @@ impl Storage {
         };
         let singles_out = etags.len() > 1 && error.refuses() && self.control().await.is_ok();
         if !singles_out {
-            return etags.keys().map(|key| (*key, Err(error.clone().about(key)))).collect();
+            let everybodys = |key: &&'a str| {
+                self.bear_witness(Operation::DeleteObjects, key, Some(&error));
+                (*key, Err(error.clone().about(key)))
+            };
+            return etags.keys().map(everybodys).collect();
         }
         let singles = pairs(etags).map(|(key, etag)| async move {
             let single = HashMap::from([(key, etag)]);
@@ -129,6 +134,7 @@ impl Storage {
     ) -> Result<Answers<'a>, StorageError> {
         let asked = Asked { operation: Operation::DeleteObjects, side, key: None };
         let objects = etags.iter().map(|(key, etag)| {
+            let conditional = conditional && !failpoint::removed("protection::etag_on_delete");
             let etag = conditional.then(|| etag.as_sent().to_owned());
             ObjectIdentifier::builder().key(*key).set_e_tag(etag).build()
         });
@@ -146,21 +152,26 @@ impl Storage {
             .keys()
             .map(|key| {
                 let asked = Asked { operation: Operation::DeleteObjects, side, key: Some(key) };
-                let answer = match (errors.get(key), deleted.contains(key)) {
-                    (Some(code), _) => match StorageError::for_key(asked, *code) {
-                        error if error.kind == Kind::NotFound => Ok(Deleted::WasAbsent),
-                        error => Err(error),
-                    },
-                    (None, true) => Ok(Deleted::Gone),
-                    // A success that does not name the key is none.
-                    (None, false) => {
-                        Err(StorageError::new(asked, Kind::BadAnswer, "which says nothing about the key"))
-                    }
-                };
+                let answer = told(asked, deleted.contains(key), errors.get(key).copied());
+                self.bear_witness(asked.operation, key, answer.as_ref().err());
                 (*key, answer)
             })
             .collect();
         Ok(answers)
+    }
+}
+
+/// What the server's answer says about one key: whether it is among the deleted, and the code of its error.
+fn told(asked: Asked<'_>, deleted: bool, error: Option<Option<&str>>) -> Result<Deleted, StorageError> {
+    if failpoint::removed("protection::errors_per_key") {
+        return Ok(Deleted::Gone);
+    }
+    match error.map(|code| StorageError::for_key(asked, code)) {
+        Some(error) if error.kind == Kind::NotFound => Ok(Deleted::WasAbsent),
+        Some(error) => Err(error),
+        None if deleted => Ok(Deleted::Gone),
+        // A success that does not name the key is none.
+        None => Err(StorageError::new(asked, Kind::BadAnswer, "which says nothing about the key")),
     }
 }
 

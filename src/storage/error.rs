@@ -91,6 +91,19 @@ impl StorageError {
         matches!(self.kind, Kind::AccessDenied | Kind::BadRequest | Kind::KeyRefused | Kind::NotImplemented)
     }
 
+    /// Is the storage out, for all that is known?
+    pub fn is_outage(&self) -> bool {
+        matches!(self.advice(), Advice::Outage(_) | Advice::SlowDown)
+    }
+
+    /// May the same request work within seconds?
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::SlowDown | Kind::ServerError | Kind::Timeout | Kind::Connection | Kind::BadAnswer
+        )
+    }
+
     /// Could everybody have this trouble, not just this object? Then the control question decides.
     pub fn could_be_everybodys(&self) -> bool {
         match self.kind {
@@ -115,6 +128,11 @@ impl StorageError {
             | Kind::SameBucket
             | Kind::Settings => false,
         }
+    }
+
+    /// Has the control question been answered: is it this object's own?
+    pub(super) fn is_this_keys(&self) -> bool {
+        self.only_this_key
     }
 
     /// The same error after the control question worked: it is this object's own.

@@ -163,7 +163,7 @@ fn checksum(output: &HeadObjectOutput) -> Option<Checksum> {
     .find_map(|(algorithm, value)| Some(Checksum { algorithm, value: value.clone()? }))
 }
 
-fn moment(time: aws_sdk_s3::primitives::DateTime) -> Option<OffsetDateTime> {
+pub(super) fn moment(time: aws_sdk_s3::primitives::DateTime) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(time.secs()).ok()
 }
 

@@ -37,8 +37,13 @@ pub enum Expected {
 impl Storage {
     /// The marker, or nothing where the bucket has none.
     pub async fn marker(&self) -> Result<Option<Marker>, StorageError> {
-        let asked = Asked { operation: Operation::GetObject, side: Side::Object, key: Some(KEY) };
-        let request = self.client().get_object().bucket(self.bucket(Side::Object)).key(KEY);
+        self.read_own(Side::Object, KEY).await
+    }
+
+    /// A small object of our own, or nothing where the bucket has none under this key.
+    pub(super) async fn read_own(&self, side: Side, key: &str) -> Result<Option<Marker>, StorageError> {
+        let asked = Asked { operation: Operation::GetObject, side, key: Some(key) };
+        let request = self.client().get_object().bucket(self.bucket(side)).key(key);
         let output = match self.send(asked, request.send()).await {
             Ok(output) => output,
             Err(error) if error.kind == Kind::NotFound => return Ok(None),

@@ -11,6 +11,7 @@ mod copy;
 mod delete;
 mod error;
 mod etag;
+mod evidence;
 mod fresh;
 mod head;
 mod kind;
@@ -31,6 +32,7 @@ pub use etag::ETag;
 pub use head::{Attributes, Checksum, Head};
 pub use kind::Kind;
 pub use marker::{Expected, Marker};
+pub use multipart::Leftovers;
 pub use observe::{Answer, Observe, Operation};
 
 /// One of the two buckets, where a value and not a type says which: in errors and for reading.

@@ -1,45 +1,79 @@
 //! Copying an object in parts: the only way above 5 GiB, and the only one that gives a multipart object's
 //! copy the same ETag again.
 
+mod plan;
+mod unfinished;
+
+use std::time::Duration;
+
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tokio::time::Instant;
 
+use self::plan::Part;
+use self::unfinished::Parts;
 use super::copy::{Transfer, copied};
 use super::error::Asked;
-use super::{Capabilities, Copied, Kind, Operation, Storage, StorageError};
+use super::{Capabilities, Copied, ETag, Kind, Operation, Side, Storage, StorageError};
+use crate::failpoint;
+use crate::outcome::Advice;
+use crate::retry::{Pauses, Schedule};
+
+pub use unfinished::Leftovers;
 
 /// Parts of one object that are copied at the same time.
 const PARTS_AT_ONCE: usize = 8;
-/// Most parts of an object (Amazon S3 user guide, "multipart upload limits").
-const MAX_PARTS: u64 = 10_000;
-/// Size of a part where the source's own parts are not known, in bytes.
-const PART_SIZE: u64 = 256 * 1024 * 1024;
-
-/// One part of the source: its number from 1, its first and its last byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Part {
-    number: i32,
-    first: u64,
-    last: u64,
-}
+/// How often one part is tried again by itself: the parts that are there already are worth it.
+const PART_TRIES: Schedule = Schedule {
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(2),
+    count: Some(3),
+    total: None,
+};
+/// How often a long copy says how far it has come.
+const PROGRESS: Duration = Duration::from_secs(30);
 
 impl Storage {
-    /// Copies part by part, every part under the condition that the source is still what it was. What was
-    /// begun is aborted on failure.
+    /// Copies part by part, every part under the condition that the source is still what it was; goes on where
+    /// an earlier try was cut off.
+    ///
+    /// What was begun is aborted on failure, except in an outage: then nothing is wrong with it, and it could
+    /// not be aborted either.
     pub(super) async fn copy_in_parts(
         &self,
         transfer: &Transfer<'_>,
         server: &Capabilities,
     ) -> Result<Copied, StorageError> {
-        let parts = self.parts(transfer).await?;
-        let upload = self.begin(transfer).await?;
-        match self.fill(transfer, &upload, parts, server).await {
-            Ok(copied) => Ok(copied),
-            Err(error) => {
-                self.abort(transfer, &upload).await;
-                Err(error)
+        let parts = self.plan(transfer).await?;
+        let (upload, done) = self.resume_or_begin(transfer).await?;
+        let error = match self.fill(transfer, &upload, parts, done, server).await {
+            Ok(copied) => {
+                self.forget(transfer.key).await;
+                return Ok(copied);
             }
+            Err(error) => self.judge(error).await,
+        };
+        match error.advice() {
+            Advice::Outage(_) | Advice::SlowDown | Advice::Hold => {}
+            Advice::Retry | Advice::GiveUp(_) if failpoint::removed("protection::abort_of_parts") => {}
+            Advice::Retry | Advice::GiveUp(_) => self.drop_upload(transfer, &upload).await,
         }
+        Err(error)
+    }
+
+    async fn resume_or_begin(&self, transfer: &Transfer<'_>) -> Result<(String, Parts), StorageError> {
+        // A copy back is rare and urgent: it begins anew.
+        let resumes = transfer.to == Side::Recycle;
+        if resumes && let Some((upload, parts)) = self.unfinished(transfer).await? {
+            tracing::info!(key = transfer.key, parts = parts.len(), "going on with a copy in parts");
+            return Ok((upload, parts));
+        }
+        let upload = self.begin(transfer).await?;
+        if resumes && let Err(error) = self.write_note(transfer, &upload).await {
+            self.drop_upload(transfer, &upload).await;
+            return Err(error);
+        }
+        Ok((upload, Parts::new()))
     }
 
     async fn begin(&self, transfer: &Transfer<'_>) -> Result<String, StorageError> {
@@ -76,16 +110,29 @@ impl Storage {
         transfer: &Transfer<'_>,
         upload: &str,
         parts: Vec<Part>,
+        done: Parts,
         server: &Capabilities,
     ) -> Result<Copied, StorageError> {
-        let mut done: Vec<CompletedPart> = stream::iter(parts)
-            .map(|part| self.copy_part(transfer, upload, part))
-            .buffer_unordered(PARTS_AT_ONCE)
-            .try_collect()
-            .await?;
-        done.sort_by_key(CompletedPart::part_number);
+        let mut progress = Progress::new(transfer);
+        let there = |part: &Part| done.get(&part.number).filter(|(_, size)| *size == part.length());
+        let mut copying = stream::iter(parts)
+            .map(|part| async move {
+                let etag = match there(&part) {
+                    Some((etag, _)) => etag.clone(),
+                    None => self.copy_part(transfer, upload, part).await?,
+                };
+                Ok::<_, StorageError>((part, etag))
+            })
+            .buffer_unordered(PARTS_AT_ONCE);
+        let mut completed = Vec::new();
+        while let Some((part, etag)) = copying.try_next().await? {
+            progress.add(part.length());
+            completed.push(CompletedPart::builder().part_number(part.number).e_tag(etag.as_sent()).build());
+        }
+        completed.sort_by_key(CompletedPart::part_number);
+        failpoint::reach("storage::before_complete");
         let asked = transfer.asked(Operation::CompleteMultipartUpload);
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(done)).build();
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(completed)).build();
         let request = self
             .client()
             .complete_multipart_upload()
@@ -100,19 +147,37 @@ impl Storage {
         copied(asked, output.e_tag())
     }
 
+    /// Copies one part; what may pass within seconds is tried again here, so that it does not cost the others.
     async fn copy_part(
         &self,
         transfer: &Transfer<'_>,
         upload: &str,
         part: Part,
-    ) -> Result<CompletedPart, StorageError> {
+    ) -> Result<ETag, StorageError> {
+        let mut pauses = Pauses::system(PART_TRIES);
+        loop {
+            let error = match self.try_part(transfer, upload, part).await {
+                Ok(etag) => return Ok(etag),
+                Err(error) => error,
+            };
+            let Some(pause) = pauses.next().filter(|_| error.may_pass()) else { return Err(error) };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn try_part(
+        &self,
+        transfer: &Transfer<'_>,
+        upload: &str,
+        part: Part,
+    ) -> Result<ETag, StorageError> {
         let asked = transfer.asked(Operation::UploadPartCopy);
         let request = self
             .client()
             .upload_part_copy()
             .copy_source(self.copy_source(transfer))
             .copy_source_range(format!("bytes={}-{}", part.first, part.last))
-            .copy_source_if_match(transfer.source.etag.as_sent())
+            .set_copy_source_if_match(transfer.pin())
             .bucket(self.bucket(transfer.to))
             .key(transfer.key)
             .upload_id(upload)
@@ -120,27 +185,34 @@ impl Storage {
             .customize()
             .config_override(self.copying());
         let output = self.send(asked, request.send()).await?;
-        let etag = copied(asked, output.copy_part_result().and_then(|result| result.e_tag()))?.etag;
-        Ok(CompletedPart::builder().part_number(part.number).e_tag(etag.as_sent()).build())
+        failpoint::reach("storage::after_part");
+        Ok(copied(asked, output.copy_part_result().and_then(|result| result.e_tag()))?.etag)
     }
 
-    /// Best effort: what stays behind costs space and nothing else.
-    async fn abort(&self, transfer: &Transfer<'_>, upload: &str) {
-        let asked = transfer.asked(Operation::AbortMultipartUpload);
+    /// Best effort: what stays behind costs space and nothing else, and is swept later.
+    async fn drop_upload(&self, transfer: &Transfer<'_>, upload: &str) {
+        match self.abort(transfer.asked(Operation::AbortMultipartUpload), upload).await {
+            Ok(()) => {}
+            // Gone already: finished by a request whose answer was lost, or aborted.
+            Err(error) if matches!(error.kind, Kind::ConcurrentRequest | Kind::NotFound) => {}
+            Err(error) => {
+                tracing::warn!(%error, upload, "an unfinished multipart copy stays behind");
+                return;
+            }
+        }
+        if transfer.to == Side::Recycle {
+            self.forget(transfer.key).await;
+        }
+    }
+
+    async fn abort(&self, asked: Asked<'_>, upload: &str) -> Result<(), StorageError> {
         let request = self
             .client()
             .abort_multipart_upload()
-            .bucket(self.bucket(transfer.to))
-            .key(transfer.key)
+            .bucket(self.bucket(asked.side))
+            .set_key(asked.key.map(str::to_owned))
             .upload_id(upload);
-        match self.send(asked, request.send()).await {
-            Ok(_) => {}
-            // Gone already: finished by a request whose answer was lost, or aborted.
-            Err(error) if error.kind == Kind::ConcurrentRequest => {}
-            Err(error) => {
-                tracing::warn!(%error, upload, "an unfinished multipart copy stays behind");
-            }
-        }
+        self.send(asked, request.send()).await.map(drop)
     }
 
     /// The source's tags, as a query string; nothing where there are none or the server has none at all.
@@ -159,77 +231,26 @@ impl Storage {
         }
         Ok(Some(query.finish()).filter(|tags| !tags.is_empty()))
     }
-
-    /// The boundaries of the source's own parts, where it has some and the server tells.
-    async fn parts(&self, transfer: &Transfer<'_>) -> Result<Vec<Part>, StorageError> {
-        let source = transfer.source;
-        let Some(count) = source.etag.parts().filter(|count| *count > 1) else {
-            return Ok(even(source.size, part_size(source.size)));
-        };
-        // Uploaders cut even parts, so the first one tells about all; if not, the copy's ETag comes out
-        // different and the note in its metadata is the proof.
-        let first = self.part_length(transfer, 1).await?;
-        match first.filter(|first| source.size.div_ceil(*first) == u64::from(count)) {
-            Some(first) => Ok(even(source.size, first)),
-            None => Ok(even(source.size, part_size(source.size))),
-        }
-    }
-
-    /// The length of one part of the source in bytes; nothing where the server does not tell.
-    async fn part_length(&self, transfer: &Transfer<'_>, number: i32) -> Result<Option<u64>, StorageError> {
-        let asked = Asked { operation: Operation::HeadObject, side: transfer.from, key: Some(transfer.key) };
-        let request = self
-            .client()
-            .head_object()
-            .bucket(self.bucket(transfer.from))
-            .key(transfer.key)
-            .if_match(transfer.source.etag.as_sent())
-            .part_number(number);
-        match self.send(asked, request.send()).await {
-            Ok(output) => Ok(output
-                .content_length()
-                .and_then(|length| u64::try_from(length).ok())
-                .filter(|length| *length > 0)),
-            Err(error) if matches!(error.kind, Kind::NotImplemented | Kind::BadRequest) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
 }
 
-/// The size of even parts of our own choice, such that there are not too many.
-fn part_size(size: u64) -> u64 {
-    PART_SIZE.max(size.div_ceil(MAX_PARTS))
+/// How far a long copy has come, told now and then.
+struct Progress<'a> {
+    key: &'a str,
+    size: u64,
+    done: u64,
+    told: Instant,
 }
 
-/// `size` bytes in parts of `length`, the last one shorter.
-fn even(size: u64, length: u64) -> Vec<Part> {
-    let firsts = (0..size).step_by(usize::try_from(length).unwrap_or(usize::MAX));
-    firsts
-        .zip(1..)
-        .map(|(first, number)| Part { number, first, last: (first + length).min(size) - 1 })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn even_parts_cover_every_byte_once() {
-        for (size, length) in [(1, 1), (10, 3), (9, 3), (5, 10), (3 * PART_SIZE + 1, PART_SIZE)] {
-            let parts = even(size, length);
-            assert_eq!(parts[0].first, 0);
-            assert_eq!(parts[parts.len() - 1].last, size - 1);
-            assert!(parts.windows(2).all(|pair| pair[0].last + 1 == pair[1].first));
-            assert!(parts.windows(2).all(|pair| pair[0].number + 1 == pair[1].number));
-        }
+impl<'a> Progress<'a> {
+    fn new(transfer: &Transfer<'a>) -> Self {
+        Self { key: transfer.key, size: transfer.source.size, done: 0, told: Instant::now() }
     }
 
-    #[test]
-    fn the_largest_object_has_no_more_parts_than_allowed() {
-        const TIB: u64 = 1 << 40;
-        for size in [5 << 30, 5 * TIB, 50 * TIB] {
-            assert!(even(size, part_size(size)).len() as u64 <= MAX_PARTS, "{size}");
+    fn add(&mut self, bytes: u64) {
+        self.done += bytes;
+        if self.told.elapsed() >= PROGRESS {
+            self.told = Instant::now();
+            tracing::info!(key = self.key, bytes = self.done, of = self.size, "copying in parts");
         }
     }
 }

@@ -12,7 +12,7 @@ use file_recycler::storage::{Capabilities, Side};
 use futures_util::future::join_all;
 use recycler_test_s3::{Action, Operation, Options, Rule, When};
 
-use crate::support::registry::{Ask, Script, job, recycler, recycler_in};
+use crate::support::registry::{Ask, Script, job, job_of, recycler, recycler_in};
 use crate::support::storage::{TestStorage, connect};
 
 const KEY: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
@@ -232,7 +232,10 @@ async fn an_object_of_several_parts_moves_part_by_part_with_its_metadata_and_its
         let parts = [vec![b'a'; 6 * MIB], vec![b'b'; 6 * MIB], vec![b'c'; MIB]];
         put_in_parts(&world, KEY, &parts).await;
         let source = world.client.head_object().bucket(&world.object).key(KEY).send().await.unwrap();
-        assert_eq!(recycle(&world, &Script::default(), KEY).await, Ok(Outcome::Moved), "{}", world.name);
+        let recycler = recycler(&world.storage, world.storage.probe().await.unwrap(), &Script::default());
+        let size = parts.concat().len() as u64;
+        let outcome = recycler.recycle(job_of(KEY, Some(size))).await;
+        assert_eq!(outcome, Ok(Outcome::Moved), "{}", world.name);
         assert_eq!(world.get(Side::Object, KEY).await, None);
         assert!(world.get(Side::Recycle, KEY).await.unwrap() == parts.concat());
         let copy = world.client.head_object().bucket(&world.recycle).key(KEY).send().await.unwrap();

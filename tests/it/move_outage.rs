@@ -8,7 +8,7 @@ use file_recycler::storage::Side;
 use futures_util::future::join_all;
 use recycler_test_s3::{Action, Operation, Options, Rule, When};
 
-use crate::support::registry::{Script, job, recycler};
+use crate::support::registry::{Script, job, job_of, recycler};
 use crate::support::storage::{TestStorage, connect};
 
 const KEY: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
@@ -18,8 +18,9 @@ fn status(status: u16, code: &str) -> Action {
     Action::Status { status, code: code.to_owned(), when: When::Before }
 }
 
-/// Recycles `KEY` on a server with these faults, and says how that failed; the object stays.
-async fn fails_with(rules: Vec<Rule>) -> Failure {
+/// Recycles `KEY` on a server with these faults, and says how that failed; the object stays. Without a size, it is
+/// looked at first.
+async fn fails_with(rules: Vec<Rule>, size: Option<u64>) -> Failure {
     let world = TestStorage::embedded(Options::default()).await;
     let server = world.storage.probe().await.unwrap();
     world.put(Side::Object, KEY, b"content").await;
@@ -27,7 +28,7 @@ async fn fails_with(rules: Vec<Rule>) -> Failure {
     for rule in rules {
         world.control().fault(rule);
     }
-    let failure = recycler.recycle(job(KEY)).await.unwrap_err();
+    let failure = recycler.recycle(job_of(KEY, size)).await.unwrap_err();
     world.control().clear_faults();
     assert_eq!(world.get(Side::Object, KEY).await.as_deref(), Some(&b"content"[..]), "the source stays");
     assert_eq!(recycler.recycle(job(KEY)).await, Ok(Outcome::Moved), "it goes on when the fault is gone");
@@ -38,7 +39,7 @@ async fn fails_with(rules: Vec<Rule>) -> Failure {
 async fn a_refusal_of_one_key_is_its_own_and_one_of_every_key_is_an_outage() {
     let forbidden = Advice::GiveUp(DeadReason::Forbidden);
     let unsupported = Advice::GiveUp(DeadReason::Unsupported);
-    for (operation, action, one, everybody) in [
+    let cases = [
         (Operation::HeadObject, status(403, "AccessDenied"), forbidden, OUTAGE),
         (Operation::CopyObject, status(403, "AccessDenied"), forbidden, OUTAGE),
         (Operation::CopyObject, status(500, "InternalError"), Advice::Retry, OUTAGE),
@@ -46,20 +47,28 @@ async fn a_refusal_of_one_key_is_its_own_and_one_of_every_key_is_an_outage() {
         (Operation::CopyObject, status(400, "InvalidArgument"), unsupported, OUTAGE),
         (Operation::CopyObject, status(503, "SlowDown"), Advice::SlowDown, Advice::SlowDown),
         (Operation::CopyObject, status(403, "InvalidAccessKeyId"), OUTAGE, OUTAGE),
-    ] {
-        let failure = fails_with(vec![Rule::new(operation, action.clone()).key(KEY)]).await;
-        assert_eq!(failure.advice, one, "one key, {operation:?} {action:?}: {failure}");
-        let failure = fails_with(vec![Rule::new(operation, action.clone())]).await;
-        assert_eq!(failure.advice, everybody, "every key, {operation:?} {action:?}: {failure}");
+    ];
+    for (operation, action, one, everybody) in cases {
+        for size in [Some(7), None] {
+            if operation == Operation::HeadObject && size.is_some() {
+                // It is moved without a look.
+                continue;
+            }
+            let failure = fails_with(vec![Rule::new(operation, action.clone()).key(KEY)], size).await;
+            assert_eq!(failure.advice, one, "one key, {operation:?} {action:?}: {failure}");
+            let failure = fails_with(vec![Rule::new(operation, action.clone())], size).await;
+            assert_eq!(failure.advice, everybody, "every key, {operation:?} {action:?}: {failure}");
+        }
     }
 }
 
 #[tokio::test]
 async fn a_refused_delete_is_the_keys_own_while_others_work() {
     let denied = Action::KeyError { code: "AccessDenied".to_owned(), when: When::Before };
-    let failure = fails_with(vec![Rule::new(Operation::DeleteObjects, denied.clone()).key(KEY)]).await;
+    let failure =
+        fails_with(vec![Rule::new(Operation::DeleteObjects, denied.clone()).key(KEY)], Some(7)).await;
     assert_eq!(failure.advice, Advice::GiveUp(DeadReason::Forbidden));
-    let failure = fails_with(vec![Rule::new(Operation::DeleteObjects, denied)]).await;
+    let failure = fails_with(vec![Rule::new(Operation::DeleteObjects, denied)], Some(7)).await;
     assert_eq!(failure.advice, OUTAGE);
 }
 
@@ -86,14 +95,17 @@ async fn a_key_that_makes_a_whole_delete_fail_is_singled_out() {
 #[tokio::test]
 async fn an_error_inside_an_answer_of_success_is_an_error() {
     let body = Action::ErrorBody { code: "InternalError".to_owned(), when: When::Before };
-    let failure = fails_with(vec![Rule::new(Operation::CopyObject, body).key(KEY)]).await;
+    let failure = fails_with(vec![Rule::new(Operation::CopyObject, body).key(KEY)], Some(7)).await;
     assert_eq!(failure.advice, Advice::Retry, "{failure}");
 }
 
 #[tokio::test]
 async fn an_archived_object_is_given_up_at_once() {
-    let failure =
-        fails_with(vec![Rule::new(Operation::CopyObject, status(403, "InvalidObjectState")).key(KEY)]).await;
+    let failure = fails_with(
+        vec![Rule::new(Operation::CopyObject, status(403, "InvalidObjectState")).key(KEY)],
+        Some(7),
+    )
+    .await;
     assert_eq!(failure.advice, Advice::GiveUp(DeadReason::Archived));
 }
 

@@ -1,0 +1,206 @@
+//! Copies in parts that were begun and not finished: a note in the recycle bucket says of which source each is, so
+//! that the next try goes on with the parts that are there, and what nobody goes on with is aborted.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_s3::primitives::ByteStream;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::storage::copy::Transfer;
+use crate::storage::error::Asked;
+use crate::storage::head::moment;
+use crate::storage::{ETag, Kind, Operation, Side, Storage, StorageError};
+
+/// Below our own prefix, in the recycle bucket.
+const FOLDER: &str = ".file-recycler/copies/";
+/// How long a copy must have been idle before it counts as left behind. A copy that somebody works on gets a new
+/// part far more often.
+pub const IDLE: Duration = Duration::from_hours(24);
+/// Most notes that one sweep looks at.
+const MAX_NOTES: usize = 100_000;
+
+/// What the note says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    key: String,
+    upload: String,
+    source_etag: String,
+    size: u64,
+    class: Option<String>,
+}
+
+/// Parts of an upload that the server has: number, and ETag with length in bytes.
+pub(super) type Parts = HashMap<i32, (ETag, u64)>;
+
+/// What a sweep found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Copies that were begun and are not finished.
+    pub unfinished: usize,
+    /// Those of them that were idle for too long, and are aborted now.
+    pub aborted: usize,
+}
+
+impl Note {
+    fn of(transfer: &Transfer<'_>, upload: &str) -> Self {
+        Self {
+            key: transfer.key.to_owned(),
+            upload: upload.to_owned(),
+            source_etag: transfer.source.etag.as_str().to_owned(),
+            size: transfer.source.size,
+            class: transfer.class.as_ref().map(|class| class.as_str().to_owned()),
+        }
+    }
+}
+
+/// One note for each key, whatever characters the key has.
+fn note_key(key: &str) -> String {
+    format!("{FOLDER}{}.json", Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes()))
+}
+
+impl Storage {
+    /// The upload that an earlier try began for this very source, and the parts that it has; nothing where there
+    /// is none, or where the server cannot tell.
+    pub(super) async fn unfinished(
+        &self,
+        transfer: &Transfer<'_>,
+    ) -> Result<Option<(String, Parts)>, StorageError> {
+        let Some(note) = self.read_note(&note_key(transfer.key)).await? else { return Ok(None) };
+        if note != Note::of(transfer, &note.upload) {
+            return Ok(None);
+        }
+        match self.list_parts(transfer.key, &note.upload).await {
+            Ok((parts, _)) => Ok(Some((note.upload, parts))),
+            // It was finished or aborted, or cannot be looked at: begin anew.
+            Err(error) if matches!(error.kind, Kind::ConcurrentRequest | Kind::NotFound) => Ok(None),
+            Err(error) if error.refuses() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Notes that this upload is of this source. Without the note it cannot be resumed, and is found by nobody.
+    pub(super) async fn write_note(&self, transfer: &Transfer<'_>, upload: &str) -> Result<(), StorageError> {
+        let key = note_key(transfer.key);
+        let asked = Asked { operation: Operation::PutObject, side: Side::Recycle, key: Some(&key) };
+        let bytes = serde_json::to_vec(&Note::of(transfer, upload))
+            .map_err(|_| StorageError::new(asked, Kind::BadRequest, "cannot be built"))?;
+        let request = self
+            .client()
+            .put_object()
+            .bucket(self.bucket(Side::Recycle))
+            .key(&key)
+            .content_type("application/json")
+            .body(ByteStream::from(bytes));
+        self.send(asked, request.send()).await.map(drop)
+    }
+
+    /// Best effort: a note without its upload is swept later.
+    pub(super) async fn forget(&self, key: &str) {
+        if let Err(error) = self.delete_note(&note_key(key)).await {
+            tracing::debug!(%error, "the note of a copy in parts stays behind");
+        }
+    }
+
+    /// Aborts the copies in parts that nobody has gone on with for [`IDLE`]; only those that this program began.
+    pub async fn abort_leftovers(&self, now: OffsetDateTime) -> Result<Leftovers, StorageError> {
+        let mut leftovers = Leftovers::default();
+        for (note_key, written) in self.notes().await? {
+            let Some(note) = self.read_note(&note_key).await? else { continue };
+            let last = match self.list_parts(&note.key, &note.upload).await {
+                Ok((_, last)) => {
+                    leftovers.unfinished += 1;
+                    last.into_iter().chain(written).max()
+                }
+                Err(error) if matches!(error.kind, Kind::ConcurrentRequest | Kind::NotFound) => written,
+                Err(error) => return Err(error),
+            };
+            if last.is_none_or(|last| now - last < IDLE) {
+                continue;
+            }
+            let asked = Asked {
+                operation: Operation::AbortMultipartUpload,
+                side: Side::Recycle,
+                key: Some(&note.key),
+            };
+            match self.abort(asked, &note.upload).await {
+                Ok(()) => {
+                    leftovers.aborted += 1;
+                    tracing::info!(key = note.key, "a copy in parts that was left behind is aborted");
+                }
+                Err(error) if matches!(error.kind, Kind::ConcurrentRequest | Kind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+            self.delete_note(&note_key).await?;
+        }
+        Ok(leftovers)
+    }
+
+    /// All notes with the time at which each was written.
+    async fn notes(&self) -> Result<Vec<(String, Option<OffsetDateTime>)>, StorageError> {
+        let asked = Asked { operation: Operation::ListObjectsV2, side: Side::Recycle, key: None };
+        let (mut notes, mut token) = (Vec::new(), None);
+        while notes.len() < MAX_NOTES {
+            let request = self
+                .client()
+                .list_objects_v2()
+                .bucket(self.bucket(Side::Recycle))
+                .prefix(FOLDER)
+                .set_continuation_token(token);
+            let page = self.send(asked, request.send()).await?;
+            notes.extend(page.contents().iter().filter_map(|object| {
+                Some((object.key()?.to_owned(), object.last_modified().copied().and_then(moment)))
+            }));
+            token = page.next_continuation_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        Ok(notes)
+    }
+
+    /// The note under this key; nothing where there is none, or one that cannot be read.
+    async fn read_note(&self, key: &str) -> Result<Option<Note>, StorageError> {
+        let bytes = self.read_own(Side::Recycle, key).await?.map(|own| own.bytes);
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    async fn delete_note(&self, key: &str) -> Result<(), StorageError> {
+        let none = ETag::new("");
+        let answers = self.delete_keys(Side::Recycle, &HashMap::from([(key, &none)]), false).await?;
+        answers.into_values().try_for_each(|answer| answer.map(drop))
+    }
+
+    /// The parts that an upload has, and when the last of them came.
+    async fn list_parts(
+        &self,
+        key: &str,
+        upload: &str,
+    ) -> Result<(Parts, Option<OffsetDateTime>), StorageError> {
+        let asked = Asked { operation: Operation::ListParts, side: Side::Recycle, key: Some(key) };
+        let (mut parts, mut last, mut marker) = (Parts::new(), None, None);
+        loop {
+            let request = self
+                .client()
+                .list_parts()
+                .bucket(self.bucket(Side::Recycle))
+                .key(key)
+                .upload_id(upload)
+                .set_part_number_marker(marker);
+            let page = self.send(asked, request.send()).await?;
+            for part in page.parts() {
+                last = last.max(part.last_modified().copied().and_then(moment));
+                let (number, etag, size) = (part.part_number(), part.e_tag(), part.size());
+                if let (Some(number), Some(etag), Some(size)) = (number, etag, size) {
+                    parts.insert(number, (ETag::new(etag), u64::try_from(size).unwrap_or_default()));
+                }
+            }
+            marker = page.next_part_number_marker;
+            if page.is_truncated != Some(true) || marker.is_none() {
+                return Ok((parts, last));
+            }
+        }
+    }
+}
