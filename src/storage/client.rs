@@ -91,7 +91,13 @@ impl Storage {
             // Servers other than AWS refuse or misread checksums that they did not ask for.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            .timeout_config(timeouts.clone().operation_attempt_timeout(storage.attempt_timeout).build());
+            .timeout_config(
+                timeouts
+                    .clone()
+                    .read_timeout(storage.attempt_timeout)
+                    .operation_attempt_timeout(storage.attempt_timeout)
+                    .build(),
+            );
         config.set_app_name(AppName::new("file-recycler").ok());
         config.set_endpoint_url(storage.service_url.as_ref().map(ToString::to_string));
         Ok(Self(Arc::new(Inner {
@@ -99,7 +105,10 @@ impl Storage {
             object,
             recycle,
             recycle_class: storage.recycle_class.as_deref().map(StorageClass::from),
-            copying: timeouts.operation_attempt_timeout(storage.operation_timeout).build(),
+            copying: timeouts
+                .read_timeout(storage.operation_timeout)
+                .operation_attempt_timeout(storage.operation_timeout)
+                .build(),
             patience: storage.attempt_timeout,
             in_flight: Semaphore::new(concurrency),
             comparing: Semaphore::new(COMPARED_AT_ONCE),
@@ -303,7 +312,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_names_of_one_bucket_are_refused_before_any_request() {
+    async fn case_01_two_names_of_one_bucket_are_refused_before_any_request() {
         let recycling =
             config::Recycling { grace: Duration::ZERO, mode: config::Mode::Move, brake: 0, concurrency: 1 };
         for names in [None, Some(("a", "a")), Some(("a", "A")), Some(("a", "b/c")), Some(("", "b"))] {

@@ -13,8 +13,11 @@ mod move_crash;
 mod move_decides;
 mod move_keys;
 mod move_outage;
+mod move_parts;
 mod move_probe;
 mod move_race;
+#[cfg(feature = "failpoints")]
+mod mutants;
 #[cfg(feature = "failpoints")]
 mod relay_crash;
 mod relay_outbox;

@@ -6,7 +6,7 @@ use file_recycler::outcome::{Advice, DeadReason, Outcome};
 use file_recycler::storage::Side;
 use recycler_test_s3::Options;
 
-use crate::support::registry::{Script, job, paths, recycler};
+use crate::support::registry::{Script, job, job_of, paths, recycler};
 use crate::support::storage::{TestStorage, storage_of_the_parent};
 
 const KEY: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
@@ -18,13 +18,13 @@ const SIGABRT: i32 = 6;
 async fn a_worker_that_dies() {
     let _scenario = fail::FailScenario::setup();
     let storage = storage_of_the_parent().await;
-    let path = usize::from(std::env::var("MOVE_TEST_LOOKS").is_ok());
-    let server = paths(storage.probe().await.unwrap())[path];
-    let _ = recycler(&storage, server, &Script::default()).recycle(job(KEY)).await;
+    let server = storage.probe().await.unwrap();
+    let size = std::env::var("MOVE_TEST_SIZE").ok().map(|size| size.parse().unwrap());
+    let _ = recycler(&storage, server, &Script::default()).recycle(job_of(KEY, size)).await;
 }
 
 #[tokio::test]
-async fn a_process_killed_after_any_step_loses_nothing_and_the_next_delivery_finishes() {
+async fn case_13_a_process_killed_after_any_step_loses_nothing_and_the_next_delivery_finishes() {
     let content = Some(&b"content"[..]);
     for opaque_etags in [false, true] {
         let mut worlds = vec![TestStorage::embedded(Options { opaque_etags, ..Options::default() }).await];
@@ -48,7 +48,7 @@ async fn a_process_killed_after_any_step_loses_nothing_and_the_next_delivery_fin
                     }
                     world.put(Side::Object, KEY, b"content").await;
                     world.delete(Side::Recycle, KEY).await;
-                    die_at(&world, point, looks).await;
+                    die_at(&world, &format!("recycle::{point}"), (!looks).then_some(7)).await;
                     world.holds(KEY, object, recycled).await;
                     let next = recycler(&world.storage, server, &Script::default()).recycle(job(KEY)).await;
                     assert_eq!(next, Ok(outcome), "{} after {point}", world.name);
@@ -59,13 +59,13 @@ async fn a_process_killed_after_any_step_loses_nothing_and_the_next_delivery_fin
     }
 }
 
-/// Starts a worker that dies at this point, and waits for its death.
-async fn die_at(world: &TestStorage, point: &str, looks: bool) {
+/// Starts a worker that dies at this point over a file of this size, and waits for its death.
+pub async fn die_at(world: &TestStorage, point: &str, size: Option<u64>) {
     let died = tokio::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "move_crash::a_worker_that_dies", "--ignored"])
         .envs(world.environment())
-        .envs(looks.then_some(("MOVE_TEST_LOOKS", "1")))
-        .env("FAILPOINTS", format!("recycle::{point}=return"))
+        .envs(size.map(|size| ("MOVE_TEST_SIZE", size.to_string())))
+        .env("FAILPOINTS", format!("{point}=return"))
         .kill_on_drop(true)
         .output()
         .await
@@ -75,7 +75,7 @@ async fn die_at(world: &TestStorage, point: &str, looks: bool) {
 
 /// A copy that claims success and is something else: the source stays, and an operator has to look.
 #[tokio::test]
-async fn a_copy_that_is_not_what_was_copied_keeps_its_source() {
+async fn case_03_a_copy_that_is_not_what_was_copied_keeps_its_source() {
     for wrong in ["", "CONTENT"] {
         let world = TestStorage::embedded(Options::default()).await;
         let server = world.storage.probe().await.unwrap();

@@ -12,6 +12,7 @@ use file_recycler::storage::{Capabilities, Side};
 use futures_util::future::join_all;
 use recycler_test_s3::{Action, Operation, Options, Rule, When};
 
+use crate::support::parts::put_in_parts;
 use crate::support::registry::{Ask, Script, job, job_of, recycler, recycler_in};
 use crate::support::storage::{TestStorage, connect};
 
@@ -44,7 +45,7 @@ async fn an_empty_object_moves() {
 }
 
 #[tokio::test]
-async fn content_type_metadata_and_tags_survive_the_move() {
+async fn case_08_content_type_metadata_and_tags_survive_the_move() {
     for world in TestStorage::both().await {
         world.put(Side::Object, KEY, b"content").await;
         let put = world.client.put_object().bucket(&world.object).key(KEY).body(b"content".to_vec().into());
@@ -71,7 +72,7 @@ async fn a_living_files_object_is_left_alone() {
 }
 
 #[tokio::test]
-async fn other_content_in_the_recycle_bucket_is_a_conflict_and_nothing_is_touched() {
+async fn case_10_other_content_in_the_recycle_bucket_is_a_conflict_and_nothing_is_touched() {
     for world in TestStorage::both().await {
         world.put(Side::Object, KEY, b"the new one").await;
         world.put(Side::Recycle, KEY, b"an old one").await;
@@ -97,7 +98,7 @@ async fn other_content_in_a_versioned_recycle_bucket_gets_the_new_copy_on_top() 
 }
 
 #[tokio::test]
-async fn the_latest_version_moves_out_of_a_versioned_bucket_and_a_delete_marker_stays() {
+async fn case_18_the_latest_version_moves_out_of_a_versioned_bucket_and_a_delete_marker_stays() {
     for world in TestStorage::both().await {
         let versioned = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
         let request = world.client.put_bucket_versioning().bucket(&world.object);
@@ -117,7 +118,7 @@ async fn the_latest_version_moves_out_of_a_versioned_bucket_and_a_delete_marker_
 }
 
 #[tokio::test]
-async fn the_same_content_in_the_recycle_bucket_is_renewed_and_then_the_source_goes() {
+async fn case_11_the_same_content_in_the_recycle_bucket_is_renewed_and_then_the_source_goes() {
     for world in TestStorage::both().await {
         world.put(Side::Object, KEY, b"content").await;
         world.put(Side::Recycle, KEY, b"content").await;
@@ -146,7 +147,7 @@ async fn what_the_crm_moved_itself_is_already_moved() {
 }
 
 #[tokio::test]
-async fn a_file_in_neither_bucket_is_missing_and_the_environment_was_confirmed_before() {
+async fn case_49_a_file_in_neither_bucket_is_missing_and_the_environment_was_confirmed_before() {
     for world in TestStorage::both().await {
         let script = Script::default();
         assert_eq!(recycle(&world, &script, KEY).await, Ok(Outcome::Missing), "{}", world.name);
@@ -172,7 +173,7 @@ async fn to_observe_touches_nothing() {
 }
 
 #[tokio::test]
-async fn one_bad_file_among_five_hundred_is_the_only_one_that_stays() {
+async fn case_16_one_bad_file_among_five_hundred_is_the_only_one_that_stays() {
     let world = TestStorage::embedded(Options::default()).await;
     let server = world.storage.probe().await.unwrap();
     let keys: Vec<String> = (0..500).map(|n| format!("file-{n}")).collect();
@@ -209,24 +210,8 @@ async fn five_hundred_files_move_on_the_server_that_others_wrote() {
     assert_eq!(world.keys(Side::Recycle).await.len(), 500);
 }
 
-/// Uploads an object in these parts.
-async fn put_in_parts(world: &TestStorage, key: &str, parts: &[Vec<u8>]) {
-    let create = world.client.create_multipart_upload().bucket(&world.object).key(key);
-    let create = create.content_type("text/x-test").metadata("colour", "blue").tagging("a=b&c%20d=e");
-    let upload = create.send().await.unwrap().upload_id.unwrap();
-    let mut done = Vec::new();
-    for (part, number) in parts.iter().zip(1..) {
-        let request = world.client.upload_part().bucket(&world.object).key(key).upload_id(&upload);
-        let sent = request.part_number(number).body(part.clone().into()).send().await.unwrap();
-        done.push(CompletedPart::builder().part_number(number).e_tag(sent.e_tag.unwrap()).build());
-    }
-    let done = CompletedMultipartUpload::builder().set_parts(Some(done)).build();
-    let complete = world.client.complete_multipart_upload().bucket(&world.object).key(key);
-    complete.upload_id(upload).multipart_upload(done).send().await.unwrap();
-}
-
 #[tokio::test]
-async fn an_object_of_several_parts_moves_part_by_part_with_its_metadata_and_its_tags() {
+async fn case_08_an_object_of_several_parts_moves_part_by_part_with_its_metadata_and_its_tags() {
     const MIB: usize = 1024 * 1024;
     for world in TestStorage::both().await {
         let parts = [vec![b'a'; 6 * MIB], vec![b'b'; 6 * MIB], vec![b'c'; MIB]];
@@ -292,7 +277,7 @@ async fn objects_whose_etags_say_nothing_move_and_a_repeated_move_knows_its_own_
 }
 
 #[tokio::test]
-async fn an_object_under_a_legal_hold_is_given_up_at_once_and_moves_when_it_is_free() {
+async fn case_17_an_object_under_a_legal_hold_is_given_up_at_once_and_moves_when_it_is_free() {
     let mut world = TestStorage::foreign().await;
     let remove = world.client.delete_bucket().bucket(&world.object).send().await;
     remove.unwrap();

@@ -8,7 +8,7 @@ use crate::support::registry::{Script, job, recycler};
 use crate::support::storage::TestStorage;
 
 #[tokio::test]
-async fn keys_with_special_characters_move_to_the_byte() {
+async fn case_04_keys_with_special_characters_move_to_the_byte() {
     let long = "ж".repeat(100);
     for world in TestStorage::both().await {
         let recycler = recycler(&world.storage, world.storage.probe().await.unwrap(), &Script::default());
@@ -23,7 +23,7 @@ async fn keys_with_special_characters_move_to_the_byte() {
 }
 
 #[tokio::test]
-async fn a_key_of_the_greatest_length_moves() {
+async fn case_04_a_key_of_the_greatest_length_moves() {
     let world = TestStorage::embedded(recycler_test_s3::Options::default()).await;
     let key = "k".repeat(1_024);
     world.put(Side::Object, &key, b"content").await;
@@ -34,7 +34,7 @@ async fn a_key_of_the_greatest_length_moves() {
 
 /// AWS keeps such keys apart; other servers read them as other keys, or refuse them.
 #[tokio::test]
-async fn keys_that_a_server_normalises_move_to_the_byte_or_are_refused_with_nothing_touched() {
+async fn case_04_keys_that_a_server_normalises_move_to_the_byte_or_are_refused_with_nothing_touched() {
     for world in TestStorage::both().await {
         let recycler = recycler(&world.storage, world.storage.probe().await.unwrap(), &Script::default());
         for key in ["a//b", "/lead", "x/../y", "p/./q", "back\\slash"] {
@@ -56,7 +56,7 @@ async fn keys_that_a_server_normalises_move_to_the_byte_or_are_refused_with_noth
 }
 
 #[tokio::test]
-async fn a_living_neighbour_of_a_key_that_a_server_normalises_stays() {
+async fn case_04_a_living_neighbour_of_a_key_that_a_server_normalises_stays() {
     for world in TestStorage::both().await {
         let recycler = recycler(&world.storage, world.storage.probe().await.unwrap(), &Script::default());
         world.put(Side::Object, "folder/living", b"content").await;
@@ -70,7 +70,7 @@ async fn a_living_neighbour_of_a_key_that_a_server_normalises_stays() {
 }
 
 #[test]
-fn keys_of_nothing_but_dots_and_slashes_and_empty_ones_are_no_keys() {
+fn case_04_keys_of_nothing_but_dots_and_slashes_and_empty_ones_are_no_keys() {
     assert_eq!(ObjectKey::try_from(""), Err(NameError::Empty));
     for key in [".", "..", "/", "//", "../.."] {
         assert_eq!(ObjectKey::try_from(key), Err(NameError::DotsAndSlashes), "{key}");

@@ -62,6 +62,37 @@ async fn a_refusal_of_one_key_is_its_own_and_one_of_every_key_is_an_outage() {
     }
 }
 
+/// An encryption key that only files have, or a policy on their names: our own object works all the while.
+#[tokio::test]
+async fn case_48_rights_lost_for_files_and_not_for_our_own_object_are_an_outage() {
+    for (operation, size) in [(Operation::CopyObject, Some(7)), (Operation::HeadObject, None)] {
+        let world = TestStorage::embedded(Options::default()).await;
+        let keys: Vec<String> = (0..10).map(|n| format!("file-{n}")).collect();
+        for key in &keys {
+            world.control().put(&world.object, key, "content");
+            world.control().fault(Rule::new(operation, status(403, "AccessDenied")).key(key));
+        }
+        let recycler = recycler(&world.storage, world.storage.probe().await.unwrap(), &Script::default());
+        let failed = join_all(keys.iter().map(|key| recycler.recycle(job_of(key, size)))).await;
+        for failure in failed {
+            assert_eq!(failure.unwrap_err().advice, OUTAGE, "{operation:?}");
+        }
+        // Two of them fail and the others work: now it is their own.
+        world.control().clear_faults();
+        for key in &keys[..2] {
+            world.control().fault(Rule::new(operation, status(403, "AccessDenied")).key(key));
+        }
+        let ended = join_all(keys.iter().map(|key| recycler.recycle(job_of(key, size)))).await;
+        for (key, ended) in keys.iter().zip(ended) {
+            match ended {
+                Err(failure) => assert_eq!(failure.advice, Advice::GiveUp(DeadReason::Forbidden), "{key}"),
+                Ok(outcome) => assert_eq!(outcome, Outcome::Moved, "{key}"),
+            }
+        }
+        assert_eq!(world.control().keys(&world.object), keys[..2], "{operation:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_refused_delete_is_the_keys_own_while_others_work() {
     let denied = Action::KeyError { code: "AccessDenied".to_owned(), when: When::Before };
@@ -93,14 +124,14 @@ async fn a_key_that_makes_a_whole_delete_fail_is_singled_out() {
 }
 
 #[tokio::test]
-async fn an_error_inside_an_answer_of_success_is_an_error() {
+async fn case_02_an_error_inside_an_answer_of_success_is_an_error() {
     let body = Action::ErrorBody { code: "InternalError".to_owned(), when: When::Before };
     let failure = fails_with(vec![Rule::new(Operation::CopyObject, body).key(KEY)], Some(7)).await;
     assert_eq!(failure.advice, Advice::Retry, "{failure}");
 }
 
 #[tokio::test]
-async fn an_archived_object_is_given_up_at_once() {
+async fn case_17_an_archived_object_is_given_up_at_once() {
     let failure = fails_with(
         vec![Rule::new(Operation::CopyObject, status(403, "InvalidObjectState")).key(KEY)],
         Some(7),
@@ -111,7 +142,7 @@ async fn an_archived_object_is_given_up_at_once() {
 
 /// Without the right to list, the server says 403 of an object that does not exist.
 #[tokio::test]
-async fn a_403_for_a_missing_object_is_never_taken_for_missing() {
+async fn case_05_a_403_for_a_missing_object_is_never_taken_for_missing() {
     let world = TestStorage::embedded(Options::default()).await;
     let server = world.storage.probe().await.unwrap();
     world.control().fault(Rule::new(Operation::HeadObject, status(403, "AccessDenied")));
@@ -124,7 +155,7 @@ async fn a_403_for_a_missing_object_is_never_taken_for_missing() {
 
 /// Some servers say `NoSuchKey` when the bucket is not there.
 #[tokio::test]
-async fn a_file_is_not_missing_when_the_bucket_is() {
+async fn case_05_a_file_is_not_missing_when_the_bucket_is() {
     for world in TestStorage::both().await {
         let server = world.storage.probe().await.unwrap();
         for bucket in [&world.object, &world.recycle] {
@@ -138,7 +169,7 @@ async fn a_file_is_not_missing_when_the_bucket_is() {
 }
 
 #[tokio::test]
-async fn a_recycle_bucket_that_vanished_is_an_outage_and_the_source_stays() {
+async fn case_15_a_recycle_bucket_that_vanished_is_an_outage_and_the_source_stays() {
     for world in TestStorage::both().await {
         let server = world.storage.probe().await.unwrap();
         world.put(Side::Object, KEY, b"content").await;
@@ -151,7 +182,7 @@ async fn a_recycle_bucket_that_vanished_is_an_outage_and_the_source_stays() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_an_outage_within_the_time_out() {
+async fn case_07_a_server_that_never_answers_is_an_outage_within_the_time_out() {
     let world = TestStorage::embedded(Options::default()).await;
     let server = world.storage.probe().await.unwrap();
     let short = Duration::from_millis(300);

@@ -60,7 +60,7 @@ async fn a_bucket_that_does_not_exist_is_an_outage() {
 }
 
 #[tokio::test]
-async fn keys_that_are_revoked_are_an_outage_and_never_in_an_error() {
+async fn case_15_keys_that_are_revoked_are_an_outage_and_never_in_an_error() {
     for world in TestStorage::both().await {
         let credentials = file_recycler::config::Credentials::Keys {
             access_key: "revoked-key".to_owned().into(),

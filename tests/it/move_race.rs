@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use file_recycler::outcome::{Advice, DeadReason, Dependency, Failure, Outcome};
+use file_recycler::recycle::Move;
 use file_recycler::storage::{Capabilities, Side};
 use recycler_test_s3::{Action, Conditions, Operation, Options, Rule, When};
 
@@ -29,7 +30,7 @@ async fn servers() -> Vec<(TestStorage, Capabilities)> {
 }
 
 #[tokio::test]
-async fn a_file_rewritten_between_copy_and_delete_survives() {
+async fn case_12_a_file_rewritten_between_copy_and_delete_survives() {
     for (world, server) in servers().await {
         let (world, script) = (Arc::new(world), Script::default());
         world.put(Side::Object, KEY, b"old").await;
@@ -139,9 +140,64 @@ async fn a_check_that_fails_before_the_delete_deletes_nothing() {
     }
 }
 
+/// Somebody writes the copy's key after the look, or without one: a conflict, or its content is lost.
+#[tokio::test]
+async fn an_object_that_appears_in_the_recycle_bucket_is_never_overwritten() {
+    for (world, server) in servers().await {
+        let (world, script) = (Arc::new(world), Script::default());
+        world.put(Side::Object, KEY, b"ours").await;
+        world.put(Side::Recycle, KEY, b"theirs").await;
+        let recycler = recycler(&world.storage, server, &script);
+        let failure = recycler.recycle(job(KEY)).await.unwrap_err();
+        assert_eq!(failure.advice, Advice::GiveUp(DeadReason::Conflict), "{}", world.name);
+        world.holds(KEY, Some(b"ours"), Some(b"theirs")).await;
+    }
+}
+
+/// The look found one content, and the copy would take another.
+#[tokio::test]
+async fn a_source_that_changes_before_the_copy_is_not_taken_for_the_one_that_was_looked_at() {
+    let world = TestStorage::embedded(Options::default()).await;
+    let server = paths(world.storage.probe().await.unwrap())[1];
+    world.put(Side::Object, KEY, b"old").await;
+    let recycler = recycler(&world.storage, server, &Script::default());
+    world.control().fault(Rule::new(Operation::CopyObject, Action::Hold { when: When::Before }).times(1));
+    let moving = tokio::spawn(async move { recycler.recycle(job(KEY)).await });
+    world.control().held().await;
+    world.put(Side::Object, KEY, b"new").await;
+    world.control().reset_counts();
+    world.control().release();
+    assert_eq!(moving.await.unwrap(), Ok(Outcome::Moved));
+    world.holds(KEY, None, Some(b"new")).await;
+    assert_eq!(world.control().counts().answered(Operation::CopyObject, 412), 1, "the first copy is refused");
+}
+
+/// A conditional copy and a delete that were done, and whose answers were lost, are repeated: by us, or by the SDK.
+#[tokio::test]
+async fn case_50_a_repeated_copy_or_delete_is_no_conflict() {
+    for operation in [Operation::CopyObject, Operation::DeleteObjects] {
+        for path in 0..2 {
+            let world = TestStorage::embedded(Options::default()).await;
+            let server = paths(world.storage.probe().await.unwrap())[path];
+            world.put(Side::Object, KEY, b"content").await;
+            let lost = Action::Close { when: When::After };
+            world.control().fault(Rule::new(operation, lost).key(KEY).times(1));
+            let (recycler, one) =
+                (recycler(&world.storage, server, &Script::default()), Move::from(job(KEY)));
+            let mut ended = recycler.attempt(&one).await;
+            if let Err(failure) = &ended {
+                assert_eq!(failure.advice, Advice::Retry, "{failure}");
+                ended = recycler.attempt(&one).await;
+            }
+            assert_eq!(ended, Ok(Outcome::Moved), "{operation:?}");
+            world.holds(KEY, None, Some(b"content")).await;
+        }
+    }
+}
+
 /// The copy was made, only its answer was lost: our own copy is no conflict.
 #[tokio::test]
-async fn a_copy_whose_answer_was_lost_is_not_taken_for_a_conflict() {
+async fn case_50_a_copy_whose_answer_was_lost_is_not_taken_for_a_conflict() {
     for opaque_etags in [false, true] {
         let world = TestStorage::embedded(Options { opaque_etags, ..Options::default() }).await;
         let server = world.storage.probe().await.unwrap();
@@ -157,7 +213,7 @@ async fn a_copy_whose_answer_was_lost_is_not_taken_for_a_conflict() {
 }
 
 #[tokio::test]
-async fn a_delete_whose_answer_was_lost_is_already_moved_at_the_next_try() {
+async fn case_50_a_delete_whose_answer_was_lost_is_already_moved_at_the_next_try() {
     let world = TestStorage::embedded(Options::default()).await;
     let server = world.storage.probe().await.unwrap();
     world.put(Side::Object, KEY, b"content").await;
@@ -171,7 +227,7 @@ async fn a_delete_whose_answer_was_lost_is_already_moved_at_the_next_try() {
 }
 
 #[tokio::test]
-async fn concurrent_writers_of_one_copy_are_looked_at_again() {
+async fn case_50_concurrent_writers_of_one_copy_are_looked_at_again() {
     let world = TestStorage::embedded(Options::default()).await;
     let server = world.storage.probe().await.unwrap();
     world.put(Side::Object, KEY, b"content").await;

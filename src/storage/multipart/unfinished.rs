@@ -70,6 +70,12 @@ impl Storage {
     ) -> Result<Option<(String, Parts)>, StorageError> {
         let Some(note) = self.read_note(&note_key(transfer.key)).await? else { return Ok(None) };
         if note != Note::of(transfer, &note.upload) {
+            // Of a source that is not there any more: its parts are of no use to anybody.
+            if let Err(error) =
+                self.abort(transfer.asked(Operation::AbortMultipartUpload), &note.upload).await
+            {
+                tracing::debug!(%error, "a copy in parts of an older source stays behind");
+            }
             return Ok(None);
         }
         match self.list_parts(transfer.key, &note.upload).await {

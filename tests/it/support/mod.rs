@@ -4,6 +4,7 @@ pub mod broker;
 pub mod crm;
 pub mod database;
 pub mod outbox;
+pub mod parts;
 pub mod process;
 pub mod proxy;
 pub mod registry;

@@ -188,8 +188,19 @@ pub async fn storage_of_the_parent() -> Storage {
     connect(&settings(&get("MOVE_TEST_ENDPOINT"), &keys, &object, &recycle), Mode::Move).await
 }
 
+/// Takes away the protection that `mutants` names, in its process.
+fn take_a_protection_away() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        if let Ok(protection) = std::env::var("REMOVED_PROTECTION") {
+            fail::cfg(protection, "return").unwrap();
+        }
+    });
+}
+
 /// Connects, without a look at the server.
 pub async fn connect(settings: &config::Storage, mode: Mode) -> Storage {
+    take_a_protection_away();
     let recycling = Recycling { grace: Duration::ZERO, mode, brake: 0, concurrency: 64 };
     Storage::connect(settings, &recycling, Arc::new(|_, _| ())).await.unwrap()
 }

@@ -84,6 +84,23 @@ impl Control {
         Some(etag)
     }
 
+    /// The same with content that is one piece again and again, which costs the memory of one piece.
+    pub fn put_repeated(
+        &self,
+        bucket: &str,
+        key: &str,
+        piece: &Bytes,
+        times: usize,
+        rest: usize,
+    ) -> Option<String> {
+        let mut pieces = vec![piece.clone(); times];
+        pieces.push(piece.slice(..rest.min(piece.len())));
+        let object = Object::simple(Content::from_pieces(pieces), &self.0.store);
+        let etag = object.etag.clone();
+        self.0.store.lock().get_mut(bucket)?.insert(key, object, Vec::new());
+        Some(etag)
+    }
+
     /// The content of an object's current version, without a request.
     pub fn get(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
         let object = self.0.store.lock().get(bucket)?.current(key)?.object.clone()?;

@@ -1,0 +1,74 @@
+//! For each protection of the move: without it, a named test fails. The test runs in a process of its own, in which
+//! the protection is taken away (`failpoint::removed`).
+
+use tokio::process::Command;
+
+/// The protection, and the test that has to fail without it.
+const MUTANTS: &[(&str, &str)] = &[
+    ("condition_on_copy", "move_race::an_object_that_appears_in_the_recycle_bucket_is_never_overwritten"),
+    (
+        "pinned_source",
+        "move_race::a_source_that_changes_before_the_copy_is_not_taken_for_the_one_that_was_looked_at",
+    ),
+    ("proof_of_copy", "move_crash::case_03_a_copy_that_is_not_what_was_copied_keeps_its_source"),
+    ("etag_on_delete", "move_race::case_12_a_file_rewritten_between_copy_and_delete_survives"),
+    ("check_before_delete", "move_race::a_file_that_comes_alive_after_the_copy_is_not_deleted"),
+    ("errors_per_key", "move_decides::case_16_one_bad_file_among_five_hundred_is_the_only_one_that_stays"),
+    ("abort_of_parts", "move_parts::case_06_parts_are_aborted_on_failure"),
+    ("doubt_of_a_miss", "move_outage::case_05_a_file_is_not_missing_when_the_bucket_is"),
+    ("control_question", "move_outage::a_refusal_of_one_key_is_its_own_and_one_of_every_key_is_an_outage"),
+    ("evidence", "move_outage::case_48_rights_lost_for_files_and_not_for_our_own_object_are_an_outage"),
+];
+
+/// Runs one test in a process of its own; whether it passed.
+async fn passes(test: &str, removed: Option<&str>) -> bool {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--include-ignored"]).kill_on_drop(true);
+    command.envs(removed.map(|name| ("REMOVED_PROTECTION", format!("protection::{name}"))));
+    let output = command.output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("running 1 test"), "there is no test '{test}':\n{said}");
+    output.status.success()
+}
+
+#[tokio::test]
+async fn without_a_protection_a_named_test_fails() {
+    let mut survived = Vec::new();
+    for (protection, test) in MUTANTS {
+        if passes(test, Some(protection)).await {
+            survived.push((protection, test));
+        }
+    }
+    assert_eq!(survived, [], "nobody noticed that these are gone");
+}
+
+/// Every switch in the code has its line in the table above, and the other way round.
+#[test]
+fn every_protection_that_can_be_taken_away_is_tested() {
+    let mut found = Vec::new();
+    for path in crate::tidy::rust_files("src") {
+        let text = std::fs::read_to_string(path).unwrap();
+        let names = text
+            .match_indices("removed(\"protection::")
+            .filter_map(|(at, start)| text[at + start.len()..].split('"').next().map(str::to_owned));
+        found.extend(names);
+    }
+    found.sort();
+    found.dedup();
+    let mut expected: Vec<_> = MUTANTS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    // Not a protection of files, but of the count of requests: `case_50` runs with and without it.
+    expected.push("retries_of_our_own".to_owned());
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+/// The SDK's own retries, which are off, repeat conditional requests whose answer was lost: that harms nothing.
+#[tokio::test]
+async fn case_50_the_sdks_own_retries_change_no_outcome() {
+    for test in [
+        "move_race::case_50_a_repeated_copy_or_delete_is_no_conflict",
+        "move_race::case_50_concurrent_writers_of_one_copy_are_looked_at_again",
+    ] {
+        assert!(passes(test, Some("retries_of_our_own")).await, "{test}");
+    }
+}
