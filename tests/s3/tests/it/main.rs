@@ -15,5 +15,6 @@ mod proxied;
 mod proxy_batches;
 mod proxy_faults;
 mod proxy_passing;
+mod proxy_switches;
 mod versioning;
 mod writing;
