@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use s3s::{HttpResponse, StdError};
 use serde::Serialize;
 
 use crate::operation::Operation;
@@ -10,7 +11,8 @@ use crate::operation::Operation;
 /// How often each operation was asked for, and with what each was answered.
 ///
 /// A request counts as soon as its operation is known, its answer when it has been given, so a
-/// stalled request has the one and not the other.
+/// stalled request has the one and not the other. An answer that a rule cuts off on its way counts
+/// with its status.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Requests per operation.
@@ -42,6 +44,13 @@ impl Counts {
 pub(crate) enum Answer {
     Status(u16),
     Closed,
+}
+
+impl Answer {
+    /// How a request ended; an error is a closed connection.
+    pub(crate) fn of(ended: &Result<HttpResponse, StdError>) -> Self {
+        ended.as_ref().map_or(Self::Closed, |it| Self::Status(it.status().as_u16()))
+    }
 }
 
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::partial::Then;
 use crate::rule::{Action, Call, Rule, When};
 
 /// A rule and what it has met so far.
@@ -24,8 +25,21 @@ pub struct Fault {
 pub(crate) enum Ending {
     Status { status: u16, code: String },
     ErrorBody { code: String },
+    Body { bytes: u64, then: Then },
     Close,
     Stall,
+}
+
+impl Ending {
+    /// Whether the client is answered, if not honestly.
+    pub(crate) fn answers(&self) -> bool {
+        matches!(self, Self::Status { .. } | Self::ErrorBody { .. })
+    }
+
+    /// Whether it comes in place of the honest answer.
+    pub(crate) fn is_instead(&self) -> bool {
+        !matches!(self, Self::Body { .. })
+    }
 }
 
 /// An error to report for one key of DeleteObjects, or for every key.
@@ -40,7 +54,10 @@ pub(crate) struct KeyFault {
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     pub(crate) delay: Duration,
+    pub(crate) holds: Vec<When>,
     pub(crate) keys: Vec<KeyFault>,
+    /// What a copy stores in place of its source's content.
+    pub(crate) content: Option<String>,
     pub(crate) ending: Option<(Ending, When)>,
 }
 
@@ -58,6 +75,11 @@ impl Faults {
         self.any.store(true, Ordering::Release);
     }
 
+    /// Whether there are rules at all.
+    pub(crate) fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
     pub(crate) fn clear(&self) {
         self.lock().clear();
         self.any.store(false, Ordering::Release);
@@ -70,7 +92,7 @@ impl Faults {
     /// Asks the rules in turn. The first one that ends the request is the last one asked.
     pub(crate) fn judge(&self, call: &Call<'_>) -> Verdict {
         let mut verdict = Verdict::default();
-        if !self.any.load(Ordering::Acquire) {
+        if !self.any() {
             return verdict;
         }
         for fault in self.lock().iter_mut().filter(|fault| fault.rule.concerns(call)) {
@@ -105,6 +127,14 @@ impl Verdict {
                 self.ending = end(Ending::Status { status, code }, when);
             }
             Action::ErrorBody { code, when } => self.ending = end(Ending::ErrorBody { code }, when),
+            Action::StallBody { bytes } => {
+                self.ending = end(Ending::Body { bytes, then: Then::Silence }, When::After);
+            }
+            Action::CutBody { bytes } => {
+                self.ending = end(Ending::Body { bytes, then: Then::Cut }, When::After);
+            }
+            Action::Hold { when } => self.holds.push(when),
+            Action::Corrupt { content } => self.content = Some(content),
             Action::Close { when } => self.ending = end(Ending::Close, when),
             Action::Stall { when } => self.ending = end(Ending::Stall, when),
         }

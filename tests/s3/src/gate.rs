@@ -4,32 +4,36 @@
 //! operation and runs before the work, asks the rules and notes their verdict on the ticket;
 //! the gate acts on it once the work is done or has been prevented.
 
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hyper::StatusCode;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::DeleteObjectsInput;
 use s3s::path::S3Path;
 use s3s::service::S3Service;
-use s3s::{HttpRequest, HttpResponse, S3Error, S3ErrorCode, S3Request, S3Result, StdError};
-use tokio_util::sync::CancellationToken;
+use s3s::{HttpRequest, HttpResponse, S3Request, S3Result, StdError};
 
-use crate::control::Control;
 use crate::counts::Answer;
+use crate::ending;
 use crate::faults::{Ending, KeyFault, Verdict};
+use crate::listen::Caller;
 use crate::operation::Operation;
 use crate::rule::{Call, When};
+use crate::switches::Switches;
 
 /// What the layers of one request tell each other.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Ticket(Arc<Mutex<Notes>>);
+#[derive(Debug, Clone)]
+pub(crate) struct Ticket {
+    notes: Arc<Mutex<Notes>>,
+    caller: Caller,
+}
 
 #[derive(Debug, Default)]
 struct Notes {
     operation: Option<Operation>,
     ending: Option<Ending>,
     keys: Vec<KeyFault>,
+    content: Option<String>,
+    hold: bool,
 }
 
 impl Ticket {
@@ -38,14 +42,19 @@ impl Ticket {
         std::mem::take(&mut self.lock().keys)
     }
 
+    /// What a copy stores in place of its source's content, handed over once.
+    pub(crate) fn take_content(&self) -> Option<String> {
+        self.lock().content.take()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Notes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The access check that asks the rules.
 #[derive(Debug)]
-pub(crate) struct Warden(pub(crate) Control);
+pub(crate) struct Warden(pub(crate) Switches);
 
 #[async_trait::async_trait]
 impl S3Access for Warden {
@@ -70,7 +79,7 @@ impl S3Access for Warden {
         };
         let call = Call { operation, bucket, keys: key.as_slice() };
         let verdict = self.0.0.faults.judge(&call);
-        carry_out(verdict, &ticket).await
+        carry_out(verdict, &ticket, &self.0).await
     }
 
     async fn delete_objects(&self, req: &mut S3Request<DeleteObjectsInput>) -> S3Result<()> {
@@ -80,68 +89,63 @@ impl S3Access for Warden {
         let keys: Vec<&str> = req.input.delete.objects.iter().map(|id| id.key.as_str()).collect();
         let call = Call { operation: Operation::DeleteObjects, bucket: Some(&req.input.bucket), keys: &keys };
         let verdict = self.0.0.faults.judge(&call);
-        carry_out(verdict, &ticket).await
+        carry_out(verdict, &ticket, &self.0).await
     }
 }
 
 /// Waits and notes what is to come; an error keeps the work from being done.
-async fn carry_out(verdict: Verdict, ticket: &Ticket) -> S3Result<()> {
+async fn carry_out(verdict: Verdict, ticket: &Ticket, switches: &Switches) -> S3Result<()> {
     if !verdict.delay.is_zero() {
         tokio::time::sleep(verdict.delay).await;
     }
-    let mut notes = ticket.lock();
-    notes.keys = verdict.keys;
-    let Some((ending, when)) = verdict.ending else {
-        return Ok(());
-    };
-    notes.ending = Some(ending);
-    match when {
-        When::Before => Err(s3s::s3_error!(InternalError, "Kept from being done by a rule")),
-        When::After => Ok(()),
+    let mut kept = false;
+    if verdict.holds.contains(&When::Before) {
+        kept = switches.0.holds.hold(&ticket.caller.stop).await.is_err();
     }
+    let mut notes = ticket.lock();
+    notes.hold = verdict.holds.contains(&When::After);
+    notes.keys = verdict.keys;
+    notes.content = verdict.content;
+    match verdict.ending {
+        _ if kept => notes.ending = Some(Ending::Close),
+        None => return Ok(()),
+        Some((ending, when)) => {
+            notes.ending = Some(ending);
+            if when == When::After {
+                return Ok(());
+            }
+        }
+    }
+    Err(s3s::s3_error!(InternalError, "Kept from being done by a rule"))
 }
 
 /// Serves one S3 request. An error closes the connection without an answer.
 pub(crate) async fn serve(
     mut request: HttpRequest,
     service: &S3Service,
-    control: &Control,
-    stop: &CancellationToken,
+    switches: &Switches,
+    caller: Caller,
 ) -> Result<HttpResponse, StdError> {
-    let latency = control.latency();
+    let latency = switches.latency();
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
-    let ticket = Ticket::default();
+    let ticket = Ticket { notes: Arc::default(), caller };
     request.extensions_mut().insert(ticket.clone());
     let response = service.call(request).await.map_err(StdError::from)?;
-    let (operation, ending) = {
+    let (operation, ending, holds) = {
         let mut notes = ticket.lock();
-        (notes.operation, notes.ending.take())
+        (notes.operation, notes.ending.take(), notes.hold)
     };
     let operation = operation.unwrap_or_else(|| {
-        control.0.counters.asked(Operation::Refused);
+        switches.0.counters.asked(Operation::Refused);
         Operation::Refused
     });
-    let ended = match ending {
-        None => Ok(response),
-        Some(Ending::Status { status, code }) => Ok(error_response(status, &code)?),
-        Some(Ending::ErrorBody { code }) => Ok(error_response(200, &code)?),
-        Some(Ending::Stall) => {
-            // The client may go first; this future is dropped then.
-            stop.cancelled().await;
-            Err(io::Error::other("stalled by a rule until the server stopped"))
-        }
-        Some(Ending::Close) => Err(io::Error::other("closed by a rule")),
+    let held = if holds { switches.0.holds.hold(&ticket.caller.stop).await } else { Ok(()) };
+    let ended = match held {
+        Ok(()) => ending::end(ending, response, &ticket.caller).await,
+        Err(stopped) => Err(stopped),
     };
-    let answer = ended.as_ref().map_or(Answer::Closed, |it| Answer::Status(it.status().as_u16()));
-    control.0.counters.answered(operation, answer);
-    Ok(ended?)
-}
-
-fn error_response(status: u16, code: &str) -> Result<HttpResponse, StdError> {
-    let code = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);
-    let mut error = S3Error::with_message(code, "Made by a rule");
-    error.set_status_code(StatusCode::from_u16(status)?);
-    Ok(error.to_http_response()?)
+    switches.0.counters.answered(operation, Answer::of(&ended));
+    ended
 }

@@ -6,8 +6,8 @@ use hyper::{Method, StatusCode, header};
 use s3s::{Body, HttpRequest, HttpResponse};
 use serde::Serialize;
 
-use crate::control::Control;
-use crate::rule::{Action, Rule};
+use crate::rule::Rule;
+use crate::switches::Switches;
 
 /// The path prefix; a bucket's name begins with a letter or a digit.
 pub(crate) const PREFIX: &str = "/-/";
@@ -21,7 +21,7 @@ struct Problem {
 }
 
 /// Answers one request to the switches.
-pub(crate) async fn serve(mut request: HttpRequest, control: &Control, loopback: bool) -> HttpResponse {
+pub(crate) async fn serve(mut request: HttpRequest, switches: &Switches, loopback: bool) -> HttpResponse {
     if !loopback {
         return problem(StatusCode::FORBIDDEN, "only for clients on this machine");
     }
@@ -30,26 +30,28 @@ pub(crate) async fn serve(mut request: HttpRequest, control: &Control, loopback:
     };
     let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
     match (request.method(), path) {
-        (&Method::GET, "counts") => json(StatusCode::OK, &control.counts()),
+        (&Method::GET, "counts") => json(StatusCode::OK, &switches.counts()),
         (&Method::POST, "reset") => {
-            control.reset();
+            switches.reset();
             empty()
         }
-        (&Method::GET, "faults") => json(StatusCode::OK, &control.faults()),
-        (&Method::POST, "faults") => match parse_rule(&body) {
-            Ok(rule) => {
-                control.fault(rule);
-                empty()
-            }
+        (&Method::GET, "faults") => json(StatusCode::OK, &switches.faults()),
+        (&Method::POST, "faults") => match add_rule(switches, &body) {
+            Ok(()) => empty(),
             Err(error) => problem(StatusCode::BAD_REQUEST, &error),
         },
         (&Method::DELETE, "faults") => {
-            control.clear_faults();
+            switches.clear_faults();
+            empty()
+        }
+        (&Method::GET, "held") => json(StatusCode::OK, &switches.holding()),
+        (&Method::POST, "release") => {
+            switches.release();
             empty()
         }
         (&Method::PUT, "latency") => match parse_latency(&body) {
             Ok(latency) => {
-                control.set_latency(latency);
+                switches.set_latency(latency);
                 empty()
             }
             Err(error) => problem(StatusCode::BAD_REQUEST, &error),
@@ -58,14 +60,9 @@ pub(crate) async fn serve(mut request: HttpRequest, control: &Control, loopback:
     }
 }
 
-fn parse_rule(body: &[u8]) -> Result<Rule, String> {
-    let rule: Rule = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    match rule.action {
-        Action::Status { status, .. } if StatusCode::from_u16(status).is_err() => {
-            Err(format!("{status} is no HTTP status"))
-        }
-        _ => Ok(rule),
-    }
+fn add_rule(switches: &Switches, body: &[u8]) -> Result<(), String> {
+    let rule = serde_json::from_slice::<Rule>(body).map_err(|error| error.to_string())?;
+    switches.try_fault(rule).map_err(|error| error.to_string())
 }
 
 fn parse_latency(body: &[u8]) -> Result<Duration, String> {
@@ -97,20 +94,16 @@ fn json(status: StatusCode, value: &impl Serialize) -> HttpResponse {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::control::Shared;
-    use crate::options::Options;
-    use crate::store::Store;
+    use crate::fit::Place;
 
     #[tokio::test]
     async fn a_client_from_elsewhere_is_refused() {
-        let control = Control(Arc::new(Shared::new(Store::new(&Options::default()))));
+        let switches = Switches::new(Place::Server, Duration::ZERO);
         for (loopback, status) in [(false, StatusCode::FORBIDDEN), (true, StatusCode::OK)] {
             let mut request = HttpRequest::new(Body::empty());
             *request.uri_mut() = hyper::Uri::from_static("/-/counts");
-            assert_eq!(serve(request, &control, loopback).await.status(), status);
+            assert_eq!(serve(request, &switches, loopback).await.status(), status);
         }
     }
 }

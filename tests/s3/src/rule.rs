@@ -127,6 +127,33 @@ pub enum Action {
         #[serde(default)]
         when: When,
     },
+    /// Does the work and answers with all the headers, but after so many bytes of the body there
+    /// is silence until the client or the server goes. A shorter body arrives whole.
+    StallBody {
+        /// How many bytes arrive.
+        bytes: u64,
+    },
+    /// The same, but then the connection is closed.
+    CutBody {
+        /// How many bytes arrive.
+        bytes: u64,
+    },
+    /// Holds the request until [`Switches::release`], so that a test can act in the gap; for
+    /// this [`Switches::held`] tells when. Further rules are still asked.
+    ///
+    /// [`Switches::release`]: crate::Switches::release
+    /// [`Switches::held`]: crate::Switches::held
+    Hold {
+        /// Whether it is held before the work or between the work and the answer.
+        #[serde(default)]
+        when: When,
+    },
+    /// Makes CopyObject store other content than its source's, and tell the ETag of that. For the
+    /// embedded server only. Further rules are still asked.
+    Corrupt {
+        /// What is stored.
+        content: String,
+    },
 }
 
 /// A request as rules look at it.

@@ -1,43 +1,30 @@
-//! Listening, serving and stopping.
+//! Starting and stopping the embedded server.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use s3s::auth::SimpleAuth;
 use s3s::path::check_bucket_name;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpResponse, StdError};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
-use crate::control::{Control, Shared};
+use crate::control::Control;
+use crate::fit::Place;
+use crate::listen::{Caller, Host, Listener};
 use crate::options::Options;
 use crate::store::Store;
+use crate::switches::Switches;
 use crate::{gate, plane};
-
-/// How long a stop waits for requests under way; stalled ones are dropped at once.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// How long accepting pauses after a failure, such as no file descriptors being left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// A running server. Dropping it stops it without waiting.
 #[derive(Debug)]
 pub struct Server {
-    address: SocketAddr,
+    listener: Listener,
     control: Control,
-    stop: CancellationToken,
-    task: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -49,27 +36,24 @@ impl Server {
             let message = format!("{name:?} is no name for a bucket");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let listener = TcpListener::bind(options.listen).await?;
-        let address = listener.local_addr()?;
-        let control = Control(Arc::new(Shared::new(Store::new(&options))));
-        control.set_latency(options.latency);
-        let mut builder = S3ServiceBuilder::new(Api::new(Arc::clone(&control.0), &options));
+        let store = Arc::new(Store::new(&options));
+        let switches = Switches::new(Place::Server, options.latency);
+        let mut builder = S3ServiceBuilder::new(Api::new(Arc::clone(&store), &options));
         builder.set_auth(SimpleAuth::from_single(options.access_key, options.secret_key));
-        builder.set_access(gate::Warden(control.clone()));
-        let stop = CancellationToken::new();
-        let host = Host { service: builder.build(), control: control.clone(), stop: stop.clone() };
-        let task = tokio::spawn(accept(listener, host));
-        Ok(Self { address, control, stop, task: Some(task) })
+        builder.set_access(gate::Warden(switches.clone()));
+        let host = Embedded { service: builder.build(), switches: switches.clone() };
+        let listener = Listener::start(options.listen, host).await?;
+        Ok(Self { listener, control: Control { switches, store } })
     }
 
     /// The address that was bound.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listener.address()
     }
 
     /// The endpoint for clients, such as `http://127.0.0.1:9000`.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.address())
     }
 
     /// The handle that disturbs and observes this server.
@@ -78,80 +62,24 @@ impl Server {
     }
 
     /// Stops listening, gives requests under way a moment to end, and drops the rest.
-    pub async fn stop(mut self) {
-        self.stop.cancel();
-        if let Some(task) = self.task.take() {
-            // A panic in there has been printed already; there is nothing left to stop.
-            let _ = task.await;
-        }
+    pub async fn stop(self) {
+        self.listener.stop().await;
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-/// What every connection needs.
+/// What answers the requests.
 #[derive(Clone)]
-struct Host {
+struct Embedded {
     service: S3Service,
-    control: Control,
-    stop: CancellationToken,
+    switches: Switches,
 }
 
-async fn accept(listener: TcpListener, host: Host) {
-    let graceful = GracefulShutdown::new();
-    let dropped = CancellationToken::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = host.stop.cancelled() => break,
-        };
-        match accepted {
-            Ok((stream, peer)) => connect(stream, peer, &host, &graceful, &dropped),
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+impl Host for Embedded {
+    async fn answer(self, request: Request<Incoming>, caller: Caller) -> Result<HttpResponse, StdError> {
+        let request = request.map(Body::from);
+        if request.uri().path().starts_with(plane::PREFIX) {
+            return Ok(plane::serve(request, &self.switches, caller.loopback).await);
         }
+        gate::serve(request, &self.service, &self.switches, caller).await
     }
-    drop(listener);
-    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
-    dropped.cancel();
-}
-
-fn connect(
-    stream: TcpStream,
-    peer: SocketAddr,
-    host: &Host,
-    graceful: &GracefulShutdown,
-    dropped: &CancellationToken,
-) {
-    // Small answers would otherwise wait for the acknowledgement of earlier ones.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
-    let (owner, dropped) = (host.clone(), dropped.clone());
-    let service = service_fn(move |request| answer(request, owner.clone(), peer));
-    let builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        tokio::select! {
-            ended = connection => if let Err(error) = ended {
-                tracing::debug!(error, "connection ended");
-            },
-            () = dropped.cancelled() => {}
-        }
-    });
-}
-
-async fn answer(request: Request<Incoming>, host: Host, peer: SocketAddr) -> Result<HttpResponse, StdError> {
-    let request = request.map(Body::from);
-    if request.uri().path().starts_with(plane::PREFIX) {
-        return Ok(plane::serve(request, &host.control, peer.ip().to_canonical().is_loopback()).await);
-    }
-    gate::serve(request, &host.service, &host.control, &host.stop).await
 }

@@ -18,7 +18,7 @@ pub(super) fn get(
 ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
     let input = request.input;
     let found = {
-        let buckets = api.shared.store.lock();
+        let buckets = api.store.lock();
         find(super::bucket(&buckets, &input.bucket)?, &input.key, input.version_id.as_deref())?
     };
     let object = &found.object;

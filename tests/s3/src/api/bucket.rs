@@ -16,7 +16,7 @@ use crate::store::{Bucket, now};
 const REGION: &str = "us-east-1";
 
 pub(super) fn list(api: &Api, _: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
-    let buckets = api.shared.store.lock();
+    let buckets = api.store.lock();
     let listed = buckets.iter().map(|(name, bucket)| BucketDto {
         bucket_region: None,
         creation_date: Some(bucket.created.into()),
@@ -35,7 +35,7 @@ pub(super) fn create(
 ) -> S3Result<S3Response<CreateBucketOutput>> {
     let name = request.input.bucket;
     let location = Some(format!("/{name}"));
-    match api.shared.store.lock().entry(name) {
+    match api.store.lock().entry(name) {
         btree_map::Entry::Occupied(_) => Err(s3_error!(
             BucketAlreadyOwnedByYou,
             "Your previous request to create the named bucket succeeded and you already own it."
@@ -51,7 +51,7 @@ pub(super) fn delete(
     api: &Api,
     request: S3Request<DeleteBucketInput>,
 ) -> S3Result<S3Response<DeleteBucketOutput>> {
-    let mut buckets = api.shared.store.lock();
+    let mut buckets = api.store.lock();
     if !super::bucket(&buckets, &request.input.bucket)?.keys.is_empty() {
         return Err(s3_error!(BucketNotEmpty, "The bucket you tried to delete is not empty"));
     }
@@ -60,7 +60,7 @@ pub(super) fn delete(
 }
 
 pub(super) fn head(api: &Api, request: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
-    super::bucket(&api.shared.store.lock(), &request.input.bucket)?;
+    super::bucket(&api.store.lock(), &request.input.bucket)?;
     Ok(S3Response::new(HeadBucketOutput {
         bucket_region: Some(REGION.to_owned()),
         ..HeadBucketOutput::default()
@@ -71,7 +71,7 @@ pub(super) fn location(
     api: &Api,
     request: S3Request<GetBucketLocationInput>,
 ) -> S3Result<S3Response<GetBucketLocationOutput>> {
-    super::bucket(&api.shared.store.lock(), &request.input.bucket)?;
+    super::bucket(&api.store.lock(), &request.input.bucket)?;
     // The first region has an empty constraint.
     Ok(S3Response::new(GetBucketLocationOutput::default()))
 }

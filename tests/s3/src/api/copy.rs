@@ -4,6 +4,7 @@
 //! that has to be taken is not taken under either. Conditions on the destination are checked in
 //! the same lock in which it is written.
 
+use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use s3s::dto::{
@@ -14,12 +15,14 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::conditions::{Outcome, Reading, Writing, failed};
 use super::{Api, Found, checksums, etag, find, no_such_key, tags};
-use crate::store::{Described, Object};
+use crate::gate::Ticket;
+use crate::store::{Content, Described, Object};
 
 pub(super) fn object(
     api: &Api,
     request: S3Request<CopyObjectInput>,
 ) -> S3Result<S3Response<CopyObjectOutput>> {
+    let ordered = request.extensions.get::<Ticket>().and_then(Ticket::take_content);
     let input = request.input;
     // Version 0.14 of the S3 layer does not know these for a copy, so they come from the headers.
     let given = Writing {
@@ -27,7 +30,7 @@ pub(super) fn object(
         if_none_match: condition(&request.headers, &IF_NONE_MATCH)?,
     };
     let given = if api.honours(given.any())? { given } else { Writing::default() };
-    super::bucket(&api.shared.store.lock(), &input.bucket)?;
+    super::bucket(&api.store.lock(), &input.bucket)?;
     let conditions = Reading {
         if_match: input.copy_source_if_match.as_ref(),
         if_none_match: input.copy_source_if_none_match.as_ref(),
@@ -43,9 +46,12 @@ pub(super) fn object(
     if replaces_tags(&input) {
         tags = tags::parse_header(input.tagging.as_deref())?;
     }
-    let copy = build(api, &source.object, &input);
+    let mut copy = build(api, &source.object, &input);
+    if let Some(content) = ordered {
+        replace(api, &mut copy, content, &input);
+    }
     let result = answer(&copy);
-    let mut buckets = api.shared.store.lock();
+    let mut buckets = api.store.lock();
     let bucket = super::bucket_mut(&mut buckets, &input.bucket)?;
     given.check(bucket, &input.key)?;
     let version_id = bucket.insert(&input.key, copy, tags);
@@ -72,7 +78,7 @@ pub(super) fn source(api: &Api, source: &CopySource, conditions: &Reading<'_>) -
         return Err(s3_error!(NotImplemented, "Copying from access points is not implemented"));
     };
     let found = {
-        let buckets = api.shared.store.lock();
+        let buckets = api.store.lock();
         let bucket = super::bucket(&buckets, bucket)?;
         if let Some(version) = version_id
             && bucket.version(key, version).is_ok_and(|entry| entry.object.is_none())
@@ -128,7 +134,7 @@ fn replaces_tags(input: &CopyObjectInput) -> bool {
 /// The copy: always in one piece with a plain ETag, however the source was uploaded. The storage
 /// class is never the source's, but the one asked for or else STANDARD.
 fn build(api: &Api, source: &Object, input: &CopyObjectInput) -> Object {
-    let mut copy = Object::whole(source.content.clone(), source.md5(), &api.shared.store);
+    let mut copy = Object::whole(source.content.clone(), source.md5(), &api.store);
     copy.storage_class.clone_from(&input.storage_class);
     copy.checksum = match &input.checksum_algorithm {
         Some(algorithm) => checksums::by_algorithm(&source.content, algorithm),
@@ -151,6 +157,17 @@ fn build(api: &Api, source: &Object, input: &CopyObjectInput) -> Object {
     // This one is never copied.
     copy.described.website_redirect_location.clone_from(&input.website_redirect_location);
     copy
+}
+
+/// Puts other content in place of the source's; the copy says so itself.
+fn replace(api: &Api, copy: &mut Object, content: String, input: &CopyObjectInput) {
+    let mut other = Object::simple(Content::from(Bytes::from(content)), &api.store);
+    if let Some(algorithm) = &input.checksum_algorithm {
+        other.checksum = checksums::by_algorithm(&other.content, algorithm);
+    }
+    other.storage_class = copy.storage_class.take();
+    other.described = std::mem::take(&mut copy.described);
+    *copy = other;
 }
 
 fn answer(copy: &Object) -> CopyObjectResult {

@@ -15,7 +15,7 @@ pub(super) fn copy(
     let input = request.input;
     parts::check_number(input.part_number)?;
     let at = (input.key.clone(), input.upload_id.clone());
-    parts::upload_of(super::bucket(&api.shared.store.lock(), &input.bucket)?, &at)?;
+    parts::upload_of(super::bucket(&api.store.lock(), &input.bucket)?, &at)?;
     let conditions = Reading {
         if_match: input.copy_source_if_match.as_ref(),
         if_none_match: input.copy_source_if_none_match.as_ref(),
@@ -34,7 +34,7 @@ pub(super) fn copy(
     let entire = range == (0..whole);
     let content = source.object.content.slice(range);
     let md5 = if entire { source.object.md5() } else { content.md5() };
-    let etag_value = api.shared.store.etag(md5);
+    let etag_value = api.store.etag(md5);
     let result = CopyPartResult {
         e_tag: Some(etag(&etag_value)),
         last_modified: Some(now().into()),

@@ -31,7 +31,7 @@ pub(super) fn one(
     let input = request.input;
     let honoured = api.honours(input.if_match.is_some())?;
     let conditions = Writing { if_match: input.if_match.filter(|_| honoured), if_none_match: None };
-    let mut buckets = api.shared.store.lock();
+    let mut buckets = api.store.lock();
     let bucket = super::bucket_mut(&mut buckets, &input.bucket)?;
     conditions.check(bucket, &input.key)?;
     let done = bucket.delete(&input.key, input.version_id.as_deref());
@@ -60,7 +60,7 @@ pub(super) fn many(
     let faults = faults.unwrap_or_default();
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
     {
-        let mut buckets = api.shared.store.lock();
+        let mut buckets = api.store.lock();
         let bucket = super::bucket_mut(&mut buckets, &input.bucket)?;
         for id in objects {
             match delete(bucket, &id, honoured, &faults) {

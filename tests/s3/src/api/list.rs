@@ -135,7 +135,7 @@ pub(super) fn objects(
         Some(token) => from_token(token)?,
         None => input.start_after.clone().unwrap_or_default(),
     };
-    let buckets = api.shared.store.lock();
+    let buckets = api.store.lock();
     let bucket = super::bucket(&buckets, &input.bucket)?;
     let live = live(bucket, &prefix, &after);
     let cursor = Cursor::new(&prefix, input.delimiter.as_deref(), input.max_keys).after(&after);

@@ -14,7 +14,7 @@ pub(super) fn objects(
     let encoding = Encoding::of(input.encoding_type.as_ref());
     let prefix = input.prefix.clone().unwrap_or_default();
     let marker = input.marker.clone().unwrap_or_default();
-    let buckets = api.shared.store.lock();
+    let buckets = api.store.lock();
     let bucket = super::bucket(&buckets, &input.bucket)?;
     let cursor = Cursor::new(&prefix, input.delimiter.as_deref(), input.max_keys).after(&marker);
     let page = walk(live(bucket, &prefix, &marker), &cursor);

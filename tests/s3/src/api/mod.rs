@@ -28,23 +28,22 @@ use std::sync::Arc;
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
-use crate::control::Shared;
 use crate::options::{Conditions, Options};
-use crate::store::{Bucket, Buckets, Entry, Object};
+use crate::store::{Bucket, Buckets, Entry, Object, Store};
 
 /// The backend that the S3 layer calls.
 #[derive(Debug)]
 pub(crate) struct Api {
-    shared: Arc<Shared>,
+    store: Arc<Store>,
     conditions: Conditions,
     min_part_size: u64,
     max_copy_size: u64,
 }
 
 impl Api {
-    pub(crate) fn new(shared: Arc<Shared>, options: &Options) -> Self {
+    pub(crate) fn new(store: Arc<Store>, options: &Options) -> Self {
         Self {
-            shared,
+            store,
             conditions: options.conditions,
             min_part_size: options.min_part_size,
             max_copy_size: options.max_copy_size,

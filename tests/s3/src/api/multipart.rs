@@ -38,7 +38,7 @@ pub(super) fn create(
         parts: BTreeMap::new(),
     };
     let id = random_id();
-    let mut buckets = api.shared.store.lock();
+    let mut buckets = api.store.lock();
     let bucket = super::bucket_mut(&mut buckets, &input.bucket)?;
     bucket.uploads.insert((input.key.clone(), id.clone()), upload);
     Ok(S3Response::new(CreateMultipartUploadOutput {
@@ -57,11 +57,11 @@ pub(super) fn complete(
     let conditions = Writing { if_match: input.if_match, if_none_match: input.if_none_match };
     let named = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
     let at = (input.key, input.upload_id);
-    let mut buckets = api.shared.store.lock();
+    let mut buckets = api.store.lock();
     let bucket = super::bucket_mut(&mut buckets, &input.bucket)?;
     let parts = choose(&upload_of(bucket, &at)?.parts, &named, api.min_part_size)?;
     conditions.check(bucket, &at.0)?;
-    let mut object = assemble(&parts, &api.shared.store);
+    let mut object = assemble(&parts, &api.store);
     if input.mpu_object_size.is_some_and(|size| size != signed(object.content.len())) {
         return Err(s3_error!(
             InvalidRequest,
@@ -148,7 +148,7 @@ pub(super) fn abort(
     request: S3Request<AbortMultipartUploadInput>,
 ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
     let input = request.input;
-    let mut buckets = api.shared.store.lock();
+    let mut buckets = api.store.lock();
     let bucket = super::bucket_mut(&mut buckets, &input.bucket)?;
     match bucket.uploads.remove(&(input.key, input.upload_id)) {
         Some(_) => Ok(S3Response::new(AbortMultipartUploadOutput::default())),
@@ -165,7 +165,7 @@ pub(super) fn list(
     let prefix = input.prefix.clone().unwrap_or_default();
     let key_marker = input.key_marker.clone().unwrap_or_default();
     let id_marker = input.upload_id_marker.clone().unwrap_or_default();
-    let buckets = api.shared.store.lock();
+    let buckets = api.store.lock();
     let bucket = super::bucket(&buckets, &input.bucket)?;
     // Uploads of one key count one by one, so they are walked by key and id together.
     let entries = bucket.uploads.iter().filter(|((key, id), _)| match &*id_marker {

@@ -22,7 +22,7 @@ pub(super) async fn upload(
     let input = request.input;
     check_number(input.part_number)?;
     let at = (input.key, input.upload_id);
-    upload_of(super::bucket(&api.shared.store.lock(), &input.bucket)?, &at)?;
+    upload_of(super::bucket(&api.store.lock(), &input.bucket)?, &at)?;
     let sent = Sent {
         length: input.content_length,
         md5: input.content_md5,
@@ -40,7 +40,7 @@ pub(super) async fn upload(
     let part = UploadedPart {
         content: received.content,
         md5: received.md5,
-        etag: api.shared.store.etag(received.md5),
+        etag: api.store.etag(received.md5),
         modified: now(),
         checksum: received.checksum,
     };
@@ -64,7 +64,7 @@ pub(super) fn list(api: &Api, request: S3Request<ListPartsInput>) -> S3Result<S3
     let max_parts = input.max_parts.unwrap_or(MAX_LISTED).clamp(0, MAX_LISTED);
     let limit = usize::try_from(max_parts).unwrap_or(0);
     let at = (input.key, input.upload_id);
-    let buckets = api.shared.store.lock();
+    let buckets = api.store.lock();
     let upload = upload_of(super::bucket(&buckets, &input.bucket)?, &at)?;
     let mut rest = upload.parts.range(marker.saturating_add(1)..);
     let parts: Vec<Part> = rest.by_ref().take(limit).map(listed).collect();
@@ -125,7 +125,7 @@ pub(super) fn store(
     number: i32,
     part: UploadedPart,
 ) -> S3Result<()> {
-    let mut buckets = api.shared.store.lock();
+    let mut buckets = api.store.lock();
     let bucket = super::bucket_mut(&mut buckets, bucket)?;
     let upload = bucket.uploads.get_mut(at).ok_or_else(no_such_upload)?;
     upload.parts.insert(number, part);

@@ -66,7 +66,7 @@ pub(super) fn head(api: &Api, request: S3Request<HeadObjectInput>) -> S3Result<S
 
 fn look(api: &Api, asked: &Asked<'_>) -> S3Result<(Found, Range<u64>, GetObjectOutput)> {
     let found = {
-        let buckets = api.shared.store.lock();
+        let buckets = api.store.lock();
         find(super::bucket(&buckets, asked.bucket)?, asked.key, asked.version)?
     };
     let object = &found.object;

@@ -16,7 +16,7 @@ pub(super) fn get(
     request: S3Request<GetObjectTaggingInput>,
 ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
     let input = request.input;
-    let buckets = api.shared.store.lock();
+    let buckets = api.store.lock();
     let bucket = super::bucket(&buckets, &input.bucket)?;
     let found = find(bucket, &input.key, input.version_id.as_deref())?;
     Ok(S3Response::new(GetObjectTaggingOutput { tag_set: found.entry.tags, version_id: found.version }))
@@ -50,7 +50,7 @@ fn replace(
     version: Option<&str>,
     tags: Vec<Tag>,
 ) -> S3Result<Option<String>> {
-    let mut buckets = api.shared.store.lock();
+    let mut buckets = api.store.lock();
     let bucket = super::bucket_mut(&mut buckets, bucket)?;
     let shown = find(bucket, key, version)?.version;
     bucket.entry_mut(key, version).ok_or_else(no_such_key)?.tags = tags;

@@ -20,7 +20,7 @@ pub(super) fn list(
     let encoding = Encoding::of(input.encoding_type.as_ref());
     let prefix = input.prefix.clone().unwrap_or_default();
     let key_marker = input.key_marker.clone().unwrap_or_default();
-    let buckets = api.shared.store.lock();
+    let buckets = api.store.lock();
     let bucket = super::bucket(&buckets, &input.bucket)?;
     let entries = behind(bucket, &key_marker, input.version_id_marker.as_deref());
     let cursor = Cursor::new(&prefix, input.delimiter.as_deref(), input.max_keys);

@@ -13,7 +13,7 @@ pub(super) async fn put(
     request: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
     let input = request.input;
-    let store = &api.shared.store;
+    let store = &api.store;
     let conditions = Writing { if_match: input.if_match, if_none_match: input.if_none_match };
     let tags: Vec<Tag> = tags::parse_header(input.tagging.as_deref())?;
     super::bucket(&store.lock(), &input.bucket)?;

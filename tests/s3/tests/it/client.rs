@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 pub struct World {
     pub server: Server,
     pub control: Control,
+    /// Where requests go: to the server, or to a proxy before it.
+    pub address: SocketAddr,
 }
 
 impl World {
@@ -27,21 +29,13 @@ impl World {
     pub async fn with(options: Options) -> Self {
         let buckets = vec!["source".to_owned(), "target".to_owned()];
         let server = Server::start(Options { buckets, ..options }).await.expect("a free port");
-        let control = server.control();
-        Self { server, control }
+        let (control, address) = (server.control(), server.address());
+        Self { server, control, address }
     }
 
     /// A signed request in the making, for a path such as `/bucket/key` that is encoded here.
     pub fn ask(&self, method: &str, path: &str) -> Request {
-        Request {
-            address: self.server.address(),
-            method: method.to_owned(),
-            path: encode(path, true),
-            query: BTreeMap::new(),
-            headers: BTreeMap::new(),
-            body: Vec::new(),
-            secret: Some("test-secret".to_owned()),
-        }
+        Request::new(self.address, method, path)
     }
 
     pub async fn put(&self, path: &str, body: impl Into<Vec<u8>>) -> Answer {
@@ -87,6 +81,18 @@ pub struct Request {
 }
 
 impl Request {
+    pub fn new(address: SocketAddr, method: &str, path: &str) -> Self {
+        Self {
+            address,
+            method: method.to_owned(),
+            path: encode(path, true),
+            query: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            body: Vec::new(),
+            secret: Some("test-secret".to_owned()),
+        }
+    }
+
     pub fn query(mut self, name: &str, value: &str) -> Self {
         self.query.insert(encode(name, false), encode(value, false));
         self
@@ -111,8 +117,8 @@ impl Request {
         self.try_send().await.expect("an answer")
     }
 
-    /// An error when the connection closes without an answer.
-    pub async fn try_send(mut self) -> io::Result<Answer> {
+    /// The request but for its body, as it goes over the wire.
+    pub fn head_only(&mut self) -> String {
         let query = self.query.iter().map(|(name, value)| format!("{name}={value}"));
         let query = query.collect::<Vec<_>>().join("&");
         self.sign(&query);
@@ -121,6 +127,12 @@ impl Request {
             let _ = write!(head, "{name}: {value}\r\n");
         }
         let _ = write!(head, "content-length: {}\r\nconnection: close\r\n\r\n", self.body.len());
+        head
+    }
+
+    /// An error when the connection closes without an answer.
+    pub async fn try_send(mut self) -> io::Result<Answer> {
+        let head = self.head_only();
         let mut stream = TcpStream::connect(self.address).await?;
         stream.write_all(head.as_bytes()).await?;
         // The server may close before it has read all; what it said is what counts.

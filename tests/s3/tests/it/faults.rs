@@ -160,3 +160,24 @@ async fn a_rule_without_an_operation_meets_them_all() {
     assert_eq!(world.delete_many("target", &[("a", None)]).send().await.status, 403);
     assert_eq!(world.get("/source/a").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_copy_can_store_other_content_and_tells_its_etag() {
+    for content in ["other", ""] {
+        let action = Action::Corrupt { content: content.to_owned() };
+        let world = with(Rule::new(Operation::CopyObject, action).key("c").times(1)).await;
+        let put = world.ask("PUT", "/source/c").body("hello").header("content-type", "text/plain");
+        let put = put.send().await;
+        let copy = world.copy("source/c", "/target/c").header("x-amz-storage-class", "STANDARD_IA");
+        let copied = copy.send().await;
+        let stored = world.get("/target/c").await;
+        assert_eq!((copied.status, stored.text()), (200, content));
+        assert_eq!(copied.element("ETag"), Some(stored.etag()));
+        assert_ne!(stored.etag(), put.etag());
+        assert_eq!(stored.header("content-type"), Some("text/plain"));
+        assert_eq!(stored.header("x-amz-storage-class"), Some("STANDARD_IA"));
+        assert_eq!(world.get("/source/c").await.text(), "hello");
+        world.copy("source/c", "/target/c").send().await;
+        assert_eq!(world.get("/target/c").await.text(), "hello");
+    }
+}

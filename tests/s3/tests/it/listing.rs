@@ -90,3 +90,18 @@ async fn the_first_version_of_listing_works_too() {
     let flat = world.ask("GET", "/source").query("marker", "b/1").send().await;
     assert_eq!(flat.elements("Key"), ["b/2", "c"]);
 }
+
+#[tokio::test]
+async fn the_storage_class_of_a_put_and_of_a_copy_is_shown() {
+    let world = World::new().await;
+    world.ask("PUT", "/source/a").header("x-amz-storage-class", "STANDARD_IA").body("x").send().await;
+    world.copy("source/a", "/source/b").header("x-amz-storage-class", "GLACIER_IR").send().await;
+    world.copy("source/a", "/source/c").send().await;
+    let listed = world.ask("GET", "/source").query("list-type", "2").send().await;
+    assert_eq!(listed.elements("StorageClass"), ["STANDARD_IA", "GLACIER_IR", "STANDARD"]);
+    for (path, class) in
+        [("/source/a", Some("STANDARD_IA")), ("/source/b", Some("GLACIER_IR")), ("/source/c", None)]
+    {
+        assert_eq!(world.head(path).await.header("x-amz-storage-class"), class);
+    }
+}
