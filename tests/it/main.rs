@@ -11,6 +11,7 @@ mod db_outbox;
 #[cfg(feature = "failpoints")]
 mod move_crash;
 mod move_decides;
+mod move_faults;
 mod move_keys;
 mod move_outage;
 mod move_parts;

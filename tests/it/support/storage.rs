@@ -11,7 +11,7 @@ use file_recycler::config::{self, Mode, PathStyle, Recycling};
 use file_recycler::file::Bucket;
 use file_recycler::key_template::KeyTemplate;
 use file_recycler::storage::{Side, Storage};
-use recycler_test_s3::{Control, Options, Server};
+use recycler_test_s3::{Control, Credentials as ProxyCredentials, Options, Proxy, ProxyOptions, Server, Switches};
 use uuid::Uuid;
 
 /// Two buckets, a client of the test's own, and the storage under test.
@@ -27,6 +27,7 @@ pub struct TestStorage {
     endpoint: String,
     keys: (String, String),
     server: Option<Server>,
+    proxy: Option<Proxy>,
 }
 
 impl TestStorage {
@@ -52,6 +53,19 @@ impl TestStorage {
         Self::new("foreign", get("FILE_RECYCLER_TEST_S3_URL"), keys).await
     }
 
+    /// The same server behind a proxy that can disturb and count what the storage under test asks; the test's own
+    /// client goes past it.
+    pub async fn proxied() -> Self {
+        let mut world = Self::foreign().await;
+        let credentials = ProxyCredentials { access_key: world.keys.0.clone(), secret_key: world.keys.1.clone() };
+        let options = ProxyOptions { credentials: Some(credentials), ..ProxyOptions::to(&world.endpoint) };
+        let proxy = Proxy::start(options).await.unwrap();
+        let settings = settings(&proxy.endpoint(), &world.keys, &world.object, &world.recycle);
+        world.storage = connect(&settings, Mode::Move).await;
+        world.proxy = Some(proxy);
+        world
+    }
+
     async fn new(name: &'static str, endpoint: String, keys: (String, String)) -> Self {
         let id = Uuid::new_v4().simple();
         let (object, recycle) = (format!("object-{id}"), format!("recycle-{id}"));
@@ -61,7 +75,7 @@ impl TestStorage {
         }
         let settings = settings(&endpoint, &keys, &object, &recycle);
         let storage = connect(&settings, Mode::Move).await;
-        Self { name, client, storage, object, recycle, endpoint, keys, server: None }
+        Self { name, client, storage, object, recycle, endpoint, keys, server: None, proxy: None }
     }
 
     /// The settings by which the storage under test was connected, for a test that changes some.
@@ -94,6 +108,26 @@ impl TestStorage {
     /// Disturbs and observes the embedded server.
     pub fn control(&self) -> Control {
         self.server.as_ref().expect("only the embedded server can be disturbed").control()
+    }
+
+    /// Disturbs and counts what the storage under test asks: of the embedded server itself, or of the proxy before
+    /// the one that others wrote.
+    pub fn switches(&self) -> Switches {
+        match (&self.server, &self.proxy) {
+            (Some(server), _) => Switches::clone(&server.control()),
+            (None, Some(proxy)) => Switches::clone(&proxy.control()),
+            (None, None) => panic!("this server cannot be disturbed"),
+        }
+    }
+
+    /// Where the storage under test asks.
+    pub fn switches_address(&self) -> String {
+        self.proxy.as_ref().map_or_else(|| self.endpoint.clone(), Proxy::endpoint)
+    }
+
+    /// Both servers, in a way that each can be disturbed.
+    pub async fn both_disturbed() -> Vec<Self> {
+        vec![Self::embedded(Options::default()).await, Self::proxied().await]
     }
 
     pub fn bucket(&self, side: Side) -> &str {

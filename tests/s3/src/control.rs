@@ -46,9 +46,9 @@ impl Control {
     ) -> Option<String> {
         let mut pieces = vec![piece.clone(); times];
         pieces.push(piece.slice(..rest.min(piece.len())));
-        let object = Object::simple(Content::from_pieces(pieces), &self.0.store);
+        let object = Object::simple(Content::from_pieces(pieces), &self.store);
         let etag = object.etag.clone();
-        self.0.store.lock().get_mut(bucket)?.insert(key, object, Vec::new());
+        self.store.lock().get_mut(bucket)?.insert(key, object, Vec::new());
         Some(etag)
     }
 

@@ -134,7 +134,7 @@ fn replaces_tags(input: &CopyObjectInput) -> bool {
 /// The copy: always in one piece with a plain ETag, however the source was uploaded. The storage
 /// class is never the source's, but the one asked for or else STANDARD.
 fn build(api: &Api, source: &Object, input: &CopyObjectInput) -> Object {
-    let mut copy = Object::whole(source.content.clone(), source.md5(), &api.store);
+    let mut copy = source.copied(&api.store);
     copy.storage_class.clone_from(&input.storage_class);
     copy.checksum = match &input.checksum_algorithm {
         Some(algorithm) => checksums::by_algorithm(&source.content, algorithm),

@@ -39,6 +39,11 @@ impl Store {
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Are ETags made of sums, so that a sum is worth taking?
+    pub(crate) fn sums(&self) -> bool {
+        !self.opaque_etags
+    }
+
     /// The ETag of content with this sum.
     pub(crate) fn etag(&self, sum: Md5Sum) -> String {
         if self.opaque_etags { random_id() } else { hex(&sum) }

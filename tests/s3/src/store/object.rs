@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use s3s::dto::{Checksum, Metadata, StorageClass, Timestamp};
 
-use super::{Content, Md5Sum, Store};
+use super::{Content, Md5Sum, Store, random_id};
 
 /// What a client says about an object, apart from its tags and its storage class.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -51,8 +51,19 @@ impl Object {
 
     /// The same with the sum taken here.
     pub(crate) fn simple(content: Content, store: &Store) -> Self {
+        if !store.sums() {
+            return Self::unsummed(content, random_id());
+        }
         let sum = content.md5();
         Self::whole(content, sum, store)
+    }
+
+    /// The same content in one piece, whose sum is taken at most once.
+    pub(crate) fn copied(&self, store: &Store) -> Self {
+        match store.sums() {
+            true => Self::whole(self.content.clone(), self.md5(), store),
+            false => Self::unsummed(self.content.clone(), random_id()),
+        }
     }
 
     /// An object whose ETag is not the sum of its content.
