@@ -93,6 +93,7 @@ impl Arguments {
             min_part_size: self.min_part_size,
             max_copy_size: self.max_copy_size,
             opaque_etags: self.opaque_etags,
+            made_up_versions: false,
         }
     }
 }
