@@ -13,7 +13,7 @@ const KEY: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 
 /// Every server on which a rewritten file has to survive: with the condition on the delete, and without.
 async fn servers() -> Vec<(TestStorage, Capabilities)> {
-    let mut worlds = TestStorage::both().await;
+    let mut worlds = TestStorage::all().await;
     for conditions in [Conditions::Ignore, Conditions::Refuse] {
         worlds.push(TestStorage::embedded(Options { conditions, ..Options::default() }).await);
     }

@@ -7,5 +7,7 @@ pub mod outbox;
 pub mod process;
 pub mod proxy;
 pub mod registry;
+pub mod servers;
 pub mod storage;
+pub mod thief;
 pub mod world;
