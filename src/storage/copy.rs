@@ -135,6 +135,8 @@ impl Storage {
             .bucket(self.bucket(transfer.to))
             .key(transfer.key)
             .set_storage_class(transfer.class.clone())
+            // The one thing that a copy never takes over by itself.
+            .set_website_redirect_location(transfer.source.attributes.website_redirect.clone())
             .set_copy_source_if_match(transfer.pin())
             .set_if_none_match(transfer.over.if_none_match(server))
             .set_if_match(transfer.over.if_match(server));
@@ -152,8 +154,7 @@ impl Storage {
                 .set_content_encoding(attributes.content_encoding.clone())
                 .set_content_language(attributes.content_language.clone())
                 .set_content_type(attributes.content_type.clone())
-                .set_expires(attributes.expires)
-                .set_website_redirect_location(attributes.website_redirect.clone());
+                .set_expires(attributes.expires);
         }
         let request = request.customize().config_override(self.copying());
         let output = self.send(asked, request.send()).await?;

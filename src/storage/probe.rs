@@ -66,8 +66,8 @@ impl Probe<'_> {
             exact_keys,
             copy_keeps_etag: source.etag == copy.etag && source.etag.md5() == Some(md5),
             unseen_class: self.unseen_class().await?,
-            object_versioned: self.versions.iter().any(|(side, _)| *side == Side::Object),
-            recycle_versioned: self.versions.iter().any(|(side, _)| *side == Side::Recycle),
+            object_versioned: self.keeps_versions(Side::Object).await?,
+            recycle_versioned: self.keeps_versions(Side::Recycle).await?,
             // The last one: it deletes.
             delete_if_match: self.delete_support().await?,
         })
@@ -95,6 +95,32 @@ impl Probe<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// Does the bucket keep versions? That an answer names one says nothing: Garage names one for every object
+    /// and keeps none. So the object is written again, and the first version asked for. Credentials that may
+    /// not read versions find none: then nothing is written on top of other content.
+    async fn keeps_versions(&mut self, side: Side) -> Result<bool, StorageError> {
+        let first = self.versions.iter().find(|(of, _)| *of == side).map(|(_, version)| version.clone());
+        let Some(first) = first else { return Ok(false) };
+        match side {
+            Side::Object => self.put(None).await?,
+            Side::Recycle => self.copy(None).await?,
+        }
+        let request = self
+            .storage
+            .client()
+            .head_object()
+            .bucket(self.storage.bucket(side))
+            .key(&self.key)
+            .version_id(&first);
+        match self.storage.send(self.asked(Operation::HeadObject, side), request.send()).await {
+            Ok(output) => Ok(output.version_id() == Some(&first)),
+            Err(error) => match error.kind {
+                Kind::Timeout | Kind::Connection | Kind::SlowDown | Kind::ServerError => Err(error),
+                _ => Ok(false),
+            },
+        }
     }
 
     /// Sends a request whose condition does not hold, and sees what the server makes of it.

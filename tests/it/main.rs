@@ -3,6 +3,7 @@
 mod broker_deliveries;
 mod broker_publishing;
 mod broker_topology;
+mod conformance;
 mod db_alive;
 mod db_capture;
 mod db_dangling;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aws_sdk_s3::types::{
-    BucketVersioningStatus, CompletedMultipartUpload, CompletedPart, ObjectLockLegalHold,
-    ObjectLockLegalHoldStatus, Tag, Tagging, VersioningConfiguration,
+    BucketVersioningStatus, ObjectLockLegalHold, ObjectLockLegalHoldStatus, Tag, Tagging,
+    VersioningConfiguration,
 };
 use file_recycler::config::Mode;
 use file_recycler::outcome::{Advice, DeadReason, Failure, Outcome};
@@ -95,6 +95,18 @@ async fn other_content_in_a_versioned_recycle_bucket_gets_the_new_copy_on_top() 
         let versions = world.client.list_object_versions().bucket(&world.recycle).prefix(KEY);
         assert_eq!(versions.send().await.unwrap().versions().len(), 2, "{}", world.name);
     }
+}
+
+/// Garage names a version for every object, and keeps none: what is written on top is lost.
+#[tokio::test]
+async fn versions_that_a_server_names_and_does_not_keep_are_no_reason_to_write_on_top() {
+    let world = TestStorage::embedded(Options { made_up_versions: true, ..Options::default() }).await;
+    let put = world.client.put_object().bucket(&world.recycle).key(KEY).body(b"an old one".to_vec().into());
+    assert!(put.send().await.unwrap().version_id.is_some());
+    world.put(Side::Object, KEY, b"the new one").await;
+    let failure = recycle(&world, &Script::default(), KEY).await.unwrap_err();
+    assert_eq!(failure.advice, Advice::GiveUp(DeadReason::Conflict));
+    world.holds(KEY, Some(b"the new one"), Some(b"an old one")).await;
 }
 
 #[tokio::test]

@@ -27,7 +27,8 @@ fn copies(action: Action) -> Rule {
 #[tokio::test]
 async fn case_02_a_copy_that_answers_200_with_an_error_keeps_its_source() {
     for world in TestStorage::both_disturbed().await {
-        for (server, when) in paths(world.storage.probe().await.unwrap()).into_iter().zip([When::Before, When::After])
+        for (server, when) in
+            paths(world.storage.probe().await.unwrap()).into_iter().zip([When::Before, When::After])
         {
             world.put(Side::Object, KEY, b"content").await;
             world.delete(Side::Recycle, KEY).await;
@@ -134,10 +135,9 @@ async fn case_09_credentials_that_may_not_read_or_write_tags_are_found_at_the_pr
             world.switches().clear_faults();
         }
         // A server without tags has none to lose.
-        world.switches().fault(Rule::new(
-            Operation::GetObjectTagging,
-            status(501, "NotImplemented", When::Before),
-        ));
+        world
+            .switches()
+            .fault(Rule::new(Operation::GetObjectTagging, status(501, "NotImplemented", When::Before)));
         let server = world.storage.probe().await.unwrap();
         assert_eq!(server.copy_if_none_match, Support::Honoured);
     }
@@ -152,7 +152,8 @@ async fn case_14_a_delete_that_fails_after_the_copy_is_retried_alone() {
             world.switches().reset();
             let error = Action::KeyError { code: "InternalError".to_owned(), when: When::Before };
             world.switches().fault(Rule::new(Operation::DeleteObjects, error).key(KEY).times(1));
-            let (recycler, one) = (recycler(&world.storage, server, &Script::default()), Move::from(job(KEY)));
+            let (recycler, one) =
+                (recycler(&world.storage, server, &Script::default()), Move::from(job(KEY)));
             let failure = recycler.attempt(&one).await.unwrap_err();
             assert_eq!(failure.advice, Advice::Retry, "{}: {failure}", world.name);
             world.holds(KEY, Some(b"content"), Some(b"content")).await;
@@ -192,9 +193,9 @@ async fn case_19_a_storm_of_slow_down_costs_no_tries_and_ends() {
         let server = world.storage.probe().await.unwrap();
         let keys: Vec<String> = (0..60).map(|n| format!("file-{n}")).collect();
         join_all(keys.iter().map(|key| world.put(Side::Object, key, b"content"))).await;
-        world.switches().fault(
-            Rule::new(Operation::CopyObject, status(503, "SlowDown", When::Before)).times(150),
-        );
+        world
+            .switches()
+            .fault(Rule::new(Operation::CopyObject, status(503, "SlowDown", When::Before)).times(150));
         let recycler = recycler(&world.storage, server, &Script::default());
         let start = world.storage.pace().limit;
         let mut lowest = start;
@@ -228,7 +229,9 @@ async fn case_49_a_miss_is_believed_only_after_the_buckets_answered_after_it() {
         for server in paths(world.storage.probe().await.unwrap()) {
             let script = Script::default();
             let recycler = recycler(&world.storage, server, &script);
-            world.switches().fault(Rule::new(Operation::HeadBucket, status(404, "NoSuchBucket", When::Before)));
+            world
+                .switches()
+                .fault(Rule::new(Operation::HeadBucket, status(404, "NoSuchBucket", When::Before)));
             let failure = recycler.recycle(job_of(KEY, Some(7))).await.unwrap_err();
             assert_eq!(failure.advice, OUTAGE, "{}: {failure}", world.name);
             assert_eq!((script.ledger(), script.environment_asked()), (vec![], 0), "{}", world.name);

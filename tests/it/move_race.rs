@@ -17,7 +17,7 @@ const KEY: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 async fn servers() -> Vec<(TestStorage, Capabilities)> {
     let mut servers = Vec::new();
     for path in 0..2 {
-        let mut worlds = TestStorage::both().await;
+        let mut worlds = TestStorage::all().await;
         for conditions in [Conditions::Ignore, Conditions::Refuse] {
             worlds.push(TestStorage::embedded(Options { conditions, ..Options::default() }).await);
         }

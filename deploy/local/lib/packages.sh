@@ -6,7 +6,7 @@ POLICY=/usr/sbin/policy-rc.d
 CREATECLUSTER=/etc/postgresql-common/createcluster.conf
 OUR_MARK='# file-recycler, while it installs'
 
-# missing_packages NEED…: the Debian packages that are not there, for postgres, rabbitmq, seaweedfs, build.
+# missing_packages NEED…: the Debian packages that are not there, for postgres, rabbitmq, seaweedfs, moto, build.
 missing_packages() {
   local need
   for need in "$@"; do
@@ -14,6 +14,7 @@ missing_packages() {
       postgres) postgres_bin >/dev/null || printf 'postgresql\n' ;;
       rabbitmq) [ -x "$(rabbitmq_program)" ] || printf 'rabbitmq-server\n' ;;
       seaweedfs) [ -x "$(seaweedfs_program)" ] || missing_python ;;
+      moto) moto_is_installed || missing_python ;;
       build) missing_build_tools ;;
     esac
   done
@@ -43,6 +44,7 @@ ensure_packages() {
     [ "${#missing[@]}" -eq 0 ] || die 2 "still missing after the installation (too old a distribution?): ${missing[*]}"
   fi
   if [[ " $* " == *' seaweedfs '* ]]; then locked "$STATE/install.lock" seaweedfs_install; fi
+  if [[ " $* " == *' moto '* ]]; then locked "$STATE/install.lock" moto_install; fi
 }
 
 # Cargo comes from rustup, not from a distribution: theirs are too old.

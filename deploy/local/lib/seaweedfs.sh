@@ -28,6 +28,11 @@ seaweedfs_install() {
   rm -rf "$venv"
 }
 
+# As it says itself: "Server: SeaweedFS 8000GB 4.48".
+seaweedfs_version() {
+  curl -s -m 10 -o /dev/null -D - "$(seaweedfs_url)/" | tr -d '\r' | sed -n 's/^Server: SeaweedFS .* //Ip'
+}
+
 seaweedfs_start() {
   local folder
   folder=$(seaweedfs_folder)

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # All servers of one instance: a folder $INSTANCE with one folder for each server.
 
-for part in common process ports postgres rabbitmq seaweedfs s3 packages; do
+for part in common process ports postgres rabbitmq seaweedfs moto s3 packages; do
   # shellcheck source=/dev/null
   . "$(dirname "${BASH_SOURCE[0]}")/$part.sh"
 done
@@ -22,7 +22,7 @@ start_all() {
 # stop_all: everything of this instance that runs.
 stop_all() {
   local name pids=()
-  for name in postgres rabbitmq seaweedfs s3; do
+  for name in postgres rabbitmq seaweedfs moto s3; do
     "${name}_stop" &
     pids+=($!)
   done

@@ -8,5 +8,7 @@ pub mod parts;
 pub mod process;
 pub mod proxy;
 pub mod registry;
+pub mod servers;
 pub mod storage;
+pub mod thief;
 pub mod world;

@@ -1,24 +1,14 @@
 //! Objects of several parts, and what is left of copies that were not finished.
 
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use file_recycler::storage::Side;
 
 use super::storage::TestStorage;
 
-/// Everything that can belong to an object of several parts, put under `key` in the object bucket.
+/// Puts an object in these parts in the object bucket, with metadata and tags.
 pub async fn put_in_parts(world: &TestStorage, key: &str, parts: &[Vec<u8>]) {
-    let create = world.client.create_multipart_upload().bucket(&world.object).key(key);
+    let create = world.client.create_multipart_upload();
     let create = create.content_type("text/x-test").metadata("colour", "blue").tagging("a=b&c%20d=e");
-    let upload = create.send().await.unwrap().upload_id.unwrap();
-    let mut done = Vec::new();
-    for (part, number) in parts.iter().zip(1..) {
-        let request = world.client.upload_part().bucket(&world.object).key(key).upload_id(&upload);
-        let sent = request.part_number(number).body(part.clone().into()).send().await.unwrap();
-        done.push(CompletedPart::builder().part_number(number).e_tag(sent.e_tag.unwrap()).build());
-    }
-    let done = CompletedMultipartUpload::builder().set_parts(Some(done)).build();
-    let complete = world.client.complete_multipart_upload().bucket(&world.object).key(key);
-    complete.upload_id(upload).multipart_upload(done).send().await.unwrap();
+    world.put_in_parts(create, key, parts).await;
 }
 
 /// Uploads to the recycle bucket that are neither finished nor aborted, by key and id.

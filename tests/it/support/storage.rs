@@ -1,18 +1,24 @@
-//! Two fresh buckets on a server: the embedded one, and one that others wrote.
+//! Two fresh buckets on a server: the embedded one, or one that others wrote.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation};
+use aws_sdk_s3::operation::create_multipart_upload::builders::CreateMultipartUploadFluentBuilder;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use file_recycler::config::{self, Mode, PathStyle, Recycling};
 use file_recycler::file::Bucket;
 use file_recycler::key_template::KeyTemplate;
-use file_recycler::storage::{Side, Storage};
-use recycler_test_s3::{Control, Credentials as ProxyCredentials, Options, Proxy, ProxyOptions, Server, Switches};
+use file_recycler::storage::{Observe, Side, Storage};
+use recycler_test_s3::{
+    Control, Credentials as ProxyCredentials, Options, Proxy, ProxyOptions, Server, Switches,
+};
 use uuid::Uuid;
+
+use super::servers::Foreign;
 
 /// Two buckets, a client of the test's own, and the storage under test.
 pub struct TestStorage {
@@ -31,9 +37,16 @@ pub struct TestStorage {
 }
 
 impl TestStorage {
-    /// The embedded server, and the server that others wrote.
+    /// The embedded server, and SeaweedFS.
     pub async fn both() -> Vec<Self> {
         vec![Self::embedded(Options::default()).await, Self::foreign().await]
+    }
+
+    /// The embedded server, SeaweedFS and moto.
+    pub async fn all() -> Vec<Self> {
+        let mut worlds = Self::both().await;
+        worlds.push(Self::moto().await);
+        worlds
     }
 
     /// The embedded server by these options.
@@ -46,18 +59,27 @@ impl TestStorage {
         world
     }
 
-    /// The server at `FILE_RECYCLER_TEST_S3_URL`.
+    /// The SeaweedFS at `FILE_RECYCLER_TEST_S3_URL`.
     pub async fn foreign() -> Self {
-        let get = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
-        let keys = (get("FILE_RECYCLER_TEST_S3_ACCESS_KEY"), get("FILE_RECYCLER_TEST_S3_SECRET_KEY"));
-        Self::new("foreign", get("FILE_RECYCLER_TEST_S3_URL"), keys).await
+        Self::at(&Foreign::seaweedfs()).await
+    }
+
+    /// The moto at `FILE_RECYCLER_TEST_MOTO_URL`: slow, and without most of what a server should keep.
+    pub async fn moto() -> Self {
+        Self::at(&Foreign::moto()).await
+    }
+
+    /// A server that others wrote.
+    pub async fn at(server: &Foreign) -> Self {
+        Self::new(server.name, server.url.clone(), server.keys.clone()).await
     }
 
     /// The same server behind a proxy that can disturb and count what the storage under test asks; the test's own
     /// client goes past it.
     pub async fn proxied() -> Self {
         let mut world = Self::foreign().await;
-        let credentials = ProxyCredentials { access_key: world.keys.0.clone(), secret_key: world.keys.1.clone() };
+        let credentials =
+            ProxyCredentials { access_key: world.keys.0.clone(), secret_key: world.keys.1.clone() };
         let options = ProxyOptions { credentials: Some(credentials), ..ProxyOptions::to(&world.endpoint) };
         let proxy = Proxy::start(options).await.unwrap();
         let settings = settings(&proxy.endpoint(), &world.keys, &world.object, &world.recycle);
@@ -140,6 +162,25 @@ impl TestStorage {
     pub async fn put(&self, side: Side, key: &str, content: &[u8]) {
         let body = ByteStream::from(content.to_vec());
         self.client.put_object().bucket(self.bucket(side)).key(key).body(body).send().await.unwrap();
+    }
+
+    /// Uploads an object in these parts, as `create` begins it.
+    pub async fn put_in_parts(
+        &self,
+        create: CreateMultipartUploadFluentBuilder,
+        key: &str,
+        parts: &[Vec<u8>],
+    ) {
+        let upload = create.bucket(&self.object).key(key).send().await.unwrap().upload_id.unwrap();
+        let mut done = Vec::new();
+        for (part, number) in parts.iter().zip(1..) {
+            let request = self.client.upload_part().bucket(&self.object).key(key).upload_id(&upload);
+            let sent = request.part_number(number).body(part.clone().into()).send().await.unwrap();
+            done.push(CompletedPart::builder().part_number(number).e_tag(sent.e_tag.unwrap()).build());
+        }
+        let done = CompletedMultipartUpload::builder().set_parts(Some(done)).build();
+        let complete = self.client.complete_multipart_upload().bucket(&self.object).key(key);
+        complete.upload_id(upload).multipart_upload(done).send().await.unwrap();
     }
 
     /// The content of an object, or nothing where there is none.
@@ -234,9 +275,14 @@ fn take_a_protection_away() {
 
 /// Connects, without a look at the server.
 pub async fn connect(settings: &config::Storage, mode: Mode) -> Storage {
+    connect_observed(settings, mode, Arc::new(|_, _| ())).await
+}
+
+/// The same, with somebody who counts.
+pub async fn connect_observed(settings: &config::Storage, mode: Mode, observe: Observe) -> Storage {
     take_a_protection_away();
     let recycling = Recycling { grace: Duration::ZERO, mode, brake: 0, concurrency: 64 };
-    Storage::connect(settings, &recycling, Arc::new(|_, _| ())).await.unwrap()
+    Storage::connect(settings, &recycling, observe).await.unwrap()
 }
 
 fn settings(endpoint: &str, keys: &(String, String), object: &str, recycle: &str) -> config::Storage {

@@ -135,6 +135,7 @@ impl Arguments {
             min_part_size: self.min_part_size,
             max_copy_size: self.max_copy_size,
             opaque_etags: self.opaque_etags,
+            made_up_versions: false,
         }
     }
 }

@@ -25,6 +25,9 @@ pub struct Options {
     /// Whether ETags are random rather than MD5 sums, as under SSE-KMS: a copy then has another
     /// ETag than its source although the content is equal.
     pub opaque_etags: bool,
+    /// Whether answers name a version for what is written to a bucket that keeps none, and a version asked
+    /// for is taken no notice of, as on Garage.
+    pub made_up_versions: bool,
 }
 
 impl Default for Options {
@@ -39,6 +42,7 @@ impl Default for Options {
             min_part_size: 5 << 20,
             max_copy_size: 5 << 30,
             opaque_etags: false,
+            made_up_versions: false,
         }
     }
 }

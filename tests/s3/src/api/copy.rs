@@ -54,7 +54,7 @@ pub(super) fn object(
     let mut buckets = api.store.lock();
     let bucket = super::bucket_mut(&mut buckets, &input.bucket)?;
     given.check(bucket, &input.key)?;
-    let version_id = bucket.insert(&input.key, copy, tags);
+    let version_id = api.store.written(bucket.insert(&input.key, copy, tags));
     let modified = bucket.latest(&input.key).map(|entry| entry.modified.into());
     Ok(S3Response::new(CopyObjectOutput {
         copy_object_result: Some(CopyObjectResult { last_modified: modified, ..result }),

@@ -67,7 +67,8 @@ pub(super) fn head(api: &Api, request: S3Request<HeadObjectInput>) -> S3Result<S
 fn look(api: &Api, asked: &Asked<'_>) -> S3Result<(Found, Range<u64>, GetObjectOutput)> {
     let found = {
         let buckets = api.store.lock();
-        find(super::bucket(&buckets, asked.bucket)?, asked.key, asked.version)?
+        let version = api.store.asked(asked.version);
+        find(super::bucket(&buckets, asked.bucket)?, asked.key, version)?
     };
     let object = &found.object;
     match asked.conditions.check(object, &found.entry.modified.into()) {

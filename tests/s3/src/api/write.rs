@@ -48,7 +48,7 @@ pub(super) async fn put(
     let mut buckets = store.lock();
     let bucket = super::bucket_mut(&mut buckets, &input.bucket)?;
     conditions.check(bucket, &input.key)?;
-    output.version_id = bucket.insert(&input.key, object, tags);
+    output.version_id = store.written(bucket.insert(&input.key, object, tags));
     Ok(S3Response::new(output))
 }
 

@@ -27,12 +27,17 @@ pub(crate) type Buckets = BTreeMap<String, Bucket>;
 pub(crate) struct Store {
     buckets: Mutex<Buckets>,
     opaque_etags: bool,
+    made_up_versions: bool,
 }
 
 impl Store {
     pub(crate) fn new(options: &Options) -> Self {
         let named = options.buckets.iter().map(|name| (name.clone(), Bucket::new(now())));
-        Self { buckets: Mutex::new(named.collect()), opaque_etags: options.opaque_etags }
+        Self {
+            buckets: Mutex::new(named.collect()),
+            opaque_etags: options.opaque_etags,
+            made_up_versions: options.made_up_versions,
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Buckets> {
@@ -42,6 +47,16 @@ impl Store {
     /// Are ETags made of sums, so that a sum is worth taking?
     pub(crate) fn sums(&self) -> bool {
         !self.opaque_etags
+    }
+
+    /// The version to name in the answer to a write.
+    pub(crate) fn written(&self, version: Option<String>) -> Option<String> {
+        version.or_else(|| self.made_up_versions.then(random_id))
+    }
+
+    /// The version that a reader gets who asks for this one.
+    pub(crate) fn asked<'a>(&self, version: Option<&'a str>) -> Option<&'a str> {
+        version.filter(|_| !self.made_up_versions)
     }
 
     /// The ETag of content with this sum.
