@@ -113,7 +113,7 @@ fn every_client_library_has_one_room() {
 #[test]
 fn files_and_functions_are_short_and_begin_with_their_purpose() {
     let mut wrong = Vec::new();
-    for path in ["src", "tests"].into_iter().flat_map(rust_files) {
+    for path in ["src", "tests", "bench"].into_iter().flat_map(rust_files) {
         let text = fs::read_to_string(&path).unwrap();
         if !text.starts_with("//!") {
             wrong.push(format!("{} does not begin with what it is for", path.display()));
@@ -164,7 +164,7 @@ fn nothing_is_left_unfinished_and_nothing_panics_by_habit() {
         "unimplemented".to_owned() + "!(",
     ];
     let mut wrong = Vec::new();
-    for path in ["src", "tests"].into_iter().flat_map(rust_files) {
+    for path in ["src", "tests", "bench"].into_iter().flat_map(rust_files) {
         let text = fs::read_to_string(&path).unwrap();
         for word in unfinished.iter().filter(|word| text.contains(word.as_str())) {
             wrong.push(format!("{} has '{word}'", path.display()));
