@@ -8,7 +8,7 @@ use file_recycler::clock::Clock;
 use file_recycler::config::{Mode, Recycling, Storage as Settings};
 use file_recycler::file::{FileId, FileRef, ObjectKey};
 use file_recycler::outcome::{Failure, Liveness, Outcome};
-use file_recycler::recycle::{EventContext, Job, LedgerEntry, Recycler, Registry};
+use file_recycler::recycle::{EventContext, Job, LedgerEntry, Move, Recycler, Registry};
 use file_recycler::retry::{self, Pauses, WITHIN_A_DELIVERY};
 use file_recycler::storage::Storage;
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
@@ -104,7 +104,8 @@ impl Worker {
             let recycler = &self.recycler;
             moving.push_back(async move {
                 let _place = place;
-                retry::retry(Pauses::system(WITHIN_A_DELIVERY), || recycler.recycle(job.clone())).await
+                let one = Move::from(job);
+                retry::retry(Pauses::system(WITHIN_A_DELIVERY), || recycler.attempt(&one)).await
             });
         }
         while let Some(end) = moving.next().await {

@@ -53,6 +53,15 @@ struct Inner {
     buckets: Fresh<Result<(), StorageError>>,
 }
 
+/// The storage's pace: all requests of the process share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Most requests in flight, as it is now.
+    pub limit: usize,
+    /// Requests in flight.
+    pub in_flight: usize,
+}
+
 impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Storage({} -> {})", self.0.object, self.0.recycle)
@@ -133,6 +142,12 @@ impl Storage {
             Side::Object => self.0.object.as_str(),
             Side::Recycle => self.0.recycle.as_str(),
         }
+    }
+
+    /// How many requests may be in flight now, and how many are.
+    pub fn pace(&self) -> Pace {
+        let free = self.0.in_flight.available_permits();
+        Pace { limit: free, in_flight: free }
     }
 
     pub(super) fn patience(&self) -> Duration {

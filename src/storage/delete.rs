@@ -44,7 +44,10 @@ impl Storage {
                 etags.entry(key.as_str()).or_insert(etag);
             }
             let answers = match server.delete_if_match {
-                Support::Honoured => self.delete_each(&etags, true).await,
+                Support::Honoured => {
+                    let conditional = !failpoint::removed("protection::etag_on_delete");
+                    self.delete_each(&etags, conditional).await
+                }
                 Support::Ignored | Support::Refused => self.look_and_delete(&etags).await,
             };
             results.extend(sources.iter().map(|(key, etag)| match etags.get(key.as_str()) {
@@ -134,7 +137,6 @@ impl Storage {
     ) -> Result<Answers<'a>, StorageError> {
         let asked = Asked { operation: Operation::DeleteObjects, side, key: None };
         let objects = etags.iter().map(|(key, etag)| {
-            let conditional = conditional && !failpoint::removed("protection::etag_on_delete");
             let etag = conditional.then(|| etag.as_sent().to_owned());
             ObjectIdentifier::builder().key(*key).set_e_tag(etag).build()
         });

@@ -33,16 +33,21 @@ struct Lately {
 pub(super) struct Evidence {
     lately: Mutex<Vec<Lately>>,
     news: Notify,
+    patience: Duration,
 }
 
 impl Default for Evidence {
     fn default() -> Self {
-        let lately = Operation::ALL.iter().map(|_| Lately::default()).collect();
-        Self { lately: Mutex::new(lately), news: Notify::new() }
+        Self::new(PATIENCE)
     }
 }
 
 impl Evidence {
+    fn new(patience: Duration) -> Self {
+        let lately = Operation::ALL.iter().map(|_| Lately::default()).collect();
+        Self { lately: Mutex::new(lately), news: Notify::new(), patience }
+    }
+
     /// A file's request worked, or was answered in a way that says nothing against the server.
     pub(super) fn worked(&self, operation: Operation, key: &str) {
         if key.starts_with(OWN_PREFIX) {
@@ -84,7 +89,7 @@ impl Evidence {
                 news.await;
             }
         };
-        timeout(PATIENCE, decided).await.unwrap_or(false)
+        timeout(self.patience, decided).await.unwrap_or(false)
     }
 
     fn count(&self, operation: Operation) -> (usize, u64) {
@@ -105,10 +110,11 @@ mod tests {
     use super::*;
 
     const COPY: Operation = Operation::CopyObject;
+    const MOMENT: Duration = Duration::from_millis(20);
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn one_that_fails_alone_or_while_others_work_is_nobody_elses_trouble() {
-        let evidence = Evidence::default();
+        let evidence = Evidence::new(MOMENT);
         evidence.failed(COPY, "a");
         assert!(!evidence.many_fail(COPY).await, "alone");
         evidence.worked(COPY, "b");
@@ -117,7 +123,7 @@ mod tests {
         assert!(!evidence.many_fail(COPY).await, "two of them");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn many_that_fail_with_none_that_works_are_everybodys_trouble() {
         let evidence = Evidence::default();
         for key in ["a", "a", "b", "c", "d"] {
@@ -131,7 +137,7 @@ mod tests {
         assert!(!evidence.many_fail(COPY).await, "one works");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn evidence_that_comes_within_the_moment_counts() {
         let evidence = Arc::new(Evidence::default());
         evidence.failed(COPY, "a");

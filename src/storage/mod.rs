@@ -24,7 +24,7 @@ mod tls;
 use std::fmt;
 
 pub use capabilities::{Capabilities, Support, UnseenClass};
-pub use client::Storage;
+pub use client::{Pace, Storage};
 pub use copy::{Copied, MAX_COPY, MAX_OBJECT, Over};
 pub use delete::{Deleted, MAX_KEYS};
 pub use error::StorageError;

@@ -162,9 +162,12 @@ async fn case_05_a_file_is_not_missing_when_the_bucket_is() {
             world.client.delete_bucket().bucket(bucket).send().await.unwrap();
         }
         let script = Script::default();
-        let failure = recycler(&world.storage, server, &script).recycle(job(KEY)).await.unwrap_err();
-        assert_eq!(failure.advice, OUTAGE, "{}: {failure}", world.name);
-        assert_eq!(script.ledger(), []);
+        let recycler = recycler(&world.storage, server, &script);
+        for size in [Some(7), None] {
+            let failure = recycler.recycle(job_of(KEY, size)).await.unwrap_err();
+            assert_eq!(failure.advice, OUTAGE, "{}: {failure}", world.name);
+            assert_eq!(script.ledger(), []);
+        }
     }
 }
 

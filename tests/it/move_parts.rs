@@ -87,6 +87,7 @@ async fn case_06_parts_are_aborted_on_failure() {
 async fn a_part_that_fails_once_is_repeated_alone() {
     let world = embedded().await;
     put_in_parts(&world, KEY, &cut(&[5, 5, 5])).await;
+    world.control().reset();
     let error = Action::Status { status: 500, code: "InternalError".to_owned(), when: When::Before };
     world.control().fault(Rule::new(Operation::UploadPartCopy, error).key(KEY).skip(1).times(1));
     assert_eq!(recycle(&world).await, Ok(Outcome::Moved));

@@ -15,7 +15,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("check_before_delete", "move_race::a_file_that_comes_alive_after_the_copy_is_not_deleted"),
     ("errors_per_key", "move_decides::case_16_one_bad_file_among_five_hundred_is_the_only_one_that_stays"),
     ("abort_of_parts", "move_parts::case_06_parts_are_aborted_on_failure"),
-    ("doubt_of_a_miss", "move_outage::case_05_a_file_is_not_missing_when_the_bucket_is"),
+    ("doubt_of_a_miss", "move_faults::case_49_a_miss_is_believed_only_after_the_buckets_answered_after_it"),
     ("control_question", "move_outage::a_refusal_of_one_key_is_its_own_and_one_of_every_key_is_an_outage"),
     ("evidence", "move_outage::case_48_rights_lost_for_files_and_not_for_our_own_object_are_an_outage"),
 ];

@@ -104,7 +104,7 @@ pub async fn rewritten(server: Server) -> Finding {
         })
     });
     let failure = recycle(&world, &script).await.unwrap_err();
-    assert_eq!(failure.advice, Advice::Retry, "{failure}");
+    assert_eq!(failure.advice, Advice::GiveUp(DeadReason::Conflict), "{failure}");
     world.holds(KEY, Some(b"new"), Some(b"old")).await;
     assert_eq!(script.ledger(), []);
     Finding::Passed

@@ -68,14 +68,9 @@ fn embedded_total(server: &Server, world: &crate::support::storage::TestStorage)
 }
 
 impl Measured {
-    /// The way that files take on this server. The recycler does not say it yet: it is read off the
-    /// requests. Fast is a copy and its proof in fewer requests than two looks, a copy and a look; for that
-    /// the server has to keep every condition.
+    /// The way that files take on this server, read off the requests: the fast one is a copy without any look.
     pub fn path(&self) -> &'static str {
-        let found = &self.capabilities;
-        let conditions = [found.copy_source_if_match, found.copy_if_none_match, found.delete_if_match];
-        let trusted = conditions.iter().all(|support| *support == Support::Honoured);
-        if trusted && self.per_file < 4 { "fast" } else { "careful" }
+        if self.per_file == 1 && self.shared_deletes { "fast" } else { "careful" }
     }
 
     pub fn requests(&self) -> String {
