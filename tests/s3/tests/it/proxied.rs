@@ -23,8 +23,7 @@ impl Proxied {
 
     /// With a proxy that can sign.
     pub async fn signing() -> Self {
-        let (access_key, secret_key) = ("test".to_owned(), "test-secret".to_owned());
-        Self::with(Some(Credentials { access_key, secret_key })).await
+        Self::with(Some(credentials())).await
     }
 
     async fn with(credentials: Option<Credentials>) -> Self {
@@ -34,6 +33,10 @@ impl Proxied {
         world.address = proxy.address();
         Self { world, control: proxy.control(), proxy }
     }
+}
+
+fn credentials() -> Credentials {
+    Credentials { access_key: "test".to_owned(), secret_key: "test-secret".to_owned() }
 }
 
 /// The server alone and one behind a proxy, each with the switches to disturb it by.
@@ -74,8 +77,8 @@ impl Scribe {
     }
 
     pub async fn proxy(&self) -> Proxy {
-        let options = ProxyOptions::to(format!("http://{}", self.address));
-        Proxy::start(options).await.expect("a free port")
+        let to = ProxyOptions::to(format!("http://{}", self.address));
+        Proxy::start(ProxyOptions { credentials: Some(credentials()), ..to }).await.expect("a free port")
     }
 }
 

@@ -1,9 +1,13 @@
 //! Single keys of a DeleteObjects that go wrong at the proxy.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use md5::Md5;
 use recycler_test_s3::{Action, Operation, Rule, When};
+use sha2::{Digest, Sha256};
 
-use crate::client::{Answer, World};
-use crate::proxied::Proxied;
+use crate::client::{Answer, Request, World, hex};
+use crate::proxied::{Proxied, Scribe};
 
 fn key_error(when: When) -> Rule {
     let code = "InternalError".to_owned();
@@ -35,15 +39,23 @@ async fn before_the_work_one_key_is_taken_out_and_the_rest_signed_anew() {
 
 #[tokio::test]
 async fn a_request_signed_anew_has_sums_of_its_own() {
-    let proxied = filled(Proxied::signing().await);
-    proxied.control.fault(key_error(When::Before).key("c"));
-    let keys = [("c", None), ("d", None)];
-    let batch = proxied.world.delete_many("source", &keys).header("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==");
-    let batch =
-        batch.header("x-amz-checksum-crc32", "AAAAAA==").header("x-amz-sdk-checksum-algorithm", "CRC32");
-    let answer = batch.send().await;
-    assert_eq!((answer.status, answer.elements("Deleted").len()), (200, 1), "{}", answer.text());
-    assert_eq!(proxied.world.control.keys("source"), ["a&b", "c"]);
+    let scribe = Scribe::saying("HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n<DeleteResult/>").await;
+    let proxy = scribe.proxy().await;
+    proxy.control().fault(key_error(When::Before).key("c"));
+    let body = "<Delete><Object><Key>c</Key></Object><Object><Key>d</Key></Object></Delete>";
+    let ask = Request::new(proxy.address(), "POST", "/source").query("delete", "").body(body);
+    let ask =
+        ask.header("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==").header("x-amz-checksum-crc32", "AAAAAA==");
+    let answer = ask.header("x-amz-sdk-checksum-algorithm", "CRC32").send().await;
+    assert_eq!((answer.status, answer.elements("Key")), (200, vec!["c"]), "{}", answer.text());
+    let seen = scribe.seen.lock().expect("no panic");
+    let rest = b"<Delete><Object><Key>d</Key></Object></Delete>";
+    assert_eq!(seen.bodies, [rest]);
+    let sum = BASE64_STANDARD.encode(Md5::digest(rest));
+    assert!(seen.heads[0].contains(&format!("content-md5: {sum}\r\n")), "{}", seen.heads[0]);
+    let sum = hex(&Sha256::digest(rest));
+    assert!(seen.heads[0].contains(&format!("x-amz-content-sha256: {sum}\r\n")), "{}", seen.heads[0]);
+    assert!(!seen.heads[0].contains("checksum"), "{}", seen.heads[0]);
 }
 
 #[tokio::test]
