@@ -205,3 +205,19 @@ fn both_packages_share_one_feature_set() {
         }
     }
 }
+
+/// The failure cases of the move, each of which has at least one test with its number.
+const MOVE_CASES: &[u32] =
+    &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 48, 49, 50, 52];
+
+#[test]
+fn every_failure_case_of_the_move_has_a_test_with_its_number() {
+    let tests: String = ["src", "tests/it"]
+        .into_iter()
+        .flat_map(rust_files)
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let missing: Vec<_> =
+        MOVE_CASES.iter().filter(|case| !tests.contains(&format!("fn case_{case:02}_"))).collect();
+    assert!(missing.is_empty(), "no test has the number of {missing:?}");
+}

@@ -1,3 +1,5 @@
+//! Every row of the truth table, and what proves what.
+
 use time::Duration;
 use time::macros::datetime;
 
