@@ -21,9 +21,11 @@ use tokio::sync::Semaphore;
 
 use super::error::Asked;
 use super::fresh::Fresh;
+use super::limiter::{Ended, Limiter};
 use super::{Answer, Observe, Operation, Side, StorageError, tls};
 use crate::config;
 use crate::file::{Bucket, Object, Recycle};
+use crate::retry::Stopwatch;
 
 /// The object bucket and the recycle bucket on their server. Cheap to clone; all clones share one bound on
 /// the requests in flight.
@@ -37,7 +39,7 @@ struct Inner {
     recycle_class: Option<StorageClass>,
     /// Time-outs of requests that make the server copy: one try may take all of the operation's time.
     copying: TimeoutConfig,
-    in_flight: Semaphore,
+    limiter: Limiter,
     observe: Observe,
     rehearsal: Fresh<Result<(), StorageError>>,
     buckets: Fresh<Result<(), StorageError>>,
@@ -87,11 +89,21 @@ impl Storage {
             recycle,
             recycle_class: storage.recycle_class.as_deref().map(StorageClass::from),
             copying: timeouts.operation_attempt_timeout(storage.operation_timeout).build(),
-            in_flight: Semaphore::new(concurrency),
+            limiter: Limiter::new(concurrency, Stopwatch::system()),
             observe,
             rehearsal: Fresh::default(),
             buckets: Fresh::default(),
         })))
+    }
+
+    /// How many requests may be in flight at present.
+    pub fn limit(&self) -> usize {
+        self.0.limiter.limit()
+    }
+
+    /// How many are.
+    pub fn in_flight(&self) -> usize {
+        self.0.limiter.in_flight()
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -126,9 +138,9 @@ impl Storage {
         E: ProvideErrorMetadata + StdError + 'static,
     {
         Box::pin(async move {
-            // The semaphore is never closed. A request that went out without a permit would do no harm.
-            let _permit = self.0.in_flight.acquire().await.ok();
+            let permit = self.0.limiter.acquire().await;
             let result = request.await.map_err(|error| StorageError::from_sdk(asked, &error));
+            permit.end(Ended::of(&result));
             (self.0.observe)(asked.operation, Answer::of(&result));
             result
         })

@@ -12,6 +12,7 @@ mod etag;
 mod fresh;
 mod head;
 mod kind;
+mod limiter;
 mod marker;
 mod multipart;
 mod observe;
