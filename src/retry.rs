@@ -40,11 +40,16 @@ impl Stopwatch {
     pub fn from_fn(now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
+
+    /// The present instant.
+    pub fn now(&self) -> Instant {
+        (self.0)()
+    }
 }
 
 impl backoff::Clock for Stopwatch {
     fn now(&self) -> Instant {
-        (self.0)()
+        self.now()
     }
 }
 

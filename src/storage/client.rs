@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
@@ -23,10 +23,12 @@ use tokio::sync::Semaphore;
 use super::error::Asked;
 use super::evidence::Evidence;
 use super::fresh::Fresh;
+use super::limiter::{Ended, Limiter};
 use super::{Answer, Observe, Operation, Side, StorageError, tls};
 use crate::config;
 use crate::failpoint;
 use crate::file::{Bucket, Object, Recycle};
+use crate::retry::Stopwatch;
 
 /// Pairs of objects that are read and compared at the same time: each holds a few hundred KB.
 const COMPARED_AT_ONCE: usize = 8;
@@ -45,7 +47,7 @@ struct Inner {
     copying: TimeoutConfig,
     /// How long one request, or one piece of a body, may take.
     patience: Duration,
-    in_flight: Semaphore,
+    limiter: Limiter,
     comparing: Semaphore,
     observe: Observe,
     evidence: Evidence,
@@ -119,7 +121,7 @@ impl Storage {
                 .operation_attempt_timeout(storage.operation_timeout)
                 .build(),
             patience: storage.attempt_timeout,
-            in_flight: Semaphore::new(concurrency),
+            limiter: Limiter::new(concurrency, Stopwatch::system()),
             comparing: Semaphore::new(COMPARED_AT_ONCE),
             observe,
             evidence: Evidence::default(),
@@ -146,8 +148,7 @@ impl Storage {
 
     /// How many requests may be in flight now, and how many are.
     pub fn pace(&self) -> Pace {
-        let free = self.0.in_flight.available_permits();
-        Pace { limit: free, in_flight: free }
+        Pace { limit: self.0.limiter.limit(), in_flight: self.0.limiter.in_flight() }
     }
 
     pub(super) fn patience(&self) -> Duration {
@@ -175,15 +176,20 @@ impl Storage {
         E: ProvideErrorMetadata + StdError + 'static,
     {
         Box::pin(async move {
-            // The semaphore is never closed. A request that went out without a permit would do no harm.
-            let _permit = self.0.in_flight.acquire().await.ok();
+            let permit = self.0.limiter.acquire().await;
             let result = request.await.map_err(|error| StorageError::from_sdk(asked, &error));
+            permit.end(Ended::of(&result));
             (self.0.observe)(asked.operation, Answer::of(&result));
             if let Some(key) = asked.key {
                 self.bear_witness(asked.operation, key, result.as_ref().err());
             }
             result
         })
+    }
+
+    /// Slows down for single keys of a request that was answered, and that began then.
+    pub(super) fn slow_down(&self, began: Instant) {
+        self.0.limiter.overloaded(began);
     }
 
     /// Notes how a file fared, for those whose requests fail.

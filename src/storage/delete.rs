@@ -1,6 +1,7 @@
 //! Deleting sources: many at once, each only if it is still what was copied.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use futures_util::future::join_all;
@@ -144,13 +145,14 @@ impl Storage {
             .collect::<Result<Vec<_>, _>>()
             .and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(false).build())
             .map_err(|_| StorageError::new(asked, Kind::BadRequest, "cannot be built"))?;
+        let began = Instant::now();
         let request = self.client().delete_objects().bucket(self.bucket(side)).delete(delete);
         // Of a request for many keys, what is missing is the bucket.
         let output = self.send(asked, request.send()).await.map_err(StorageError::of_bucket)?;
         let deleted: HashSet<&str> = output.deleted().iter().filter_map(|object| object.key()).collect();
         let errors: HashMap<&str, Option<&str>> =
             output.errors().iter().filter_map(|error| Some((error.key()?, error.code()))).collect();
-        let answers = etags
+        let answers: Answers<'a> = etags
             .keys()
             .map(|key| {
                 let asked = Asked { operation: Operation::DeleteObjects, side, key: Some(key) };
@@ -159,6 +161,9 @@ impl Storage {
                 (*key, answer)
             })
             .collect();
+        if answers.values().any(|answer| answer.as_ref().is_err_and(|error| error.kind == Kind::SlowDown)) {
+            self.slow_down(began);
+        }
         Ok(answers)
     }
 }

@@ -15,6 +15,7 @@ mod evidence;
 mod fresh;
 mod head;
 mod kind;
+mod limiter;
 mod marker;
 mod multipart;
 mod observe;
