@@ -183,12 +183,12 @@ impl<'a> Transfer<'a> {
 /// The conditions of a write over what was known to be there. What the server does not keep was asked by a
 /// HEAD before.
 impl Over {
-    pub(super) fn if_none_match(&self, server: &Capabilities) -> Option<String> {
+    pub(crate) fn if_none_match(&self, server: &Capabilities) -> Option<String> {
         let asks = *self == Self::Nothing && server.copy_if_none_match == Support::Honoured;
         asks.then(|| "*".to_owned())
     }
 
-    pub(super) fn if_match(&self, server: &Capabilities) -> Option<String> {
+    pub(crate) fn if_match(&self, server: &Capabilities) -> Option<String> {
         match self {
             Self::Known(etag) if server.copy_if_match == Support::Honoured => Some(etag.as_sent().to_owned()),
             Self::Known(_) | Self::Nothing => None,
@@ -205,7 +205,7 @@ pub(super) fn copied(asked: Asked<'_>, etag: Option<&str>) -> Result<Copied, Sto
 }
 
 /// Will the copy's own ETag say nothing about its content? Then a note has to.
-fn needs_stamp(source: &Head, server: &Capabilities) -> bool {
+pub(crate) fn needs_stamp(source: &Head, server: &Capabilities) -> bool {
     let made_of_content = source.etag.md5().is_some() || source.etag.parts() == Some(1);
     // A large object of one piece is copied in parts, whose ETag is another.
     let becomes_parts = source.size > MAX_COPY;
