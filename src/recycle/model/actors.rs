@@ -23,6 +23,12 @@ impl Drive<'_> {
                 }
                 return;
             }
+            Turn::GoTogether => {
+                for waiting in std::mem::take(&mut state.waiting) {
+                    waiting.go(None);
+                }
+                return;
+            }
             Turn::Crash { slot } => {
                 drop(state);
                 return self.crash(usize::from(slot));
@@ -94,6 +100,7 @@ impl Drive<'_> {
         let delivery = self.deliveries.remove(which % self.deliveries.len());
         delivery.task.abort();
         let Delivery { file, process, failed, .. } = delivery;
+        self.state().dropped.insert(process);
         self.state().happened(&format!("{process} drops its delivery of file {file}"));
         self.deliver(file, process % 2, failed);
     }

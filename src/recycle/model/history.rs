@@ -34,6 +34,8 @@ pub(super) struct Start {
 pub(super) enum Turn {
     /// One of the requests that wait goes on.
     Go { which: u8, fault: Option<Fault> },
+    /// All requests that wait go on: what comes next may share a batch.
+    GoTogether,
     /// Somebody writes the object, again or anew.
     Write { file: u8, content: Content, shape: Shape },
     /// Somebody takes a change back: the object is as it was at the beginning.
@@ -128,6 +130,7 @@ fn turn() -> impl Strategy<Value = Turn> {
     ];
     prop_oneof![
         30 => (0..4_u8, prop::option::weighted(0.12, fault())).prop_map(|(which, fault)| Turn::Go { which, fault }),
+        2 => Just(Turn::GoTogether),
         4 => (file(), content(), shape())
             .prop_map(|(file, content, shape)| Turn::Write { file, content, shape }),
         2 => file().prop_map(|file| Turn::WriteBack { file }),

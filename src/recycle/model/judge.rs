@@ -9,19 +9,21 @@ use crate::storage::{Deleted, ETag, Kind, Side, Support};
 
 impl State {
     /// A worker writes `new`. On a server without the condition, what others wrote since the worker's last
-    /// look is not safe from it: that is the weaker form.
+    /// look is not safe from it: that is the weaker form. Which look was whose is not known any more in a
+    /// process that has dropped a delivery.
     pub(super) fn judge_write(&mut self, process: usize, at: usize, side: Side, new: &Object) {
         let can = self.server.can;
         let inexact = self.server.mixes_up(&self.files[at].key);
         self.hold(Invariant::InexactKeysAreLeft, !inexact, || format!("wrote {new:?}"));
         let file = &self.files[at];
+        let dropped = self.dropped.contains(&process);
         let since_look = |looked_at: Side, object: Option<&Object>| {
             let look = file.looked.get(&(process, looked_at));
-            object.is_none_or(|object| look.is_some_and(|look| object.written >= *look))
+            dropped || object.is_none_or(|object| look.is_some_and(|look| object.written >= *look))
         };
         let old = file.side(side).cloned();
-        let unsafe_over =
-            can.copy_if_none_match != Support::Honoured || can.copy_if_match != Support::Honoured;
+        let unsafe_over = can.copy_if_none_match != Support::Honoured
+            || side == Side::Recycle && can.copy_if_match != Support::Honoured;
         let excused = unsafe_over && since_look(side, old.as_ref());
         match side {
             Side::Object => {
@@ -69,15 +71,17 @@ impl State {
         self.hold(Invariant::InexactKeysAreLeft, !inexact, || format!("deleted {object:?}"));
         let file = &self.files[at];
         let look = file.looked.get(&(process, Side::Object)).copied();
-        if weak && look.is_some_and(|look| object.written >= look) {
+        let dropped = self.dropped.contains(&process);
+        if weak && (dropped || look.is_some_and(|look| object.written >= look)) {
             return;
         }
         let content = object.content;
         let copied = file.copied.contains(&content);
         let kept = file.is_kept(content) || file.taken.contains(&content);
         let written = file.wrote.get(&process).copied();
-        let alive_before =
-            file.liveness == Liveness::Alive && written.is_some_and(|it| file.liveness_since < it);
+        let alive_before = file.liveness == Liveness::Alive
+            && written.is_some_and(|it| file.liveness_since < it)
+            && !dropped;
         let old = file.recycle.as_ref().is_some_and(|copy| copy.content == content && copy.written == 0);
         self.hold(Invariant::RetentionIsRenewed, !old, || format!("deleted {object:?}"));
         self.hold(Invariant::ContentIsKept, kept, || format!("deleted {object:?}"));

@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) waiting: Vec<Waiting>,
     /// Processes that have crashed.
     pub(super) died: HashSet<usize>,
+    /// Processes that have dropped a delivery: its deletion goes on beside the next one.
+    pub(super) dropped: HashSet<usize>,
     /// The number of the present step.
     pub(super) step: usize,
     /// What happened, for whoever has to understand it.
@@ -51,6 +53,7 @@ impl State {
             files: Vec::new(),
             waiting: Vec::new(),
             died: HashSet::new(),
+            dropped: HashSet::new(),
             step: 0,
             log: Vec::new(),
             broken: None,
