@@ -15,7 +15,7 @@ use crate::outcome::{Advice, DeadReason, Failure};
 pub struct Limits {
     /// Most items in a batch; at least 1.
     pub size: usize,
-    /// How long the first item of a batch waits for more.
+    /// How long the first item of a batch waits for more; with zero it takes who is there.
     pub linger: Duration,
     /// Most batches worked on at the same time; at least 1.
     pub concurrent: usize,
@@ -72,7 +72,7 @@ where
     while let Some(first) = queue.recv().await {
         let mut batch = vec![first];
         let full_or_due = Instant::now() + limits.linger;
-        while batch.len() < size {
+        while batch.len() < size && !limits.linger.is_zero() {
             match timeout_at(full_or_due, queue.recv()).await {
                 Ok(Some(item)) => batch.push(item),
                 Ok(None) | Err(_) => break,

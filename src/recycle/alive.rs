@@ -23,6 +23,11 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
 
     /// In neither bucket.
     pub(super) async fn missing(&self, job: &Job) -> Result<Outcome, Failure> {
+        let shared = self.shared();
+        // The two looks went out together: the file may have moved after one of them and before the other.
+        if let Some(copy) = shared.judged(shared.buckets.head(Side::Recycle, &job.key).await).await? {
+            return self.already_moved(job, copy).await;
+        }
         self.believe_the_miss().await?;
         tracing::warn!(
             event = job.event.id, file = %job.file.file_id, key = %job.key,

@@ -14,6 +14,10 @@ pub const MAX_UNSEEN: u64 = 5 * 1024 * 1024;
 
 /// What is known of the two buckets.
 #[derive(Clone, Debug, Default)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one for each file in flight, and most files look once"
+)]
 pub enum Seen {
     /// Nothing: nobody has looked.
     #[default]
@@ -121,7 +125,7 @@ fn beside_a_copy(
     equal: Option<bool>,
     fresh: bool,
 ) -> Action {
-    let same = equal.unwrap_or_else(|| same_content(source, copy));
+    let same = equal.unwrap_or_else(|| same_content(server, source, copy));
     if same && fresh {
         return Action::Delete;
     }
@@ -141,13 +145,16 @@ fn beside_a_copy(
 ///
 /// The sizes must be equal, and one of: equal ETags (or what multipart arithmetic makes of them), equal
 /// checksums over the whole content, or our own note in the copy that it was made of this very source.
-/// The note travels with the content and cannot outlive it: to write an object again is to lose it.
-pub fn same_content(source: &Head, copy: &Head) -> bool {
+/// The note travels with the content and cannot outlive it: to write an object again is to lose it. It proves
+/// nothing on a server that copies whatever is there, whichever source was asked for.
+pub fn same_content(server: &Capabilities, source: &Head, copy: &Head) -> bool {
+    let noted =
+        server.copy_source_if_match == Support::Honoured && copy.copied_from.as_ref() == Some(&source.etag);
     failpoint::removed("protection::proof_of_copy")
         || source.size == copy.size
-            && (source.etag.proves_same_content(&copy.etag)
-                || source.checksum.is_some() && source.checksum == copy.checksum
-                || copy.copied_from.as_ref() == Some(&source.etag))
+            && (noted
+                || source.etag.proves_same_content(&copy.etag)
+                || source.checksum.is_some() && source.checksum == copy.checksum)
 }
 
 /// Is it proven that the two differ? `false` means not proven.

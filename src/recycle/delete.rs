@@ -29,9 +29,10 @@ pub(super) async fn delete_batch<R: Registry, B: Buckets>(
     shared: &Shared<R, B>,
     batch: Vec<Proven>,
 ) -> Result<Vec<Answer>, Failure> {
-    let alive = match failpoint::removed("protection::check_before_delete") {
-        false => check(shared, &batch).await?,
-        true => vec![Liveness::Dead; batch.len()],
+    let alive = if failpoint::removed("protection::check_before_delete") {
+        vec![Liveness::Dead; batch.len()]
+    } else {
+        check(shared, &batch).await?
     };
     let doomed: Vec<_> = batch
         .iter()

@@ -9,6 +9,8 @@ pub mod buckets;
 pub mod decision;
 mod delete;
 mod in_flight;
+#[cfg(test)]
+mod model;
 mod mover;
 mod progress;
 mod refusal;

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Job;
 use super::decision::{Intent, Seen, may_be_read_as_another};
-use crate::storage::ETag;
+use crate::storage::{ETag, Head};
 
 /// One file on its way. After a failure the next try begins where this one came to: a delete that failed is
 /// repeated alone. To forget it costs requests, never a file.
@@ -51,18 +51,29 @@ pub(super) struct Try {
     pub(super) intent: Intent,
     /// This try has written a copy.
     pub(super) fresh: bool,
+    /// What a look found to differ, source and copy.
+    differed: Option<(ETag, ETag)>,
     pub(super) started: Instant,
 }
 
 impl Try {
     pub(super) fn new(job: &Job, look_first: bool) -> Self {
         let intent = Intent { size: job.file.size, odd_key: may_be_read_as_another(&job.key), look_first };
-        Self { seen: Seen::Nothing, intent, fresh: false, started: Instant::now() }
+        Self { seen: Seen::Nothing, intent, fresh: false, differed: None, started: Instant::now() }
     }
 
     /// Something was not as it was taken for: what was seen is of the past.
     pub(super) fn look_again(&mut self) {
         self.seen = Seen::Nothing;
         self.intent.look_first = true;
+    }
+
+    /// Has a look before this one found the same two to differ? Two looks that go out together may see two
+    /// moments, and the copy's look comes after its source's; what is seen twice was there at once.
+    pub(super) fn differ_still(&mut self, source: &Head, copy: &Head) -> bool {
+        let pair = Some((source.etag.clone(), copy.etag.clone()));
+        let still = self.differed == pair;
+        self.differed = pair;
+        still
     }
 }

@@ -92,9 +92,10 @@ impl Storage {
             .http_client(http)
             .force_path_style(path_style(storage))
             // Ours are the only retries: they know what may be repeated, and they are counted.
-            .retry_config(match failpoint::removed("protection::retries_of_our_own") {
-                false => RetryConfig::disabled(),
-                true => RetryConfig::standard(),
+            .retry_config(if failpoint::removed("protection::retries_of_our_own") {
+                RetryConfig::standard()
+            } else {
+                RetryConfig::disabled()
             })
             // A server that copies a large object sends nothing meanwhile, which this takes for a stall;
             // the time-outs above are the bound.

@@ -63,7 +63,7 @@ impl Storage {
             .bucket(self.bucket(Side::Recycle))
             .key(key)
             .set_storage_class(self.recycle_class().cloned())
-            .set_if_none_match(Over::Nothing.star());
+            .set_if_none_match(Over::star());
         let output = self.send(asked, request.send()).await?;
         copied(asked, output.copy_object_result().and_then(|result| result.e_tag()))
     }
@@ -137,7 +137,7 @@ impl Storage {
             .set_storage_class(transfer.class.clone())
             // The one thing that a copy never takes over by itself.
             .set_website_redirect_location(transfer.source.attributes.website_redirect.clone())
-            .set_copy_source_if_match(transfer.pin())
+            .set_copy_source_if_match(transfer.pin(server))
             .set_if_none_match(transfer.over.if_none_match(server))
             .set_if_match(transfer.over.if_match(server));
         let attributes = &transfer.source.attributes;
@@ -172,9 +172,11 @@ impl<'a> Transfer<'a> {
         Asked { operation, side: self.to, key: Some(self.key) }
     }
 
-    /// The condition that the source is still what was looked at.
-    pub(super) fn pin(&self) -> Option<String> {
-        (!failpoint::removed("protection::pinned_source")).then(|| self.source.etag.as_sent().to_owned())
+    /// The condition that the source is still what was looked at; none for a server that refuses it.
+    pub(super) fn pin(&self, server: &Capabilities) -> Option<String> {
+        let pinned = server.copy_source_if_match != Support::Refused
+            && !failpoint::removed("protection::pinned_source");
+        pinned.then(|| self.source.etag.as_sent().to_owned())
     }
 
     /// The source's own metadata, and our note where there has to be one.
@@ -190,17 +192,17 @@ impl<'a> Transfer<'a> {
 /// The conditions of a write over what was known to be there. What the server does not keep was asked by a
 /// HEAD before.
 impl Over {
-    pub(super) fn if_none_match(&self, server: &Capabilities) -> Option<String> {
+    pub(crate) fn if_none_match(&self, server: &Capabilities) -> Option<String> {
         let asks = *self == Self::Nothing && server.copy_if_none_match == Support::Honoured;
-        asks.then(|| self.star()).flatten()
+        asks.then(Self::star).flatten()
     }
 
     /// The condition that there is nothing.
-    fn star(&self) -> Option<String> {
+    fn star() -> Option<String> {
         (!failpoint::removed("protection::condition_on_copy")).then(|| "*".to_owned())
     }
 
-    pub(super) fn if_match(&self, server: &Capabilities) -> Option<String> {
+    pub(crate) fn if_match(&self, server: &Capabilities) -> Option<String> {
         match self {
             Self::Known(etag) if server.copy_if_match == Support::Honoured => Some(etag.as_sent().to_owned()),
             Self::Known(_) | Self::Nothing => None,
@@ -217,7 +219,7 @@ pub(super) fn copied(asked: Asked<'_>, etag: Option<&str>) -> Result<Copied, Sto
 }
 
 /// Will the copy's own ETag say nothing about its content? Then a note has to.
-fn needs_stamp(source: &Head, server: &Capabilities) -> bool {
+pub(crate) fn needs_stamp(source: &Head, server: &Capabilities) -> bool {
     let made_of_content = source.etag.md5().is_some() || source.etag.parts() == Some(1);
     // A large object of one piece is copied in parts, whose ETag is another.
     let becomes_parts = source.size > MAX_COPY;

@@ -150,8 +150,8 @@ impl Storage {
         // Of a request for many keys, what is missing is the bucket.
         let output = self.send(asked, request.send()).await.map_err(StorageError::of_bucket)?;
         let deleted: HashSet<&str> = output.deleted().iter().filter_map(|object| object.key()).collect();
-        let errors: HashMap<&str, Option<&str>> =
-            output.errors().iter().filter_map(|error| Some((error.key()?, error.code()))).collect();
+        let codes = output.errors().iter().filter_map(|error| Some((error.key()?, error.code())));
+        let errors: HashMap<&str, &str> = codes.map(|(key, code)| (key, code.unwrap_or_default())).collect();
         let answers: Answers<'a> = etags
             .keys()
             .map(|key| {
@@ -169,11 +169,11 @@ impl Storage {
 }
 
 /// What the server's answer says about one key: whether it is among the deleted, and the code of its error.
-fn told(asked: Asked<'_>, deleted: bool, error: Option<Option<&str>>) -> Result<Deleted, StorageError> {
+fn told(asked: Asked<'_>, deleted: bool, error: Option<&str>) -> Result<Deleted, StorageError> {
     if failpoint::removed("protection::errors_per_key") {
         return Ok(Deleted::Gone);
     }
-    match error.map(|code| StorageError::for_key(asked, code)) {
+    match error.map(|code| StorageError::for_key(asked, Some(code))) {
         Some(error) if error.kind == Kind::NotFound => Ok(Deleted::WasAbsent),
         Some(error) => Err(error),
         None if deleted => Ok(Deleted::Gone),

@@ -137,7 +137,7 @@ impl StorageError {
 
     /// The same error after the control question worked: it is this object's own.
     #[must_use]
-    pub(super) fn of_this_key(mut self) -> Self {
+    pub(crate) fn of_this_key(mut self) -> Self {
         self.only_this_key = self.could_be_everybodys();
         self
     }
@@ -300,6 +300,14 @@ fn io_error(error: &(dyn StdError + 'static)) -> String {
         next = error.source();
     }
     text
+}
+
+#[cfg(test)]
+impl StorageError {
+    /// What a model of a server answers.
+    pub(crate) fn for_tests(operation: Operation, side: Side, key: &str, kind: Kind) -> Self {
+        Self::new(Asked { operation, side, key: Some(key) }, kind, "by the model")
+    }
 }
 
 #[cfg(test)]

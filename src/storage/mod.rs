@@ -26,6 +26,8 @@ use std::fmt;
 
 pub use capabilities::{Capabilities, Support, UnseenClass};
 pub use client::{Pace, Storage};
+#[cfg(test)]
+pub(crate) use copy::needs_stamp;
 pub use copy::{Copied, MAX_COPY, MAX_OBJECT, Over};
 pub use delete::{Deleted, MAX_KEYS};
 pub use error::StorageError;

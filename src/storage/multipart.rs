@@ -119,7 +119,7 @@ impl Storage {
             .map(|part| async move {
                 let etag = match there(&part) {
                     Some((etag, _)) => etag.clone(),
-                    None => self.copy_part(transfer, upload, part).await?,
+                    None => self.copy_part(transfer, upload, part, server).await?,
                 };
                 Ok::<_, StorageError>((part, etag))
             })
@@ -153,10 +153,11 @@ impl Storage {
         transfer: &Transfer<'_>,
         upload: &str,
         part: Part,
+        server: &Capabilities,
     ) -> Result<ETag, StorageError> {
         let mut pauses = Pauses::system(PART_TRIES);
         loop {
-            let error = match self.try_part(transfer, upload, part).await {
+            let error = match self.try_part(transfer, upload, part, server).await {
                 Ok(etag) => return Ok(etag),
                 Err(error) => error,
             };
@@ -170,6 +171,7 @@ impl Storage {
         transfer: &Transfer<'_>,
         upload: &str,
         part: Part,
+        server: &Capabilities,
     ) -> Result<ETag, StorageError> {
         let asked = transfer.asked(Operation::UploadPartCopy);
         let request = self
@@ -177,7 +179,7 @@ impl Storage {
             .upload_part_copy()
             .copy_source(self.copy_source(transfer))
             .copy_source_range(format!("bytes={}-{}", part.first, part.last))
-            .set_copy_source_if_match(transfer.pin())
+            .set_copy_source_if_match(transfer.pin(server))
             .bucket(self.bucket(transfer.to))
             .key(transfer.key)
             .upload_id(upload)

@@ -53,11 +53,10 @@ async fn case_06_objects_around_the_limit_of_one_copy_move_whole_or_in_parts() {
     let piece = bytes::Bytes::from(vec![b'x'; 64 << 20]);
     for (size, parts) in [(0, 0), (5 * GIB - 1, 0), (5 * GIB, 0), (5 * GIB + 1, 21)] {
         world.control().reset();
-        let (times, rest) = ((size / piece.len() as u64) as usize, (size % piece.len() as u64) as usize);
-        world.control().put_repeated(&world.object, KEY, &piece, times, rest).unwrap();
+        world.control().put_repeated(&world.object, KEY, &piece, size).unwrap();
         assert_eq!(recycler.recycle(job_of(KEY, Some(size))).await, Ok(Outcome::Moved), "{size}");
         let copy = world.client.head_object().bucket(&world.recycle).key(KEY).send().await.unwrap();
-        assert_eq!(copy.content_length(), Some(size as i64));
+        assert_eq!(copy.content_length(), Some(size.cast_signed()));
         assert_eq!(world.control().counts().of(Operation::UploadPartCopy), parts, "{size}");
         assert_eq!(world.control().keys(&world.object), Vec::<String>::new());
         world.delete(Side::Recycle, KEY).await;

@@ -192,8 +192,11 @@ fn only_proof_makes_the_content_the_same() {
         (summed("a", kms(ONE)), summed("b", kms(OTHER)), false),
         (summed("a", kms(ONE)), kms(OTHER), false),
     ] {
-        assert_eq!(same_content(&source, &copy), same, "{source:?} {copy:?}");
+        assert_eq!(same_content(&server(), &source, &copy), same, "{source:?} {copy:?}");
     }
+    let ignores = Capabilities { copy_source_if_match: Support::Ignored, ..server() };
+    assert!(!same_content(&ignores, &kms(ONE), &noted(ONE)), "it may have copied something else");
+    assert!(same_content(&ignores, &head(ONE, 5), &head(ONE, 5)));
 }
 
 #[test]

@@ -30,9 +30,10 @@ impl Probe<'_> {
         if source != Some(class) || source == copy {
             return Ok(UnseenClass::Right);
         }
-        match self.changes_classes().await? || self.lists_other_classes().await? {
-            true => Ok(UnseenClass::Lost),
-            false => Ok(UnseenClass::AssumedStandard),
+        if self.changes_classes().await? || self.lists_other_classes().await? {
+            Ok(UnseenClass::Lost)
+        } else {
+            Ok(UnseenClass::AssumedStandard)
         }
     }
 

@@ -35,17 +35,14 @@ impl Control {
         Some(etag)
     }
 
-    /// The same with content that is one piece again and again, which costs the memory of one piece.
-    pub fn put_repeated(
-        &self,
-        bucket: &str,
-        key: &str,
-        piece: &Bytes,
-        times: usize,
-        rest: usize,
-    ) -> Option<String> {
-        let mut pieces = vec![piece.clone(); times];
-        pieces.push(piece.slice(..rest.min(piece.len())));
+    /// The same with so many bytes of one piece repeated, which costs the memory of one piece.
+    pub fn put_repeated(&self, bucket: &str, key: &str, piece: &Bytes, size: u64) -> Option<String> {
+        let (mut pieces, mut left) = (Vec::new(), size);
+        while left > 0 {
+            let length = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+            pieces.push(piece.slice(..length));
+            left -= length as u64;
+        }
         let object = Object::simple(Content::from_pieces(pieces), &self.store);
         let etag = object.etag.clone();
         self.store.lock().get_mut(bucket)?.insert(key, object, Vec::new());

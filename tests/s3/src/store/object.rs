@@ -60,9 +60,10 @@ impl Object {
 
     /// The same content in one piece, whose sum is taken at most once.
     pub(crate) fn copied(&self, store: &Store) -> Self {
-        match store.sums() {
-            true => Self::whole(self.content.clone(), self.md5(), store),
-            false => Self::unsummed(self.content.clone(), random_id()),
+        if store.sums() {
+            Self::whole(self.content.clone(), self.md5(), store)
+        } else {
+            Self::unsummed(self.content.clone(), random_id())
         }
     }
 

@@ -1,0 +1,48 @@
+//! What the model has found, each made as small as it goes: histories that a mover got wrong.
+
+use super::drive::run;
+use super::history::{History, Start, Turn};
+use super::server::{Content, Server, Shape};
+use crate::storage::{Capabilities, Support};
+
+const ONE: Content = 0;
+const OTHER: Content = 2;
+
+fn go(which: u8) -> Turn {
+    Turn::Go { which, fault: None }
+}
+
+/// One dead file, whose size nobody knows: it is looked at first.
+fn holds(can: Capabilities, (content, shape): (Content, Shape), turns: Vec<Turn>) {
+    let server = Server { can, tells_parts: false, sums: false };
+    let files = vec![Start { object: Some((content, shape)), recycle: None, sized: false, odd: false }];
+    let failed = run(&History { server, files, turns }, None).err();
+    let failed = failed.map(|(broken, log)| format!("{broken:?}\n{log}"));
+    assert!(failed.is_none(), "{}", failed.unwrap_or_default());
+}
+
+#[test]
+fn a_file_that_another_worker_moves_between_the_looks_at_the_two_buckets_is_not_missing() {
+    // The recycle bucket is looked at before the other worker's copy, the object bucket after its deletion.
+    let mut turns = vec![go(0), go(1), Turn::Deliver { file: 0, slot: 1 }];
+    turns.extend([go(1); 8]);
+    holds(Capabilities::of_aws(), (ONE, Shape::Whole), turns);
+}
+
+#[test]
+fn what_another_worker_copies_between_the_looks_at_the_two_buckets_is_no_conflict() {
+    // The object bucket is looked at before the file is written again, the recycle bucket after that was copied.
+    let write = Turn::Write { file: 0, content: OTHER, shape: Shape::Whole };
+    let mut turns = vec![go(0), go(0), write, Turn::Deliver { file: 0, slot: 1 }];
+    turns.extend([go(1); 5]);
+    holds(Capabilities::of_aws(), (ONE, Shape::Whole), turns);
+}
+
+#[test]
+fn a_server_that_copies_whatever_is_there_makes_our_note_no_proof() {
+    // The copy is of what was there for a moment, and notes the ETag of what was there before and after.
+    let can = Capabilities { copy_source_if_match: Support::Ignored, ..Capabilities::of_aws() };
+    let write = Turn::Write { file: 0, content: 1, shape: Shape::Whole };
+    let turns = vec![go(0), go(0), go(0), write, go(0), go(0), Turn::WriteBack { file: 0 }];
+    holds(can, (ONE, Shape::Parts), turns);
+}
