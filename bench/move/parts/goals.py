@@ -119,7 +119,7 @@ def report(about, movers):
         for name, own in sorted(by.items(), key=lambda item: (bool(item[1].wrong), -item[1].speed)):
             spread = f"({min(own.speeds):,.0f} to {max(own.speeds):,.0f})"
             wrong = f"  WRONG in {len(own.wrong)} runs" if own.wrong else ""
-            print(f"  {name:12} {own.speed:8,.0f} files/s {spread:18} {own.requests_with_start:7.3f} requests/file"
+            print(f"  {name:16} {own.speed:8,.0f} files/s {spread:18} {own.requests_with_start:7.3f} requests/file"
                   f" {own.cpu_ms:8.3f} ms CPU/file {own.peak_mb:6.1f} MB{wrong}")
     print()
     found = goals(about, movers)

@@ -1,5 +1,6 @@
 """The programs under test: ours from a release build, the others from their registries, outside the clone."""
 
+import json
 import os
 import platform
 import shutil
@@ -23,6 +24,7 @@ class Programs:
         self.python = os.path.join(self.peers, "bin", "python")
         self.aws = os.path.join(self.peers, "bin", "aws")
         self.rclone = os.path.join(self.peers, "bin", "rclone")
+        self.old_rclone = os.path.join(self.peers, "debian", "usr", "bin", "rclone")
         self.commit = self.describe()
 
     @property
@@ -34,26 +36,35 @@ class Programs:
 
     def install(self):
         marker = os.path.join(self.peers, "installed")
-        wanted = "\n".join(PINNED)
+        wanted = "\n".join([*PINNED, "rclone of Debian"])
         if os.path.exists(marker) and read(marker) == wanted:
             return
         shutil.rmtree(self.peers, ignore_errors=True)
         subprocess.run(["python3", "-m", "venv", self.peers], check=True)
         pip = [self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *PINNED], check=True)
+        self.unpack_debian("rclone")
         with open(marker, "w", encoding="utf-8") as file:
             file.write(wanted)
 
+    def unpack_debian(self, package):
+        """A Debian package's files in a folder of our own: nothing of the system changes."""
+        folder = os.path.join(self.peers, "debian")
+        os.makedirs(folder)
+        subprocess.run(["apt-get", "-qq", "download", package], check=True, cwd=folder, stderr=subprocess.DEVNULL)
+        (archive,) = [name for name in os.listdir(folder) if name.endswith(".deb")]
+        subprocess.run(["dpkg", "-x", archive, "."], check=True, cwd=folder)
+        os.unlink(os.path.join(folder, archive))
+
     def build(self):
         """Release builds of the server and of our movers. The first takes ten minutes."""
-        command = ["cargo", "build", "--release", "--bin", "recycler-test-s3", "--bench", "move"]
-        command += ["-p", "recycler-test-s3", "-p", "file-recycler"]
-        subprocess.run(command, check=True, cwd=self.root)
-        # Cargo adds a hash to the name of a bench: the newest is the one that was just built.
-        folder = os.path.join(self.release, "deps")
-        built = [os.path.join(folder, name) for name in os.listdir(folder) if name.startswith("move-")]
-        built = [path for path in built if os.access(path, os.X_OK) and "." not in os.path.basename(path)]
-        shutil.copy2(max(built, key=os.path.getmtime), self.mover)
+        command = ["cargo", "build", "--release", "-p", "recycler-test-s3", "-p", "file-recycler"]
+        command += ["--bin", "recycler-test-s3", "--bench", "move", "--message-format", "json-render-diagnostics"]
+        output = subprocess.run(command, check=True, cwd=self.root, stdout=subprocess.PIPE, text=True).stdout
+        # Cargo adds a hash to the name of a bench.
+        built = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+        (mover,) = [one["executable"] for one in built if one.get("target", {}).get("name") == "move"]
+        shutil.copy2(mover, self.mover)
 
     def python_package(self, name):
         script = f"import importlib.metadata as m; print(m.version('{name}'), 'on Python', __import__('sys').version.split()[0])"
