@@ -15,8 +15,12 @@ use crate::outcome::{Advice, DeadReason, Failure};
 pub struct Limits {
     /// Most items in a batch; at least 1.
     pub size: usize,
+    /// With so many, a batch waits for no more; those that have come while it waits for its turn go with it.
+    pub enough: usize,
     /// How long the first item of a batch waits for more; with zero it takes who is there.
     pub linger: Duration,
+    /// How long the last item of a batch waits for more: after a burst nobody waits for all of the linger.
+    pub idle: Duration,
     /// Most batches worked on at the same time; at least 1.
     pub concurrent: usize,
     /// Most items waiting to be put in a batch; callers wait beyond that. At least 1.
@@ -71,9 +75,9 @@ where
     let size = limits.size.max(1);
     while let Some(first) = queue.recv().await {
         let mut batch = vec![first];
-        let full_or_due = Instant::now() + limits.linger;
-        while batch.len() < size && !limits.linger.is_zero() {
-            match timeout_at(full_or_due, queue.recv()).await {
+        let due = Instant::now() + limits.linger;
+        while batch.len() < limits.enough.min(size) && !limits.linger.is_zero() {
+            match timeout_at(due.min(Instant::now() + limits.idle), queue.recv()).await {
                 Ok(Some(item)) => batch.push(item),
                 Ok(None) | Err(_) => break,
             }
@@ -131,7 +135,9 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { size: 3, linger: Duration::from_millis(50), concurrent: 2, queue: 8 };
+    const MOMENT: Duration = Duration::from_millis(50);
+    const LIMITS: Limits =
+        Limits { size: 3, enough: 3, linger: MOMENT, idle: MOMENT, concurrent: 2, queue: 8 };
 
     fn doubling(sizes: &Arc<Mutex<Vec<usize>>>) -> Batcher<u32, u32> {
         let sizes = Arc::clone(sizes);
@@ -156,6 +162,52 @@ mod tests {
         let start = Instant::now();
         assert_eq!(batcher.submit(21).await, Ok(42));
         assert!((LIMITS.linger..LIMITS.linger * 20).contains(&start.elapsed()));
+    }
+
+    #[tokio::test]
+    async fn after_a_burst_nobody_waits_for_all_of_the_linger() {
+        let forever = Duration::from_hours(1);
+        let limits = Limits { size: 8, enough: 8, linger: forever, idle: MOMENT, ..LIMITS };
+        let batcher = Batcher::new(limits, |batch: Vec<u32>| async move { Ok(batch) });
+        let answers = join_all((0..3).map(|n| batcher.submit(n)));
+        let answers = tokio::time::timeout(Duration::from_secs(10), answers).await.unwrap();
+        assert_eq!(answers, [Ok(0), Ok(1), Ok(2)]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_is_large_enough_waits_for_no_more_and_takes_those_who_came_meanwhile() {
+        let forever = Duration::from_hours(1);
+        let limits = Limits { size: 9, enough: 3, linger: forever, idle: forever, concurrent: 1, queue: 9 };
+        let sizes = Arc::new(Mutex::new(Vec::new()));
+        let gate = Arc::new(Semaphore::new(0));
+        let batcher = Batcher::new(limits, {
+            let (sizes, gate) = (Arc::clone(&sizes), Arc::clone(&gate));
+            move |batch: Vec<u32>| {
+                sizes.lock().unwrap().push(batch.len());
+                let gate = Arc::clone(&gate);
+                async move {
+                    gate.acquire().await.unwrap().forget();
+                    Ok(batch)
+                }
+            }
+        });
+        let first = join_all((0..3).map(|n| batcher.submit(n)));
+        let rest = async {
+            while sizes.lock().unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            // Three of these are enough as well, and wait for their turn; the others come meanwhile.
+            let rest = join_all((3..9).map(|n| batcher.submit(n)));
+            let opens = async {
+                tokio::task::yield_now().await;
+                gate.add_permits(2);
+            };
+            futures_util::future::join(rest, opens).await.0
+        };
+        let both = futures_util::future::join(first, rest);
+        let (first, rest) = tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
+        assert_eq!((first.len(), rest.len()), (3, 6));
+        assert_eq!(*sizes.lock().unwrap(), [3, 6]);
     }
 
     #[tokio::test]

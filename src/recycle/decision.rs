@@ -22,6 +22,8 @@ pub enum Seen {
     /// Nothing: nobody has looked.
     #[default]
     Nothing,
+    /// The object in the object bucket; nobody has looked at the other.
+    Source(Head),
     /// What a look at both found.
     Both {
         /// The object in the object bucket.
@@ -42,9 +44,19 @@ pub struct Intent {
     pub size: Option<u64>,
     /// Some servers take the key for another one ([`may_be_read_as_another`]).
     pub odd_key: bool,
-    /// Look before the first step, whatever the server can do: somebody only observes, an earlier step without
-    /// a look met something unusual, or it is this file's turn to be looked at.
-    pub look_first: bool,
+    /// What has to be looked at first, whatever the server can do.
+    pub look: Look,
+}
+
+/// What has to be looked at before anything is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Look {
+    /// Nothing.
+    Not,
+    /// The source: its storage class may be one that a copy without a look would lose.
+    AtSource,
+    /// Both: somebody only observes, or an earlier step met something unusual.
+    AtBoth,
 }
 
 /// What to do next with a file that is dead.
@@ -52,6 +64,10 @@ pub struct Intent {
 pub enum Action {
     /// Copy it over nothing, without a look; then delete the source if it is what was copied.
     CopyUnseen,
+    /// Look at the source alone.
+    LookAtSource,
+    /// Copy what was looked at over nothing, and then delete it, if the copy's answer says that it was copied.
+    CopySeen,
     /// Look at both buckets.
     Look,
     /// Read both objects and compare them: nothing else tells whether they are the same.
@@ -72,7 +88,9 @@ pub enum Action {
 ///
 /// | source | recycle bucket | action |
 /// |---|---|---|
-/// | not seen | not seen | copy unseen where the server's conditions are proof enough, else look |
+/// | not seen | not seen | copy unseen or look at the source, where the server's conditions are proof enough; else look |
+/// | present, of one piece | not seen | copy what was seen |
+/// | absent, or unusual | not seen | look |
 /// | locked, archived, or larger than an object may be | any | give up |
 /// | present | absent | copy over nothing |
 /// | present | same content, written by this try | delete the source |
@@ -88,16 +106,18 @@ pub fn decide(server: &Capabilities, seen: &Seen, intent: Intent, now: OffsetDat
         return Action::GiveUp(DeadReason::Unsupported);
     }
     let (source, copy, equal, fresh) = match seen {
-        Seen::Nothing if may_be_copied_unseen(server, intent) => return Action::CopyUnseen,
-        Seen::Nothing => return Action::Look,
+        Seen::Nothing => return before_a_look(server, intent),
+        Seen::Source(source) => {
+            let copies = is_plain(server, source) && source.size <= MAX_COPY;
+            let next = if copies { Action::CopySeen } else { Action::Look };
+            return given_up(source, now).unwrap_or(next);
+        }
         Seen::Both { source, copy, equal, fresh } => (source.as_ref(), copy.as_ref(), *equal, *fresh),
     };
+    if let Some(given_up) = source.and_then(|source| given_up(source, now)) {
+        return given_up;
+    }
     match (source, copy) {
-        (Some(source), _) if source.legal_hold || source.retained_until.is_some_and(|until| until > now) => {
-            Action::GiveUp(DeadReason::Locked)
-        }
-        (Some(source), _) if source.archived => Action::GiveUp(DeadReason::Archived),
-        (Some(source), _) if source.size > MAX_OBJECT => Action::GiveUp(DeadReason::Unsupported),
         (Some(_), None) => Action::Copy(Over::Nothing),
         (Some(source), Some(copy)) => beside_a_copy(server, source, copy, equal, fresh),
         (None, Some(_)) => Action::AlreadyMoved,
@@ -105,17 +125,42 @@ pub fn decide(server: &Capabilities, seen: &Seen, intent: Intent, now: OffsetDat
     }
 }
 
-/// Are the server's own conditions the whole proof? The copy goes over nothing, its answer names what was
-/// copied, and only that is deleted.
-fn may_be_copied_unseen(server: &Capabilities, intent: Intent) -> bool {
-    !intent.look_first
-        && intent.size.is_some_and(|size| size <= MAX_UNSEEN)
-        && server.copy_if_none_match == Support::Honoured
+/// Where the server's own conditions are the whole proof (the copy goes over nothing, its answer names what was
+/// copied, and only that is deleted), at most the source is looked at.
+fn before_a_look(server: &Capabilities, intent: Intent) -> Action {
+    let proof_enough = server.copy_if_none_match == Support::Honoured
         && server.delete_if_match == Support::Honoured
         && server.copy_keeps_etag
-        && server.unseen_class != UnseenClass::Lost
         && !server.object_versioned
-        && !server.recycle_versioned
+        && !server.recycle_versioned;
+    if !proof_enough || intent.look == Look::AtBoth {
+        return Action::Look;
+    }
+    let small = intent.size.is_some_and(|size| size <= MAX_UNSEEN);
+    if small && intent.look == Look::Not && server.unseen_class != UnseenClass::Lost {
+        Action::CopyUnseen
+    } else {
+        Action::LookAtSource
+    }
+}
+
+/// What cannot be deleted or copied is not touched, whatever the recycle bucket holds.
+fn given_up(source: &Head, now: OffsetDateTime) -> Option<Action> {
+    let reason = if source.legal_hold || source.retained_until.is_some_and(|until| until > now) {
+        DeadReason::Locked
+    } else if source.archived {
+        DeadReason::Archived
+    } else if source.size > MAX_OBJECT {
+        DeadReason::Unsupported
+    } else {
+        return None;
+    };
+    Some(Action::GiveUp(reason))
+}
+
+/// Is its ETag the MD5 of its content, which a copy in one piece has too?
+fn is_plain(server: &Capabilities, head: &Head) -> bool {
+    server.copy_keeps_etag && !head.opaque_etag && head.etag.md5().is_some()
 }
 
 fn beside_a_copy(
@@ -159,12 +204,11 @@ pub fn same_content(server: &Capabilities, source: &Head, copy: &Head) -> bool {
 
 /// Is it proven that the two differ? `false` means not proven.
 fn proves_other_content(server: &Capabilities, source: &Head, copy: &Head) -> bool {
-    let plain = |head: &Head| server.copy_keeps_etag && !head.opaque_etag && head.etag.md5().is_some();
     let sums_differ = match (&source.checksum, &copy.checksum) {
         (Some(one), Some(other)) => one.algorithm == other.algorithm && one.value != other.value,
         _ => false,
     };
-    sums_differ || plain(source) && plain(copy) && source.etag != copy.etag
+    sums_differ || is_plain(server, source) && is_plain(server, copy) && source.etag != copy.etag
 }
 
 /// Is this a key that some servers normalise before they look?

@@ -14,6 +14,7 @@ mod model;
 mod mover;
 mod progress;
 mod refusal;
+mod steps;
 
 use std::future::Future;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join;
 
-use super::decision::{Action, Seen, decide};
+use super::decision::{Action, Look, Seen, decide};
 use super::delete::{Ended, delete_batch};
 use super::in_flight::InFlight;
 use super::progress::{Move, Proven, Try};
@@ -19,15 +19,22 @@ use crate::config::Mode;
 use crate::failpoint;
 use crate::file::{FileId, ObjectKey};
 use crate::outcome::{Advice, DeadReason, Failure, Liveness, Outcome};
-use crate::storage::{self, Capabilities, ETag, Head, Kind, Over, Side, Storage, StorageError, UnseenClass};
+use crate::storage::{self, Capabilities, ETag, Head, Side, Storage, StorageError, UnseenClass};
 
-/// Questions to the database wait this long for company, and no more of them are held.
-const CHECKS: Limits = Limits { size: MAX_CHECKED, linger: linger(5), concurrent: 2, queue: 4_096 };
-/// Deletions wait longer: one request for many is worth it. At two thousand files a second there are a hundred
-/// of them by then, and a file costs 1.01 requests.
-const DELETES: Limits = Limits { size: storage::MAX_KEYS, linger: linger(50), concurrent: 4, queue: 4_096 };
+/// Questions to the database wait some milliseconds for company, and no more of them are held.
+const CHECKS: Limits = questions(MAX_CHECKED);
 /// Notes of files for which there was nothing to delete.
-const NOTES: Limits = Limits { size: storage::MAX_KEYS, linger: linger(5), concurrent: 2, queue: 4_096 };
+const NOTES: Limits = questions(storage::MAX_KEYS);
+/// Deletions wait longer: one request for many is worth it. With 250 files to a request a file costs 1.004; at a
+/// pace at which so many do not come within a few tens of milliseconds, a request for each fifty is no burden.
+const DELETES: Limits = Limits {
+    size: storage::MAX_KEYS,
+    enough: 250,
+    linger: linger(80),
+    idle: linger(20),
+    concurrent: 4,
+    queue: 4_096,
+};
 /// Most steps of one try, looks included: the longest honest way has nine, the rest is for buckets that change
 /// under its hands.
 const STEPS: usize = 16;
@@ -37,6 +44,10 @@ const LOOKED_AT: u64 = 1_024;
 /// The model that the unit tests run on has no time at all: there, nobody waits for company.
 const fn linger(millis: u64) -> Duration {
     if cfg!(test) { Duration::ZERO } else { Duration::from_millis(millis) }
+}
+
+const fn questions(size: usize) -> Limits {
+    Limits { size, enough: size, linger: linger(5), idle: linger(5), concurrent: 2, queue: 4_096 }
 }
 
 /// Moves files. One for the whole process: its batches gather the files of all messages.
@@ -147,11 +158,16 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
         Err(Failure::new(Advice::Retry, error))
     }
 
-    fn looks_first(&self) -> bool {
+    fn looks_first(&self) -> Look {
         let assumes = self.shared.server.unseen_class == UnseenClass::AssumedStandard;
         let its_turn = || self.begun.fetch_add(1, Ordering::Relaxed) % LOOKED_AT == LOOKED_AT - 1;
-        self.shared.mode == Mode::Observe
-            || assumes && (self.classes_differ.load(Ordering::Relaxed) || its_turn())
+        if self.shared.mode == Mode::Observe {
+            Look::AtBoth
+        } else if assumes && (self.classes_differ.load(Ordering::Relaxed) || its_turn()) {
+            Look::AtSource
+        } else {
+            Look::Not
+        }
     }
 
     /// The next step by the truth table; its outcome, where it was the last.
@@ -160,10 +176,13 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
         let action = decide(&self.shared.server, &this.seen, this.intent, self.shared.clock.now());
         let (source, copy, compared) = match std::mem::take(&mut this.seen) {
             Seen::Nothing => (None, None, false),
+            Seen::Source(source) => (Some(source), None, false),
             Seen::Both { source, copy, equal, .. } => (source, copy, equal.is_some()),
         };
         match (action, source, copy) {
             (Action::CopyUnseen, ..) => self.copy_unseen(file, this).await,
+            (Action::LookAtSource, ..) => self.look_at_source(job, this).await,
+            (Action::CopySeen, Some(source), _) => self.copy_seen(file, this, source).await,
             (Action::Look, ..) => {
                 let (source, copy) = self.look(&job.key).await?;
                 this.seen = Seen::Both { source, copy, equal: None, fresh: this.fresh };
@@ -192,76 +211,24 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
             }
             // The truth table says the others only of objects that are there.
             (
-                Action::Missing | Action::Copy(_) | Action::Compare | Action::Delete | Action::AlreadyMoved,
+                Action::Missing
+                | Action::CopySeen
+                | Action::Copy(_)
+                | Action::Compare
+                | Action::Delete
+                | Action::AlreadyMoved,
                 ..,
             ) => self.missing(job).await.map(Some),
         }
     }
 
-    /// The two conditions are the proof: the copy goes over nothing, its answer names what was copied, and
-    /// only that is deleted. Whatever is unusual about it, a look at both buckets tells more.
-    async fn copy_unseen(&self, file: &Move, this: &mut Try) -> Result<Option<Outcome>, Failure> {
-        let job = &file.job;
-        let copied = match self.shared.buckets.copy_unseen(&job.key).await {
-            Ok(copied) => copied,
-            Err(error) if changed_meanwhile(&error) || error.kind == Kind::BadRequest => {
-                this.look_again();
-                return Ok(None);
-            }
-            Err(error) => return Err(self.shared.judge(error).await),
-        };
-        failpoint::reach("recycle::after_copy");
-        this.fresh = true;
-        let size = this.intent.size.unwrap_or_default();
-        let proven = proven(job, this, copied.etag.clone(), copied.etag, size);
-        self.delete(file, this, proven).await
-    }
-
-    async fn copy(
-        &self,
-        job: &Arc<Job>,
-        this: &mut Try,
-        source: Head,
-        over: &Over,
-    ) -> Result<Option<Outcome>, Failure> {
-        let shared = &self.shared;
-        match shared.buckets.copy_to_recycle(&job.key, &source, over, &shared.server).await {
-            Ok(_) => {}
-            // Our own earlier request whose answer was lost, another worker, the CRM: look again.
-            Err(error) if changed_meanwhile(&error) => {
-                this.look_again();
-                return Ok(None);
-            }
-            Err(error) => return Err(shared.judge(error).await),
-        }
-        failpoint::reach("recycle::after_copy");
-        this.fresh = true;
-        // What the copy's answer claims is no proof.
-        let copy = shared.judged(shared.buckets.head(Side::Recycle, &job.key).await).await?;
-        this.seen = Seen::Both { source: Some(source), copy, equal: None, fresh: true };
-        Ok(None)
-    }
-
-    async fn compare(
-        &self,
-        job: &Arc<Job>,
-        this: &mut Try,
-        source: Head,
-        copy: Head,
-    ) -> Result<Option<Outcome>, Failure> {
-        match self.shared.buckets.same_bytes(&job.key, &source, &copy).await {
-            Ok(equal) => {
-                let (source, copy) = (Some(source), Some(copy));
-                this.seen = Seen::Both { source, copy, equal: Some(equal), fresh: this.fresh };
-            }
-            Err(error) if changed_meanwhile(&error) => this.look_again(),
-            Err(error) => return Err(self.shared.judge(error).await),
-        }
-        Ok(None)
-    }
-
     /// Deletes the source if it is what was proven; nothing where it is not any more.
-    async fn delete(&self, file: &Move, this: &mut Try, proven: Proven) -> Result<Option<Outcome>, Failure> {
+    pub(super) async fn delete(
+        &self,
+        file: &Move,
+        this: &mut Try,
+        proven: Proven,
+    ) -> Result<Option<Outcome>, Failure> {
         file.set_proven(Some(proven.clone()));
         match self.deletes.submit(proven).await? {
             Ok(Ended::As(outcome)) => Ok(Some(outcome)),
@@ -278,17 +245,22 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
         let buckets = &self.shared.buckets;
         let looks = try_join(buckets.head(Side::Object, key), buckets.head(Side::Recycle, key)).await;
         let (source, copy) = self.shared.judged(looks).await?;
+        self.mind_class(source.as_ref());
+        Ok((source, copy))
+    }
+
+    /// An object of another storage class, where all were taken for STANDARD ones.
+    pub(super) fn mind_class(&self, source: Option<&Head>) {
         if self.shared.server.unseen_class == UnseenClass::AssumedStandard
-            && source.as_ref().is_some_and(|source| source.attributes.has_class())
+            && source.is_some_and(|source| source.attributes.has_class())
             && !self.classes_differ.swap(true, Ordering::Relaxed)
         {
             tracing::info!("objects have storage classes of their own: every file is looked at from now on");
         }
-        Ok((source, copy))
     }
 }
 
-fn proven(job: &Arc<Job>, this: &Try, source: ETag, copy: ETag, size: u64) -> Proven {
+pub(super) fn proven(job: &Arc<Job>, this: &Try, source: ETag, copy: ETag, size: u64) -> Proven {
     Proven { job: Arc::clone(job), source, copy, size, started: this.started }
 }
 
@@ -304,8 +276,4 @@ impl<R: Registry, B: Buckets> Shared<R, B> {
             Err(error) => Err(self.judge(error).await),
         }
     }
-}
-
-fn changed_meanwhile(error: &StorageError) -> bool {
-    matches!(error.kind, Kind::PreconditionFailed | Kind::ConcurrentRequest | Kind::NotFound)
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
 use super::Job;
-use super::decision::{Intent, Seen, may_be_read_as_another};
+use super::decision::{Intent, Look, Seen, may_be_read_as_another};
 use crate::storage::{ETag, Head};
 
 /// One file on its way. After a failure the next try begins where this one came to: a delete that failed is
@@ -57,15 +57,15 @@ pub(super) struct Try {
 }
 
 impl Try {
-    pub(super) fn new(job: &Job, look_first: bool) -> Self {
-        let intent = Intent { size: job.file.size, odd_key: may_be_read_as_another(&job.key), look_first };
+    pub(super) fn new(job: &Job, look: Look) -> Self {
+        let intent = Intent { size: job.file.size, odd_key: may_be_read_as_another(&job.key), look };
         Self { seen: Seen::Nothing, intent, fresh: false, differed: None, started: Instant::now() }
     }
 
     /// Something was not as it was taken for: what was seen is of the past.
     pub(super) fn look_again(&mut self) {
         self.seen = Seen::Nothing;
-        self.intent.look_first = true;
+        self.intent.look = Look::AtBoth;
     }
 
     /// Has a look before this one found the same two to differ? Two looks that go out together may see two

@@ -22,7 +22,14 @@ use crate::recycle::{EventContext, Job};
 const MAX_PAGES: usize = 10_000;
 
 /// Questions about what hangs on records wait this long for company.
-const HANGING: Limits = Limits { size: 500, linger: Duration::from_millis(5), concurrent: 2, queue: 4_096 };
+const HANGING: Limits = Limits {
+    size: 500,
+    enough: 500,
+    linger: Duration::from_millis(5),
+    idle: Duration::from_millis(5),
+    concurrent: 2,
+    queue: 4_096,
+};
 
 /// Records whose dangling rows are deleted at the same time: each takes a connection of the pool.
 const CLEARING: usize = 4;

@@ -16,7 +16,7 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::StorageClass;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join};
 use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 
@@ -207,15 +207,15 @@ impl Storage {
         self.0
             .buckets
             .ask(|| async {
-                for side in [Side::Object, Side::Recycle] {
-                    let asked = Asked { operation: Operation::HeadBucket, side, key: None };
-                    self.send(asked, self.client().head_bucket().bucket(self.bucket(side)).send())
-                        .await
-                        .map_err(StorageError::of_bucket)?;
-                }
-                Ok(())
+                try_join(self.head_bucket(Side::Object), self.head_bucket(Side::Recycle)).await.map(drop)
             })
             .await
+    }
+
+    async fn head_bucket(&self, side: Side) -> Result<(), StorageError> {
+        let asked = Asked { operation: Operation::HeadBucket, side, key: None };
+        let request = self.client().head_bucket().bucket(self.bucket(side));
+        self.send(asked, request.send()).await.map(drop).map_err(StorageError::of_bucket)
     }
 
     /// Do all requests that a move needs work now, on our own object? Asked after this call.

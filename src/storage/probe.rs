@@ -4,6 +4,7 @@
 mod class;
 mod object;
 
+use futures_util::future::{join_all, try_join, try_join3};
 use md5::{Digest, Md5};
 
 use self::object::{Probe, WRONG_ETAG, Wrong};
@@ -15,7 +16,7 @@ impl Storage {
     pub async fn probe(&self) -> Result<Capabilities, StorageError> {
         // Some servers make a bucket that is not there at the first write.
         self.check().await?;
-        let mut probe = Probe::new(self);
+        let probe = Probe::new(self);
         let result = probe.capabilities().await;
         let removed = probe.remove().await;
         let capabilities = result?;
@@ -24,7 +25,7 @@ impl Storage {
 
     /// Every kind of request that a move needs, on a throw-away object: the control question.
     pub(super) async fn rehearse(&self) -> Result<(), StorageError> {
-        let mut probe = Probe::new(self);
+        let probe = Probe::new(self);
         let result = probe.rehearse().await;
         let removed = probe.remove().await;
         result.and(removed)
@@ -32,37 +33,46 @@ impl Storage {
 }
 
 impl Probe<'_> {
-    async fn rehearse(&mut self) -> Result<(), StorageError> {
+    async fn rehearse(&self) -> Result<(), StorageError> {
         // Of objects that do not exist, too: credentials that may not list get 403 for those.
-        self.head(Side::Object).await?;
-        self.head(Side::Recycle).await?;
+        try_join(self.head(Side::Object), self.head(Side::Recycle)).await?;
         self.put(None).await?;
-        self.found(Side::Object).await?;
-        self.copy(None).await?;
+        try_join(self.found(Side::Object), self.copy(None)).await?;
         self.found(Side::Recycle).await?;
         Ok(())
     }
 
-    async fn capabilities(&mut self) -> Result<Capabilities, StorageError> {
+    /// What only reads goes side by side; conditional writes to one key do not, which a server may refuse for that
+    /// alone (409).
+    async fn capabilities(&self) -> Result<Capabilities, StorageError> {
         self.head(Side::Object).await?;
         self.put(None).await?;
-        let exact_keys = self.exact_keys().await?;
-        if self.head(Side::Recycle).await?.is_some() {
+        let (exact_keys, source, copy) =
+            try_join3(self.exact_keys(), self.found(Side::Object), self.head(Side::Recycle)).await?;
+        if copy.is_some() {
             let asked = self.asked(Operation::HeadObject, Side::Recycle);
             return Err(StorageError::new(asked, Kind::SameBucket, "an object put in one is in the other"));
         }
-        let source = self.found(Side::Object).await?;
         let copy_source_if_match = self.support(&Wrong::CopySource).await?;
         self.copy(None).await?;
-        let copy = self.found(Side::Recycle).await?;
-        self.tags().await?;
+        let (copy, ()) = try_join(self.found(Side::Recycle), self.tags()).await?;
+        let copies = async {
+            let over_nothing = self.support(&Wrong::CopyOverNothing).await?;
+            Ok((over_nothing, self.support(&Wrong::CopyOverOther).await?))
+        };
+        let puts = async {
+            let over_nothing = self.support(&Wrong::PutOverNothing).await?;
+            Ok((over_nothing, self.support(&Wrong::PutOverOther).await?))
+        };
+        let ((copy_if_none_match, copy_if_match), (put_if_none_match, put_if_match)) =
+            try_join(copies, puts).await?;
         let md5 = <[u8; 16]>::from(Md5::digest(&self.body));
         Ok(Capabilities {
             copy_source_if_match,
-            copy_if_none_match: self.support(&Wrong::CopyOverNothing).await?,
-            copy_if_match: self.support(&Wrong::CopyOverOther).await?,
-            put_if_none_match: self.support(&Wrong::PutOverNothing).await?,
-            put_if_match: self.support(&Wrong::PutOverOther).await?,
+            copy_if_none_match,
+            copy_if_match,
+            put_if_none_match,
+            put_if_match,
             exact_keys,
             copy_keeps_etag: source.etag == copy.etag && source.etag.md5() == Some(md5),
             unseen_class: self.unseen_class().await?,
@@ -76,33 +86,35 @@ impl Probe<'_> {
     /// Looks for the object under keys that are not its own, but come near.
     async fn exact_keys(&self) -> Result<bool, StorageError> {
         let (folder, name) = self.key.rsplit_once('/').unwrap_or(("", &self.key));
-        for key in [
+        let keys = [
             format!("{folder}//{name}"),
             format!("{folder}/./{name}"),
             format!("{folder}/x/../{name}"),
             format!("{folder}\\{name}"),
             format!("/{folder}/{name}"),
             format!("{folder}/{name}/"),
-        ] {
-            match self.storage.head_raw(Side::Object, &key).await {
+        ];
+        let looks = join_all(keys.iter().map(|key| self.storage.head_raw(Side::Object, key))).await;
+        let mut exact = true;
+        for look in looks {
+            match look {
                 Ok(None) => {}
-                Ok(Some(_)) => return Ok(false),
+                Ok(Some(_)) => exact = false,
                 Err(error) => match error.kind {
                     Kind::Timeout | Kind::Connection | Kind::SlowDown => return Err(error),
                     // A key that the server will not hear of.
-                    _ => return Ok(false),
+                    _ => exact = false,
                 },
             }
         }
-        Ok(true)
+        Ok(exact)
     }
 
     /// Does the bucket keep versions? That an answer names one says nothing: Garage names one for every object
     /// and keeps none. So the object is written again, and the first version asked for. Credentials that may
     /// not read versions find none: then nothing is written on top of other content.
-    async fn keeps_versions(&mut self, side: Side) -> Result<bool, StorageError> {
-        let first = self.versions.iter().find(|(of, _)| *of == side).map(|(_, version)| version.clone());
-        let Some(first) = first else { return Ok(false) };
+    async fn keeps_versions(&self, side: Side) -> Result<bool, StorageError> {
+        let Some(first) = self.first_version(side) else { return Ok(false) };
         match side {
             Side::Object => self.put(None).await?,
             Side::Recycle => self.copy(None).await?,
@@ -124,7 +136,7 @@ impl Probe<'_> {
     }
 
     /// Sends a request whose condition does not hold, and sees what the server makes of it.
-    async fn support(&mut self, wrong: &Wrong) -> Result<Support, StorageError> {
+    async fn support(&self, wrong: &Wrong) -> Result<Support, StorageError> {
         let result = match wrong {
             Wrong::PutOverNothing | Wrong::PutOverOther => self.put(Some(wrong)).await,
             Wrong::CopySource | Wrong::CopyOverNothing | Wrong::CopyOverOther => self.copy(Some(wrong)).await,
@@ -135,7 +147,7 @@ impl Probe<'_> {
         }
     }
 
-    async fn delete_support(&mut self) -> Result<Support, StorageError> {
+    async fn delete_support(&self) -> Result<Support, StorageError> {
         match self.delete(Side::Object, Some(&ETag::new(WRONG_ETAG))).await {
             // It says that it deleted: then it ignored the condition, or it tells what is not so.
             Ok(()) => return Ok(Support::Ignored),

@@ -27,9 +27,11 @@ fn copies(action: Action) -> Rule {
 #[tokio::test]
 async fn case_02_a_copy_that_answers_200_with_an_error_keeps_its_source() {
     for world in TestStorage::both_disturbed().await {
-        for (server, when) in
-            paths(world.storage.probe().await.unwrap()).into_iter().zip([When::Before, When::After])
-        {
+        for (server, when) in paths(world.storage.probe().await.unwrap()).into_iter().zip([
+            When::Before,
+            When::After,
+            When::After,
+        ]) {
             world.put(Side::Object, KEY, b"content").await;
             world.delete(Side::Recycle, KEY).await;
             let body = Action::ErrorBody { code: "InternalError".to_owned(), when };

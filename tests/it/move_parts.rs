@@ -103,7 +103,7 @@ async fn an_outage_in_the_middle_aborts_nothing_and_the_next_try_goes_on() {
     // From the fifth part on, nobody answers anything.
     let dead = || Action::Close { when: When::Before };
     world.control().fault(Rule::new(Operation::UploadPartCopy, dead()).skip(4));
-    world.control().fault(Rule::new(Operation::HeadObject, dead()).skip(4));
+    world.control().fault(Rule::new(Operation::HeadObject, dead()).skip(5));
     let failure = recycler.recycle(job_of(KEY, SIZE)).await.unwrap_err();
     assert_eq!(failure.advice, Advice::Outage(Dependency::Storage), "{failure}");
     world.control().reset();

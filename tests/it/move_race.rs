@@ -16,7 +16,7 @@ const KEY: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 /// without.
 async fn servers() -> Vec<(TestStorage, Capabilities)> {
     let mut servers = Vec::new();
-    for path in 0..2 {
+    for path in 0..3 {
         let mut worlds = TestStorage::all().await;
         for conditions in [Conditions::Ignore, Conditions::Refuse] {
             worlds.push(TestStorage::embedded(Options { conditions, ..Options::default() }).await);
@@ -176,7 +176,7 @@ async fn a_source_that_changes_before_the_copy_is_not_taken_for_the_one_that_was
 #[tokio::test]
 async fn case_50_a_repeated_copy_or_delete_is_no_conflict() {
     for operation in [Operation::CopyObject, Operation::DeleteObjects] {
-        for path in 0..2 {
+        for path in 0..3 {
             let world = TestStorage::embedded(Options::default()).await;
             let server = paths(world.storage.probe().await.unwrap())[path];
             world.put(Side::Object, KEY, b"content").await;

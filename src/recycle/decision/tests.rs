@@ -13,7 +13,7 @@ const OTHER: &str = "\"7d793037a0760186574b0282f2f435e7\"";
 const ONE_IN_ONE_PART: &str = "\"62109206880d38a4010a98e11243924a-1\"";
 const IN_PARTS: &str = "\"5d41402abc4b2a76b9719d911017c592-3\"";
 
-const INTENT: Intent = Intent { size: Some(5), odd_key: false, look_first: false };
+const INTENT: Intent = Intent { size: Some(5), odd_key: false, look: Look::Not };
 
 fn server() -> Capabilities {
     Capabilities::of_aws()
@@ -48,21 +48,39 @@ fn only_what_the_servers_conditions_prove_is_copied_unseen() {
         ("no condition on the delete", Capabilities { delete_if_match: Support::Ignored, ..server() }),
         ("refused on the delete", Capabilities { delete_if_match: Support::Refused, ..server() }),
         ("ETags of its own", Capabilities { copy_keeps_etag: false, ..server() }),
-        ("a class that would be lost", Capabilities { unseen_class: UnseenClass::Lost, ..server() }),
         ("versions of sources", Capabilities { object_versioned: true, ..server() }),
         ("versions of copies", Capabilities { recycle_versioned: true, ..server() }),
     ] {
         assert_eq!(decided(&server, &Seen::Nothing), Action::Look, "{why}");
     }
+    let lost = Capabilities { unseen_class: UnseenClass::Lost, ..server() };
+    assert_eq!(decided(&lost, &Seen::Nothing), Action::LookAtSource, "a class that would be lost");
     for (why, intent, action) in [
         ("the largest", Intent { size: Some(MAX_UNSEEN), ..INTENT }, Action::CopyUnseen),
         ("an empty one", Intent { size: Some(0), ..INTENT }, Action::CopyUnseen),
-        ("too large", Intent { size: Some(MAX_UNSEEN + 1), ..INTENT }, Action::Look),
-        ("of unknown size", Intent { size: None, ..INTENT }, Action::Look),
-        ("its turn to be looked at", Intent { look_first: true, ..INTENT }, Action::Look),
+        ("too large", Intent { size: Some(MAX_UNSEEN + 1), ..INTENT }, Action::LookAtSource),
+        ("of unknown size", Intent { size: None, ..INTENT }, Action::LookAtSource),
+        ("its turn to be looked at", Intent { look: Look::AtSource, ..INTENT }, Action::LookAtSource),
+        ("something unusual", Intent { look: Look::AtBoth, ..INTENT }, Action::Look),
         ("an odd key, exact here", Intent { odd_key: true, ..INTENT }, Action::CopyUnseen),
     ] {
         assert_eq!(decide(&server(), &Seen::Nothing, intent, NOW), action, "{why}");
+    }
+}
+
+#[test]
+fn a_source_of_one_piece_that_was_looked_at_is_copied_by_what_was_seen() {
+    for (why, source, action) in [
+        ("of one piece", head(ONE, MAX_UNSEEN + 1), Action::CopySeen),
+        ("the largest of one copy", head(ONE, MAX_COPY), Action::CopySeen),
+        ("too large for one copy", head(ONE, MAX_COPY + 1), Action::Look),
+        ("of several parts", head(IN_PARTS, 5), Action::Look),
+        ("of a single part", head(ONE_IN_ONE_PART, 5), Action::Look),
+        ("KMS", kms(ONE), Action::Look),
+        ("held", Head { legal_hold: true, ..head(ONE, 5) }, Action::GiveUp(DeadReason::Locked)),
+        ("archived", Head { archived: true, ..head(ONE, 5) }, Action::GiveUp(DeadReason::Archived)),
+    ] {
+        assert_eq!(decided(&server(), &Seen::Source(source)), action, "{why}");
     }
 }
 

@@ -2,6 +2,8 @@
 
 use aws_sdk_s3::types::{ExpirationStatus, ObjectStorageClass, StorageClass};
 
+use futures_util::future::try_join;
+
 use super::object::Probe;
 use crate::file::OWN_PREFIX;
 use crate::storage::error::Asked;
@@ -10,7 +12,7 @@ use crate::storage::{Kind, Operation, Side, StorageError, UnseenClass};
 impl Probe<'_> {
     /// Writes the probe object in a class of its own, and looks what its copy has. AWS makes it STANDARD:
     /// there, it is the right one only as long as the sources are STANDARD.
-    pub(super) async fn unseen_class(&mut self) -> Result<UnseenClass, StorageError> {
+    pub(super) async fn unseen_class(&self) -> Result<UnseenClass, StorageError> {
         if self.storage.recycle_class().is_some() {
             return Ok(UnseenClass::Right);
         }
@@ -25,16 +27,13 @@ impl Probe<'_> {
             Err(error) => return Err(error),
         }
         self.copy(None).await?;
-        let source = self.found(Side::Object).await?.attributes.storage_class;
-        let copy = self.found(Side::Recycle).await?.attributes.storage_class;
+        let (source, copy) = try_join(self.found(Side::Object), self.found(Side::Recycle)).await?;
+        let (source, copy) = (source.attributes.storage_class, copy.attributes.storage_class);
         if source != Some(class) || source == copy {
             return Ok(UnseenClass::Right);
         }
-        if self.changes_classes().await? || self.lists_other_classes().await? {
-            Ok(UnseenClass::Lost)
-        } else {
-            Ok(UnseenClass::AssumedStandard)
-        }
+        let (changes, differ) = try_join(self.changes_classes(), self.lists_other_classes()).await?;
+        if changes || differ { Ok(UnseenClass::Lost) } else { Ok(UnseenClass::AssumedStandard) }
     }
 
     /// Has the object bucket a lifecycle rule that moves objects to another class? One that cannot be read

@@ -1,9 +1,11 @@
 //! The throw-away object of a probe, and the requests that are made on it.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{StorageClass, Tag, Tagging};
+use futures_util::future::join;
 use uuid::Uuid;
 
 use crate::file::OWN_PREFIX;
@@ -29,14 +31,24 @@ pub(super) struct Probe<'a> {
     pub(super) key: String,
     pub(super) body: Vec<u8>,
     /// Versions that were made, to be removed one by one.
-    pub(super) versions: Vec<(Side, String)>,
+    versions: Mutex<Vec<(Side, String)>>,
 }
 
 impl<'a> Probe<'a> {
     pub(super) fn new(storage: &'a Storage) -> Self {
         let id = Uuid::new_v4();
         let key = format!("{OWN_PREFIX}probe-{id}");
-        Self { storage, key, body: id.to_string().into_bytes(), versions: Vec::new() }
+        Self { storage, key, body: id.to_string().into_bytes(), versions: Mutex::default() }
+    }
+
+    /// The first version that was made in this bucket, where the server named one.
+    pub(super) fn first_version(&self, side: Side) -> Option<String> {
+        self.lock().iter().find(|(of, _)| *of == side).map(|(_, version)| version.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Side, String)>> {
+        // A list of names is whole whatever panicked.
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn asked(&self, operation: Operation, side: Side) -> Asked<'_> {
@@ -54,19 +66,15 @@ impl<'a> Probe<'a> {
         self.head(side).await?.ok_or_else(gone)
     }
 
-    pub(super) async fn put(&mut self, wrong: Option<&Wrong>) -> Result<(), StorageError> {
+    pub(super) async fn put(&self, wrong: Option<&Wrong>) -> Result<(), StorageError> {
         self.put_as(wrong, None).await
     }
 
-    pub(super) async fn put_in_class(&mut self, class: StorageClass) -> Result<(), StorageError> {
+    pub(super) async fn put_in_class(&self, class: StorageClass) -> Result<(), StorageError> {
         self.put_as(None, Some(class)).await
     }
 
-    async fn put_as(
-        &mut self,
-        wrong: Option<&Wrong>,
-        class: Option<StorageClass>,
-    ) -> Result<(), StorageError> {
+    async fn put_as(&self, wrong: Option<&Wrong>, class: Option<StorageClass>) -> Result<(), StorageError> {
         let side = Side::Object;
         let request = self
             .storage
@@ -79,11 +87,11 @@ impl<'a> Probe<'a> {
             .set_if_none_match(matches!(wrong, Some(Wrong::PutOverNothing)).then(|| "*".to_owned()))
             .set_if_match(matches!(wrong, Some(Wrong::PutOverOther)).then(|| WRONG_ETAG.to_owned()));
         let output = self.storage.send(self.asked(Operation::PutObject, side), request.send()).await?;
-        self.versions.extend(output.version_id.filter(|id| id != "null").map(|id| (side, id)));
+        self.lock().extend(output.version_id.filter(|id| id != "null").map(|id| (side, id)));
         Ok(())
     }
 
-    pub(super) async fn copy(&mut self, wrong: Option<&Wrong>) -> Result<(), StorageError> {
+    pub(super) async fn copy(&self, wrong: Option<&Wrong>) -> Result<(), StorageError> {
         let side = Side::Recycle;
         let request = self
             .storage
@@ -96,7 +104,7 @@ impl<'a> Probe<'a> {
             .set_if_none_match(matches!(wrong, Some(Wrong::CopyOverNothing)).then(|| "*".to_owned()))
             .set_if_match(matches!(wrong, Some(Wrong::CopyOverOther)).then(|| WRONG_ETAG.to_owned()));
         let output = self.storage.send(self.asked(Operation::CopyObject, side), request.send()).await?;
-        self.versions.extend(output.version_id.filter(|id| id != "null").map(|id| (side, id)));
+        self.lock().extend(output.version_id.filter(|id| id != "null").map(|id| (side, id)));
         Ok(())
     }
 
@@ -131,12 +139,10 @@ impl<'a> Probe<'a> {
 
     /// Removes the object from both buckets, with the request that the moves use.
     pub(super) async fn remove(&self) -> Result<(), StorageError> {
-        let mut result = Ok(());
-        for side in [Side::Object, Side::Recycle] {
-            result = result.and(self.delete(side, None).await);
-        }
+        let (object, recycle) = join(self.delete(Side::Object, None), self.delete(Side::Recycle, None)).await;
         // Versions are removed as far as the credentials reach: a move does not need that right.
-        for (side, version) in &self.versions {
+        let versions = std::mem::take(&mut *self.lock());
+        for (side, version) in &versions {
             let asked = self.asked(Operation::DeleteObject, *side);
             let request = self
                 .storage
@@ -149,6 +155,6 @@ impl<'a> Probe<'a> {
                 tracing::debug!(%error, "a version of a probe object stays behind");
             }
         }
-        result
+        object.and(recycle)
     }
 }

@@ -8,7 +8,7 @@ use file_recycler::config::Mode;
 use file_recycler::file::{FileId, FileRef, ObjectKey};
 use file_recycler::outcome::{Failure, Liveness, Outcome};
 use file_recycler::recycle::{EventContext, Job, LedgerEntry, Moved, Recycler, Registry};
-use file_recycler::storage::{Capabilities, Storage, UnseenClass};
+use file_recycler::storage::{Capabilities, Storage, Support, UnseenClass};
 use futures_util::future::BoxFuture;
 
 /// A question to the database, numbered from 1 for each file.
@@ -136,9 +136,15 @@ pub fn recycler(storage: &Storage, server: Capabilities, script: &Script) -> Rec
     recycler_in(storage, server, script, Mode::Move)
 }
 
-/// What a server can do, and the same server with every file looked at first.
-pub fn paths(server: Capabilities) -> [Capabilities; 2] {
-    [server, Capabilities { unseen_class: UnseenClass::Lost, ..server }]
+/// What a server can do, and the same with less: files are copied without a look, where the server allows it; with
+/// a look at the source; and carefully.
+pub fn paths(server: Capabilities) -> [Capabilities; 3] {
+    [server, Capabilities { unseen_class: UnseenClass::Lost, ..server }, careful(server)]
+}
+
+/// The same server, as if it took no notice of a copy's condition.
+pub fn careful(server: Capabilities) -> Capabilities {
+    Capabilities { copy_if_none_match: Support::Ignored, ..server }
 }
 
 pub fn recycler_in(storage: &Storage, server: Capabilities, script: &Script, mode: Mode) -> Recycler<Script> {
