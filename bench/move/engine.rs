@@ -20,7 +20,7 @@ use super::{Done, Fault, Listed};
 /// Files of one message: a composed event of a record or a few.
 const FILES_PER_MESSAGE: usize = 20;
 /// Places for files in flight, for each request that may be in flight: as `service/` gives the worker.
-const FILES_PER_REQUEST: usize = 8;
+const FILES_PER_REQUEST: usize = 24;
 
 /// A registry without a database: every file is dead, nothing is noted.
 struct AllDead;

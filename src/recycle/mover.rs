@@ -138,7 +138,7 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
         let job = &file.job;
         let _held = self.in_flight.hold(&job.key).await;
         match self.checks.submit(job.file.file_id.clone()).await? {
-            Liveness::Alive => return self.leave_alone(job).await,
+            Liveness::Alive => return Box::pin(self.leave_alone(job)).await,
             Liveness::Elsewhere => return Ok(Outcome::Elsewhere),
             Liveness::Dead => {}
         }
@@ -170,7 +170,8 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
         }
     }
 
-    /// The next step by the truth table; its outcome, where it was the last.
+    /// The next step by the truth table; its outcome, where it was the last. All but the common ones are boxed: a
+    /// file in flight takes as much memory as the largest of them.
     async fn step(&self, file: &Move, this: &mut Try) -> Result<Option<Outcome>, Failure> {
         let job = &file.job;
         let action = decide(&self.shared.server, &this.seen, this.intent, self.shared.clock.now());
@@ -181,25 +182,27 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
         };
         match (action, source, copy) {
             (Action::CopyUnseen, ..) => self.copy_unseen(file, this).await,
-            (Action::LookAtSource, ..) => self.look_at_source(job, this).await,
-            (Action::CopySeen, Some(source), _) => self.copy_seen(file, this, source).await,
+            (Action::LookAtSource, ..) => Box::pin(self.look_at_source(job, this)).await,
+            (Action::CopySeen, Some(source), _) => Box::pin(self.copy_seen(file, this, source)).await,
             (Action::Look, ..) => {
-                let (source, copy) = self.look(&job.key).await?;
+                let (source, copy) = Box::pin(self.look(&job.key)).await?;
                 this.seen = Seen::Both { source, copy, equal: None, fresh: this.fresh };
                 Ok(None)
             }
             (Action::Copy(_) | Action::Delete, Some(_), _) if self.shared.mode == Mode::Observe => {
                 Ok(Some(Outcome::WouldMove))
             }
-            (Action::Copy(over), Some(source), _) => self.copy(job, this, source, &over).await,
-            (Action::Compare, Some(source), Some(copy)) => self.compare(job, this, source, copy).await,
+            (Action::Copy(over), Some(source), _) => Box::pin(self.copy(job, this, source, &over)).await,
+            (Action::Compare, Some(source), Some(copy)) => {
+                Box::pin(self.compare(job, this, source, copy)).await
+            }
             (Action::Delete, Some(source), Some(copy)) => {
                 failpoint::reach("recycle::after_prove");
                 let (etag, size) = (copy.etag, copy.size);
                 let proven = proven(job, this, source.etag, etag, size);
                 self.delete(file, this, proven).await
             }
-            (Action::AlreadyMoved, _, Some(copy)) => self.already_moved(job, copy).await.map(Some),
+            (Action::AlreadyMoved, _, Some(copy)) => Box::pin(self.already_moved(job, copy)).await.map(Some),
             (Action::GiveUp(DeadReason::Conflict), Some(source), Some(copy))
                 if !compared && !this.differ_still(&source, &copy) =>
             {
@@ -218,7 +221,7 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
                 | Action::Delete
                 | Action::AlreadyMoved,
                 ..,
-            ) => self.missing(job).await.map(Some),
+            ) => Box::pin(self.missing(job)).await.map(Some),
         }
     }
 

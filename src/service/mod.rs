@@ -35,7 +35,7 @@ use crate::worker::{Brake, Worker};
 use registry::GuardedRegistry;
 
 /// Files in flight for each request in flight: enough that deletions find company while copies go on.
-const FILES_PER_REQUEST: usize = 8;
+const FILES_PER_REQUEST: usize = 24;
 
 /// Which loops a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -167,18 +167,19 @@ impl Storage {
 
     /// Sends a request when it is its turn, and turns its error into ours.
     ///
-    /// Boxed at once: a request of the SDK is a future of 20 KB, and many callers hold one.
-    pub(super) fn send<'a, T, E>(
+    /// A request of the SDK is a future of 20 KB, and a thousand callers may wait: it is made when it is its turn.
+    pub(super) fn send<'a, T, E, Fut>(
         &'a self,
         asked: Asked<'a>,
-        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
+        request: impl FnOnce() -> Fut + Send + 'a,
     ) -> BoxFuture<'a, Result<T, StorageError>>
     where
         E: ProvideErrorMetadata + StdError + 'static,
+        Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
     {
         Box::pin(async move {
             let permit = self.0.limiter.acquire().await;
-            let result = request.await.map_err(|error| StorageError::from_sdk(asked, &error));
+            let result = Box::pin(request()).await.map_err(|error| StorageError::from_sdk(asked, &error));
             permit.end(Ended::of(&result));
             (self.0.observe)(asked.operation, Answer::of(&result));
             if let Some(key) = asked.key {
@@ -215,7 +216,7 @@ impl Storage {
     async fn head_bucket(&self, side: Side) -> Result<(), StorageError> {
         let asked = Asked { operation: Operation::HeadBucket, side, key: None };
         let request = self.client().head_bucket().bucket(self.bucket(side));
-        self.send(asked, request.send()).await.map(drop).map_err(StorageError::of_bucket)
+        self.send(asked, || request.send()).await.map(drop).map_err(StorageError::of_bucket)
     }
 
     /// Do all requests that a move needs work now, on our own object? Asked after this call.

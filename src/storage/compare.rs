@@ -51,7 +51,7 @@ impl Storage {
             .bucket(self.bucket(side))
             .key(key.as_str())
             .if_match(head.etag.as_sent());
-        let output = self.send(asked, request.send()).await?;
+        let output = self.send(asked, || request.send()).await?;
         Ok(Reading { asked, body: output.body, chunk: Bytes::new(), patience: self.patience() })
     }
 }

@@ -64,7 +64,7 @@ impl Storage {
             .key(key)
             .set_storage_class(self.recycle_class().cloned())
             .set_if_none_match(Over::star());
-        let output = self.send(asked, request.send()).await?;
+        let output = self.send(asked, || request.send()).await?;
         copied(asked, output.copy_object_result().and_then(|result| result.e_tag()))
     }
 
@@ -157,7 +157,7 @@ impl Storage {
                 .set_expires(attributes.expires);
         }
         let request = request.customize().config_override(self.copying());
-        let output = self.send(asked, request.send()).await?;
+        let output = self.send(asked, || request.send()).await?;
         let etag = output.copy_object_result().and_then(|result| result.e_tag());
         copied(asked, etag)
     }

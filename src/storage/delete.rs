@@ -148,7 +148,7 @@ impl Storage {
         let began = Instant::now();
         let request = self.client().delete_objects().bucket(self.bucket(side)).delete(delete);
         // Of a request for many keys, what is missing is the bucket.
-        let output = self.send(asked, request.send()).await.map_err(StorageError::of_bucket)?;
+        let output = self.send(asked, || request.send()).await.map_err(StorageError::of_bucket)?;
         let deleted: HashSet<&str> = output.deleted().iter().filter_map(|object| object.key()).collect();
         let codes = output.errors().iter().filter_map(|error| Some((error.key()?, error.code())));
         let errors: HashMap<&str, &str> = codes.map(|(key, code)| (key, code.unwrap_or_default())).collect();

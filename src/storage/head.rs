@@ -91,7 +91,7 @@ impl Storage {
             .bucket(self.bucket(side))
             .key(key)
             .checksum_mode(ChecksumMode::Enabled);
-        match self.send(asked, request.send()).await {
+        match self.send(asked, || request.send()).await {
             Ok(output) => Head::read(asked, output).map(Some),
             Err(error) if error.kind == Kind::NotFound => Ok(None),
             Err(error) => Err(error),

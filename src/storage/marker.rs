@@ -44,7 +44,7 @@ impl Storage {
     pub(super) async fn read_own(&self, side: Side, key: &str) -> Result<Option<Marker>, StorageError> {
         let asked = Asked { operation: Operation::GetObject, side, key: Some(key) };
         let request = self.client().get_object().bucket(self.bucket(side)).key(key);
-        let output = match self.send(asked, request.send()).await {
+        let output = match self.send(asked, || request.send()).await {
             Ok(output) => output,
             Err(error) if error.kind == Kind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -94,7 +94,7 @@ impl Storage {
                 }
             }
         }
-        let output = self.send(asked, request.send()).await?;
+        let output = self.send(asked, || request.send()).await?;
         let none = || StorageError::new(asked, Kind::BadAnswer, "without an ETag");
         output.e_tag().map(ETag::new).ok_or_else(none)
     }

@@ -98,7 +98,7 @@ impl Storage {
         if let Some((encryption, key)) = &attributes.kms {
             request = request.server_side_encryption(encryption.clone()).set_ssekms_key_id(key.clone());
         }
-        let output = self.send(asked, request.send()).await?;
+        let output = self.send(asked, || request.send()).await?;
         match output.upload_id {
             Some(upload) if !upload.is_empty() => Ok(upload),
             _ => Err(StorageError::new(asked, Kind::BadAnswer, "without an upload's id")),
@@ -143,7 +143,7 @@ impl Storage {
             .set_if_none_match(transfer.over.if_none_match(server))
             .set_if_match(transfer.over.if_match(server));
         let request = request.customize().config_override(self.copying());
-        let output = self.send(asked, request.send()).await?;
+        let output = self.send(asked, || request.send()).await?;
         copied(asked, output.e_tag())
     }
 
@@ -186,7 +186,7 @@ impl Storage {
             .part_number(part.number)
             .customize()
             .config_override(self.copying());
-        let output = self.send(asked, request.send()).await?;
+        let output = self.send(asked, || request.send()).await?;
         failpoint::reach("storage::after_part");
         Ok(copied(asked, output.copy_part_result().and_then(|result| result.e_tag()))?.etag)
     }
@@ -214,7 +214,7 @@ impl Storage {
             .bucket(self.bucket(asked.side))
             .set_key(asked.key.map(str::to_owned))
             .upload_id(upload);
-        self.send(asked, request.send()).await.map(drop)
+        self.send(asked, || request.send()).await.map(drop)
     }
 
     /// The source's tags, as a query string; nothing where there are none or the server has none at all.
@@ -222,7 +222,7 @@ impl Storage {
         let asked =
             Asked { operation: Operation::GetObjectTagging, side: transfer.from, key: Some(transfer.key) };
         let request = self.client().get_object_tagging().bucket(self.bucket(transfer.from)).key(transfer.key);
-        let output = match self.send(asked, request.send()).await {
+        let output = match self.send(asked, || request.send()).await {
             Ok(output) => output,
             Err(error) if error.kind == Kind::NotImplemented => return Ok(None),
             Err(error) => return Err(error),

@@ -126,7 +126,7 @@ impl Probe<'_> {
             .bucket(self.storage.bucket(side))
             .key(&self.key)
             .version_id(&first);
-        match self.storage.send(self.asked(Operation::HeadObject, side), request.send()).await {
+        match self.storage.send(self.asked(Operation::HeadObject, side), || request.send()).await {
             Ok(output) => Ok(output.version_id() == Some(&first)),
             Err(error) => match error.kind {
                 Kind::Timeout | Kind::Connection | Kind::SlowDown | Kind::ServerError => Err(error),

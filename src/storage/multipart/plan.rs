@@ -80,7 +80,7 @@ impl Storage {
             .bucket(self.bucket(transfer.from))
             .key(transfer.key)
             .set_part_number(i32::try_from(number).ok());
-        match self.send(asked, request.send()).await {
+        match self.send(asked, || request.send()).await {
             Ok(output) => Ok(output
                 .content_length()
                 .and_then(|length| u64::try_from(length).ok())

@@ -100,7 +100,7 @@ impl Storage {
             .key(&key)
             .content_type("application/json")
             .body(ByteStream::from(bytes));
-        self.send(asked, request.send()).await.map(drop)
+        self.send(asked, || request.send()).await.map(drop)
     }
 
     /// Best effort: a note without its upload is swept later.
@@ -155,7 +155,7 @@ impl Storage {
                 .bucket(self.bucket(Side::Recycle))
                 .prefix(FOLDER)
                 .set_continuation_token(token);
-            let page = self.send(asked, request.send()).await?;
+            let page = self.send(asked, || request.send()).await?;
             notes.extend(page.contents().iter().filter_map(|object| {
                 Some((object.key()?.to_owned(), object.last_modified().copied().and_then(moment)))
             }));
@@ -195,7 +195,7 @@ impl Storage {
                 .key(key)
                 .upload_id(upload)
                 .set_part_number_marker(marker);
-            let page = self.send(asked, request.send()).await?;
+            let page = self.send(asked, || request.send()).await?;
             for part in page.parts() {
                 last = last.max(part.last_modified().copied().and_then(moment));
                 let (number, etag, size) = (part.part_number(), part.e_tag(), part.size());

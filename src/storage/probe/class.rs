@@ -43,7 +43,7 @@ impl Probe<'_> {
             Asked { operation: Operation::GetBucketLifecycleConfiguration, side: Side::Object, key: None };
         let bucket = self.storage.bucket(Side::Object);
         let request = self.storage.client().get_bucket_lifecycle_configuration().bucket(bucket);
-        match self.storage.send(asked, request.send()).await {
+        match self.storage.send(asked, || request.send()).await {
             Ok(output) => Ok(output
                 .rules()
                 .iter()
@@ -62,7 +62,7 @@ impl Probe<'_> {
     async fn lists_other_classes(&self) -> Result<bool, StorageError> {
         let asked = Asked { operation: Operation::ListObjectsV2, side: Side::Object, key: None };
         let request = self.storage.client().list_objects_v2().bucket(self.storage.bucket(Side::Object));
-        let page = self.storage.send(asked, request.send()).await?;
+        let page = self.storage.send(asked, || request.send()).await?;
         Ok(page
             .contents()
             .iter()

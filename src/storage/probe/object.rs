@@ -86,7 +86,7 @@ impl<'a> Probe<'a> {
             .set_storage_class(class)
             .set_if_none_match(matches!(wrong, Some(Wrong::PutOverNothing)).then(|| "*".to_owned()))
             .set_if_match(matches!(wrong, Some(Wrong::PutOverOther)).then(|| WRONG_ETAG.to_owned()));
-        let output = self.storage.send(self.asked(Operation::PutObject, side), request.send()).await?;
+        let output = self.storage.send(self.asked(Operation::PutObject, side), || request.send()).await?;
         self.lock().extend(output.version_id.filter(|id| id != "null").map(|id| (side, id)));
         Ok(())
     }
@@ -103,7 +103,7 @@ impl<'a> Probe<'a> {
             .set_copy_source_if_match(matches!(wrong, Some(Wrong::CopySource)).then(|| WRONG_ETAG.to_owned()))
             .set_if_none_match(matches!(wrong, Some(Wrong::CopyOverNothing)).then(|| "*".to_owned()))
             .set_if_match(matches!(wrong, Some(Wrong::CopyOverOther)).then(|| WRONG_ETAG.to_owned()));
-        let output = self.storage.send(self.asked(Operation::CopyObject, side), request.send()).await?;
+        let output = self.storage.send(self.asked(Operation::CopyObject, side), || request.send()).await?;
         self.lock().extend(output.version_id.filter(|id| id != "null").map(|id| (side, id)));
         Ok(())
     }
@@ -114,7 +114,7 @@ impl<'a> Probe<'a> {
         let (side, asked) = (Side::Object, self.asked(Operation::GetObjectTagging, Side::Object));
         let read =
             self.storage.client().get_object_tagging().bucket(self.storage.bucket(side)).key(&self.key);
-        let reads = self.storage.send(asked, read.send()).await.map(drop);
+        let reads = self.storage.send(asked, || read.send()).await.map(drop);
         if reads.as_ref().is_err_and(|error| error.kind == Kind::NotImplemented) {
             return Ok(());
         }
@@ -124,7 +124,7 @@ impl<'a> Probe<'a> {
         let tag = Tag::builder().key("file-recycler").value("probe").build().map_err(built)?;
         let tags = Tagging::builder().tag_set(tag).build().map_err(built)?;
         let write = self.storage.client().put_object_tagging().bucket(self.storage.bucket(side));
-        match self.storage.send(asked, write.key(&self.key).tagging(tags).send()).await {
+        match self.storage.send(asked, || write.key(&self.key).tagging(tags).send()).await {
             Err(error) if error.kind != Kind::NotImplemented => Err(error),
             _ => Ok(()),
         }
@@ -151,7 +151,7 @@ impl<'a> Probe<'a> {
                 .bucket(self.storage.bucket(*side))
                 .key(&self.key)
                 .version_id(version);
-            if let Err(error) = self.storage.send(asked, request.send()).await {
+            if let Err(error) = self.storage.send(asked, || request.send()).await {
                 tracing::debug!(%error, "a version of a probe object stays behind");
             }
         }
