@@ -86,8 +86,8 @@ class Recycler(Ours):
     title = "file-recycler"
     settings = "the product's engine and defaults; a registry that answers at once that every file is dead"
     verifies = (
-        "the source's ETag at the copy, that nothing is overwritten, that the copy is the source's content, "
-        "and the source's ETag again at the deletion, key by key"
+        "that the copy overwrites nothing (If-None-Match), and at the deletion, key by key, that the source is what "
+        "the copy's answer says was copied (an ETag per key); above 5 MiB it looks at the source first"
     )
     would_lose = (
         "nothing: an object rewritten between copy and deletion stays, a copy answered 200 with an error is an "
