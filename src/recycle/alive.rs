@@ -17,6 +17,7 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
         let entry = job.entry(Outcome::AlreadyMoved, Some((&copy.etag, copy.size)), recycled_at);
         match self.notes.submit(entry).await? {
             Liveness::Dead | Liveness::Elsewhere => Ok(Outcome::AlreadyMoved),
+            Liveness::Alive if self.shared().mode == Mode::Observe => Ok(Outcome::Alive),
             Liveness::Alive => self.shared().bring_back(job).await,
         }
     }

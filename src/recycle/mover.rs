@@ -143,7 +143,7 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
             Liveness::Dead => {}
         }
         failpoint::reach("recycle::after_check");
-        let mut this = Try::new(job, self.looks_first());
+        let mut this = Try::new(job, self.looks_first(file));
         if let Some(proven) = file.proven()
             && let Some(outcome) = self.delete(file, &mut this, proven).await?
         {
@@ -158,12 +158,13 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
         Err(Failure::new(Advice::Retry, error))
     }
 
-    fn looks_first(&self) -> Look {
+    fn looks_first(&self, file: &Move) -> Look {
         let assumes = self.shared.server.unseen_class == UnseenClass::AssumedStandard;
         let its_turn = || self.begun.fetch_add(1, Ordering::Relaxed) % LOOKED_AT == LOOKED_AT - 1;
         if self.shared.mode == Mode::Observe {
             Look::AtBoth
-        } else if assumes && (self.classes_differ.load(Ordering::Relaxed) || its_turn()) {
+        } else if file.is_doubted() || assumes && (self.classes_differ.load(Ordering::Relaxed) || its_turn())
+        {
             Look::AtSource
         } else {
             Look::Not
@@ -237,6 +238,8 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
             Ok(Ended::As(outcome)) => Ok(Some(outcome)),
             Ok(Ended::Changed) => {
                 file.set_proven(None);
+                // A copy without a look may lack what this source needs, such as its encryption: it is renewed.
+                this.fresh = false;
                 this.look_again();
                 Ok(None)
             }

@@ -1,5 +1,6 @@
 //! How far one file has come, from one try to the next.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
@@ -14,6 +15,8 @@ use crate::storage::{ETag, Head};
 pub struct Move {
     pub(super) job: Arc<Job>,
     proven: Mutex<Option<Proven>>,
+    /// A copy without a look took too long: it may be larger than the event says.
+    doubted: AtomicBool,
 }
 
 /// A file whose copy is proven: its source may go, if the file is still dead.
@@ -31,11 +34,19 @@ pub(super) struct Proven {
 
 impl From<Job> for Move {
     fn from(job: Job) -> Self {
-        Self { job: Arc::new(job), proven: Mutex::default() }
+        Self { job: Arc::new(job), proven: Mutex::default(), doubted: AtomicBool::new(false) }
     }
 }
 
 impl Move {
+    pub(super) fn doubt(&self) {
+        self.doubted.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Relaxed)
+    }
+
     pub(super) fn proven(&self) -> Option<Proven> {
         self.proven.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

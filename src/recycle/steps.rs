@@ -21,7 +21,12 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
                 this.look_again();
                 return Ok(None);
             }
-            Err(error) => return Err(self.shared().judge(error).await),
+            Err(error) => {
+                if error.kind == Kind::Timeout {
+                    file.doubt();
+                }
+                return Err(self.shared().judge(error).await);
+            }
         };
         failpoint::reach("recycle::after_copy");
         this.fresh = true;

@@ -24,7 +24,7 @@ use super::error::Asked;
 use super::evidence::Evidence;
 use super::fresh::Fresh;
 use super::limiter::{Ended, Limiter};
-use super::{Answer, Observe, Operation, Side, StorageError, tls};
+use super::{Answer, Kind, Observe, Operation, Side, StorageError, tls};
 use crate::config;
 use crate::failpoint;
 use crate::file::{Bucket, Object, Recycle};
@@ -178,12 +178,12 @@ impl Storage {
         Fut: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
     {
         Box::pin(async move {
-            let permit = self.0.limiter.acquire().await;
+            let permit = self.0.limiter.acquire(asked.urgency()).await;
             let result = Box::pin(request()).await.map_err(|error| StorageError::from_sdk(asked, &error));
             permit.end(Ended::of(&result));
             (self.0.observe)(asked.operation, Answer::of(&result));
             if let Some(key) = asked.key {
-                self.bear_witness(asked.operation, key, result.as_ref().err());
+                self.bear_witness(asked, key, result.as_ref().err());
             }
             result
         })
@@ -195,11 +195,18 @@ impl Storage {
     }
 
     /// Notes how a file fared, for those whose requests fail.
-    pub(super) fn bear_witness(&self, operation: Operation, key: &str, error: Option<&StorageError>) {
-        if error.is_some_and(StorageError::could_be_everybodys) {
-            self.0.evidence.failed(operation, key);
-        } else {
-            self.0.evidence.worked(operation, key);
+    pub(super) fn bear_witness(&self, asked: Asked<'_>, key: &str, error: Option<&StorageError>) {
+        match error {
+            None => self.0.evidence.worked(asked.operation, asked.side, key),
+            // To say that there is none is what a look is for.
+            Some(error) if error.kind == Kind::NotFound && asked.operation == Operation::HeadObject => {
+                self.0.evidence.worked(asked.operation, asked.side, key);
+            }
+            Some(error) if error.could_be_everybodys() => {
+                self.0.evidence.failed(asked.operation, asked.side, key);
+            }
+            // A condition that fails, a slow pace: the work was not done, and it may have failed.
+            Some(_) => {}
         }
     }
 
@@ -233,7 +240,9 @@ impl Storage {
         if self.control().await.is_err() && !failpoint::removed("protection::control_question") {
             return error;
         }
-        if self.0.evidence.many_fail(error.operation).await && !failpoint::removed("protection::evidence") {
+        if self.0.evidence.many_fail(error.operation, error.side).await
+            && !failpoint::removed("protection::evidence")
+        {
             return error;
         }
         error.of_this_key()

@@ -24,6 +24,14 @@ impl Storage {
     ) -> Result<bool, StorageError> {
         // The semaphore is never closed. Without a permit there would only be more in memory.
         let _permit = self.comparing().acquire().await.ok();
+        let asked = Asked { operation: Operation::GetObject, side: Side::Recycle, key: Some(key.as_str()) };
+        // A mebibyte each second is the least; slower than that it is silence.
+        let enough = self.patience() * 2 + Duration::from_secs(source.size >> 20);
+        let late = |_| StorageError::new(asked, Kind::Timeout, "in the middle of the answer");
+        timeout(enough, self.compare(key, source, copy)).await.map_err(late)?
+    }
+
+    async fn compare(&self, key: &ObjectKey, source: &Head, copy: &Head) -> Result<bool, StorageError> {
         let (mut source, mut copy) =
             try_join(self.read(Side::Object, key, source), self.read(Side::Recycle, key, copy)).await?;
         loop {

@@ -114,7 +114,7 @@ impl Storage {
         let singles_out = etags.len() > 1 && error.refuses() && self.control().await.is_ok();
         if !singles_out {
             let everybodys = |key: &&'a str| {
-                self.bear_witness(Operation::DeleteObjects, key, Some(&error));
+                self.bear_witness(about(key), key, Some(&error));
                 (*key, Err(error.clone().about(key)))
             };
             return etags.keys().map(everybodys).collect();
@@ -157,7 +157,7 @@ impl Storage {
             .map(|key| {
                 let asked = Asked { operation: Operation::DeleteObjects, side, key: Some(key) };
                 let answer = told(asked, deleted.contains(key), errors.get(key).copied());
-                self.bear_witness(asked.operation, key, answer.as_ref().err());
+                self.bear_witness(asked, key, answer.as_ref().err());
                 (*key, answer)
             })
             .collect();

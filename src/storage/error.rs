@@ -6,6 +6,7 @@ use std::fmt;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
+use super::limiter::Urgency;
 use super::{Kind, Operation, Side};
 use crate::outcome::{Advice, DeadReason, Dependency, Failure};
 
@@ -15,6 +16,18 @@ pub(super) struct Asked<'a> {
     pub(super) operation: Operation,
     pub(super) side: Side,
     pub(super) key: Option<&'a str>,
+}
+
+impl Asked<'_> {
+    /// Deletions and what brings a living file back do not wait behind a thousand copies: they rest on a check of
+    /// a moment ago.
+    pub(super) fn urgency(&self) -> Urgency {
+        match (self.operation, self.side) {
+            (Operation::DeleteObjects | Operation::CompleteMultipartUpload, _)
+            | (Operation::CopyObject | Operation::UploadPartCopy, Side::Object) => Urgency::Urgent,
+            _ => Urgency::Ordinary,
+        }
+    }
 }
 
 /// A request to the storage that failed. It holds neither secrets nor addresses.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::Operation;
+use super::{Operation, Side};
 use crate::file::OWN_PREFIX;
 
 /// So many different keys that fail, with none that works, are everybody's trouble.
@@ -28,7 +28,7 @@ struct Lately {
     worked: u64,
 }
 
-/// The evidence of one process, by operation.
+/// The evidence of one process, by operation and bucket.
 #[derive(Debug)]
 pub(super) struct Evidence {
     lately: Mutex<Vec<Lately>>,
@@ -44,17 +44,17 @@ impl Default for Evidence {
 
 impl Evidence {
     fn new(patience: Duration) -> Self {
-        let lately = Operation::ALL.iter().map(|_| Lately::default()).collect();
+        let lately = Operation::ALL.iter().flat_map(|_| [Lately::default(), Lately::default()]).collect();
         Self { lately: Mutex::new(lately), news: Notify::new(), patience }
     }
 
-    /// A file's request worked, or was answered in a way that says nothing against the server.
-    pub(super) fn worked(&self, operation: Operation, key: &str) {
+    /// A file's request worked.
+    pub(super) fn worked(&self, operation: Operation, side: Side, key: &str) {
         if key.starts_with(OWN_PREFIX) {
             return;
         }
         let mut lately = self.lock();
-        let Some(lately) = lately.get_mut(operation as usize) else { return };
+        let Some(lately) = lately.get_mut(index(operation, side)) else { return };
         lately.worked += 1;
         if !lately.failing.is_empty() {
             lately.failing.clear();
@@ -63,12 +63,12 @@ impl Evidence {
     }
 
     /// A file's request failed in a way that could be everybody's.
-    pub(super) fn failed(&self, operation: Operation, key: &str) {
+    pub(super) fn failed(&self, operation: Operation, side: Side, key: &str) {
         if key.starts_with(OWN_PREFIX) {
             return;
         }
         let mut lately = self.lock();
-        let Some(lately) = lately.get_mut(operation as usize) else { return };
+        let Some(lately) = lately.get_mut(index(operation, side)) else { return };
         if lately.failing.len() < MANY && lately.failing.insert(key.to_owned()) {
             self.news.notify_waiters();
         }
@@ -76,13 +76,13 @@ impl Evidence {
 
     /// Is this operation's failure many files' trouble, with none that works? Waits a moment for evidence, where
     /// there is neither.
-    pub(super) async fn many_fail(&self, operation: Operation) -> bool {
-        let before = self.count(operation).1;
+    pub(super) async fn many_fail(&self, operation: Operation, side: Side) -> bool {
+        let before = self.count(operation, side).1;
         let decided = async {
             loop {
                 // Listens first: news between the look and the wait is heard.
                 let news = self.news.notified();
-                let (failing, worked) = self.count(operation);
+                let (failing, worked) = self.count(operation, side);
                 if failing >= MANY || worked != before || failing == 0 {
                     return failing >= MANY;
                 }
@@ -92,15 +92,19 @@ impl Evidence {
         timeout(self.patience, decided).await.unwrap_or(false)
     }
 
-    fn count(&self, operation: Operation) -> (usize, u64) {
+    fn count(&self, operation: Operation, side: Side) -> (usize, u64) {
         let lately = self.lock();
-        lately.get(operation as usize).map_or((0, 0), |lately| (lately.failing.len(), lately.worked))
+        lately.get(index(operation, side)).map_or((0, 0), |lately| (lately.failing.len(), lately.worked))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Lately>> {
         // Counts are whole whatever panicked.
         self.lately.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn index(operation: Operation, side: Side) -> usize {
+    2 * operation as usize + usize::from(side == Side::Recycle)
 }
 
 #[cfg(test)]
@@ -110,44 +114,47 @@ mod tests {
     use super::*;
 
     const COPY: Operation = Operation::CopyObject;
+    const TO: Side = Side::Recycle;
     const MOMENT: Duration = Duration::from_millis(20);
 
     #[tokio::test]
     async fn one_that_fails_alone_or_while_others_work_is_nobody_elses_trouble() {
         let evidence = Evidence::new(MOMENT);
-        evidence.failed(COPY, "a");
-        assert!(!evidence.many_fail(COPY).await, "alone");
-        evidence.worked(COPY, "b");
-        evidence.failed(COPY, "a");
-        evidence.failed(COPY, "c");
-        assert!(!evidence.many_fail(COPY).await, "two of them");
+        evidence.failed(COPY, TO, "a");
+        assert!(!evidence.many_fail(COPY, TO).await, "alone");
+        evidence.worked(COPY, TO, "b");
+        evidence.failed(COPY, TO, "a");
+        evidence.failed(COPY, TO, "c");
+        assert!(!evidence.many_fail(COPY, TO).await, "two of them");
     }
 
     #[tokio::test]
     async fn many_that_fail_with_none_that_works_are_everybodys_trouble() {
         let evidence = Evidence::default();
         for key in ["a", "a", "b", "c", "d"] {
-            evidence.failed(COPY, key);
+            evidence.failed(COPY, TO, key);
         }
-        assert!(evidence.many_fail(COPY).await);
-        assert!(!evidence.many_fail(Operation::HeadObject).await, "of another kind");
-        evidence.worked(COPY, ".file-recycler/probe-x");
-        assert!(evidence.many_fail(COPY).await, "our own object says nothing about files");
-        evidence.worked(COPY, "e");
-        assert!(!evidence.many_fail(COPY).await, "one works");
+        assert!(evidence.many_fail(COPY, TO).await);
+        assert!(!evidence.many_fail(Operation::HeadObject, TO).await, "of another kind");
+        evidence.worked(COPY, Side::Object, "e");
+        assert!(evidence.many_fail(COPY, TO).await, "the other bucket says nothing about this one");
+        evidence.worked(COPY, TO, ".file-recycler/probe-x");
+        assert!(evidence.many_fail(COPY, TO).await, "our own object says nothing about files");
+        evidence.worked(COPY, TO, "e");
+        assert!(!evidence.many_fail(COPY, TO).await, "one works");
     }
 
     #[tokio::test]
     async fn evidence_that_comes_within_the_moment_counts() {
         let evidence = Arc::new(Evidence::default());
-        evidence.failed(COPY, "a");
+        evidence.failed(COPY, TO, "a");
         let asking = tokio::spawn({
             let evidence = Arc::clone(&evidence);
-            async move { evidence.many_fail(COPY).await }
+            async move { evidence.many_fail(COPY, TO).await }
         });
         tokio::task::yield_now().await;
-        evidence.failed(COPY, "b");
-        evidence.failed(COPY, "c");
+        evidence.failed(COPY, TO, "b");
+        evidence.failed(COPY, TO, "c");
         assert!(asking.await.unwrap());
     }
 
@@ -157,6 +164,6 @@ mod tests {
         for (at, operation) in Operation::ALL.iter().enumerate() {
             assert_eq!(*operation as usize, at);
         }
-        assert_eq!(evidence.lock().len(), Operation::ALL.len());
+        assert_eq!(evidence.lock().len(), 2 * Operation::ALL.len());
     }
 }

@@ -19,6 +19,18 @@ use self::control::Control;
 use super::{Kind, StorageError};
 use crate::retry::Stopwatch;
 
+/// How many ordinary requests an urgent one may find before it.
+const ROW: usize = 8;
+
+/// May a request wait behind all that were there before?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// It may.
+    Ordinary,
+    /// It may not: it rests on something that was looked at a moment ago.
+    Urgent,
+}
+
 /// What the end of a request says about the pace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -62,6 +74,8 @@ impl Ended {
 pub(super) struct Limiter {
     /// Gives out the places, in the order in which they were asked for. It is never closed.
     places: Semaphore,
+    /// Only so many stand in that row; all others wait before it. So what is urgent waits for few.
+    row: Semaphore,
     state: Mutex<State>,
     stopwatch: Stopwatch,
 }
@@ -80,12 +94,17 @@ impl Limiter {
         let control = Control::new(max);
         let places = control.limit();
         let state = State { control, places, in_flight: 0, waiting: 0 };
-        Self { places: Semaphore::new(places), state: Mutex::new(state), stopwatch }
+        Self { places: Semaphore::new(places), row: Semaphore::new(ROW), state: Mutex::new(state), stopwatch }
     }
 
     /// Waits for a place. Dropped before its end, it has waited for nothing and taken nothing.
-    pub(super) async fn acquire(&self) -> Permit<'_> {
+    pub(super) async fn acquire(&self, urgency: Urgency) -> Permit<'_> {
         let waiting = Waiting::new(self);
+        // The semaphore is never closed, and whoever has his place leaves the row.
+        let _in_row = match urgency {
+            Urgency::Ordinary => self.row.acquire().await.ok(),
+            Urgency::Urgent => None,
+        };
         if let Ok(place) = self.places.acquire().await {
             // From here on the place is the permit's, which decides whether it comes back.
             place.forget();

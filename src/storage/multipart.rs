@@ -14,7 +14,7 @@ use self::plan::Part;
 use self::unfinished::Parts;
 use super::copy::{Transfer, copied};
 use super::error::Asked;
-use super::{Capabilities, Copied, ETag, Kind, Operation, Side, Storage, StorageError};
+use super::{Capabilities, Copied, ETag, Kind, Operation, Over, Side, Storage, StorageError};
 use crate::failpoint;
 use crate::outcome::Advice;
 use crate::retry::{Pauses, Schedule};
@@ -37,7 +37,7 @@ impl Storage {
     /// Copies part by part, every part under the condition that the source is still what it was; goes on where
     /// an earlier try was cut off.
     ///
-    /// What was begun is aborted on failure, except in an outage: then nothing is wrong with it, and it could
+    /// What this try began is aborted on failure, except in an outage: then nothing is wrong with it, and it could
     /// not be aborted either.
     pub(super) async fn copy_in_parts(
         &self,
@@ -45,10 +45,12 @@ impl Storage {
         server: &Capabilities,
     ) -> Result<Copied, StorageError> {
         let parts = self.plan(transfer).await?;
-        let (upload, done) = self.resume_or_begin(transfer).await?;
+        let (upload, done, begun) = self.resume_or_begin(transfer).await?;
         let error = match self.fill(transfer, &upload, parts, done, server).await {
             Ok(copied) => {
-                self.forget(transfer.key).await;
+                if transfer.to == Side::Recycle {
+                    self.forget(transfer.key, &upload).await;
+                }
                 return Ok(copied);
             }
             Err(error) => self.judge(error).await,
@@ -56,24 +58,27 @@ impl Storage {
         match error.advice() {
             Advice::Outage(_) | Advice::SlowDown | Advice::Hold => {}
             Advice::Retry | Advice::GiveUp(_) if failpoint::removed("protection::abort_of_parts") => {}
+            // Another worker may go on with what this one only took over.
+            Advice::Retry | Advice::GiveUp(_) if !begun => {}
             Advice::Retry | Advice::GiveUp(_) => self.drop_upload(transfer, &upload).await,
         }
         Err(error)
     }
 
-    async fn resume_or_begin(&self, transfer: &Transfer<'_>) -> Result<(String, Parts), StorageError> {
+    /// The upload with the parts that it has, and whether it was begun here.
+    async fn resume_or_begin(&self, transfer: &Transfer<'_>) -> Result<(String, Parts, bool), StorageError> {
         // A copy back is rare and urgent: it begins anew.
         let resumes = transfer.to == Side::Recycle;
         if resumes && let Some((upload, parts)) = self.unfinished(transfer).await? {
             tracing::info!(key = transfer.key, parts = parts.len(), "going on with a copy in parts");
-            return Ok((upload, parts));
+            return Ok((upload, parts, false));
         }
         let upload = self.begin(transfer).await?;
         if resumes && let Err(error) = self.write_note(transfer, &upload).await {
-            self.drop_upload(transfer, &upload).await;
-            return Err(error);
+            // The copy is worth more than its note.
+            tracing::info!(%error, "a copy in parts without a note: it cannot be resumed");
         }
-        Ok((upload, Parts::new()))
+        Ok((upload, Parts::new(), true))
     }
 
     async fn begin(&self, transfer: &Transfer<'_>) -> Result<String, StorageError> {
@@ -131,6 +136,7 @@ impl Storage {
         }
         completed.sort_by_key(CompletedPart::part_number);
         failpoint::reach("storage::before_complete");
+        self.look_before_completing(transfer).await?;
         let asked = transfer.asked(Operation::CompleteMultipartUpload);
         let parts = CompletedMultipartUpload::builder().set_parts(Some(completed)).build();
         let request = self
@@ -145,6 +151,21 @@ impl Storage {
         let request = request.customize().config_override(self.copying());
         let output = self.send(asked, || request.send()).await?;
         copied(asked, output.e_tag())
+    }
+
+    /// A long time has passed since the look that the copy rests on, and whether this request keeps a condition is
+    /// not known of every server.
+    async fn look_before_completing(&self, transfer: &Transfer<'_>) -> Result<(), StorageError> {
+        let there = self.head_raw(transfer.to, transfer.key).await?.map(|head| head.etag);
+        let as_known = match transfer.over {
+            Over::Nothing => there.is_none(),
+            Over::Known(etag) => there.as_ref() == Some(etag),
+        };
+        if as_known {
+            return Ok(());
+        }
+        let asked = transfer.asked(Operation::CompleteMultipartUpload);
+        Err(StorageError::new(asked, Kind::PreconditionFailed, "by a HEAD before it"))
     }
 
     /// Copies one part; what may pass within seconds is tried again here, so that it does not cost the others.
@@ -203,7 +224,7 @@ impl Storage {
             }
         }
         if transfer.to == Side::Recycle {
-            self.forget(transfer.key).await;
+            self.forget(transfer.key, upload).await;
         }
     }
 

@@ -261,6 +261,20 @@ async fn an_object_uploaded_in_a_single_part_is_proven_by_arithmetic() {
     }
 }
 
+/// A copy made without a look may lack what only a look tells of (the encryption under the customer's key): where
+/// its source turns out to be unusual, it is made again from what was seen.
+#[tokio::test]
+async fn case_08_a_copy_without_a_look_of_an_unusual_source_is_made_again_after_one() {
+    let world = TestStorage::embedded(Options::default()).await;
+    put_in_parts(&world, KEY, &[b"content".to_vec()]).await;
+    let server = world.storage.probe().await.unwrap();
+    world.control().reset();
+    let outcome = recycler(&world.storage, server, &Script::default()).recycle(job(KEY)).await;
+    assert_eq!(outcome, Ok(Outcome::Moved));
+    assert_eq!(world.control().counts().of(Operation::CopyObject), 2);
+    world.holds(KEY, None, Some(b"content")).await;
+}
+
 #[tokio::test]
 async fn objects_whose_etags_say_nothing_move_and_a_repeated_move_knows_its_own_copy() {
     let world = TestStorage::embedded(Options { opaque_etags: true, ..Options::default() }).await;

@@ -8,7 +8,7 @@ use file_recycler::storage::Side;
 use futures_util::future::join_all;
 use recycler_test_s3::{Action, Operation, Options, Rule, When};
 
-use crate::support::registry::{Script, job, job_of, recycler};
+use crate::support::registry::{Script, careful, job, job_of, recycler};
 use crate::support::storage::{TestStorage, connect};
 
 const KEY: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
@@ -90,6 +90,23 @@ async fn case_48_rights_lost_for_files_and_not_for_our_own_object_are_an_outage(
             }
         }
         assert_eq!(world.control().keys(&world.object), keys[..2], "{operation:?}");
+    }
+}
+
+/// The object bucket answers all the while: that says nothing about the other one.
+#[tokio::test]
+async fn case_48_rights_lost_in_one_bucket_for_files_alone_are_an_outage() {
+    let world = TestStorage::embedded(Options::default()).await;
+    let server = careful(world.storage.probe().await.unwrap());
+    let keys: Vec<String> = (0..10).map(|n| format!("file-{n}")).collect();
+    for key in &keys {
+        world.control().put(&world.object, key, "content");
+        let denied = Rule::new(Operation::HeadObject, status(403, "AccessDenied"));
+        world.control().fault(denied.bucket(&world.recycle).key(key));
+    }
+    let recycler = recycler(&world.storage, server, &Script::default());
+    for failure in join_all(keys.iter().map(|key| recycler.recycle(job(key)))).await {
+        assert_eq!(failure.unwrap_err().advice, OUTAGE);
     }
 }
 

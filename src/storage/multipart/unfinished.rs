@@ -56,9 +56,14 @@ impl Note {
     }
 }
 
-/// One note for each key, whatever characters the key has.
-fn note_key(key: &str) -> String {
-    format!("{FOLDER}{}.json", Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes()))
+/// The folder of a key's notes, whatever characters the key has.
+fn folder(key: &str) -> String {
+    format!("{FOLDER}{}/", Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes()))
+}
+
+/// One note for each upload: to forget one leaves those of others.
+fn note_key(key: &str, upload: &str) -> String {
+    format!("{}{}.json", folder(key), Uuid::new_v5(&Uuid::NAMESPACE_OID, upload.as_bytes()))
 }
 
 impl Storage {
@@ -68,28 +73,30 @@ impl Storage {
         &self,
         transfer: &Transfer<'_>,
     ) -> Result<Option<(String, Parts)>, StorageError> {
-        let Some(note) = self.read_note(&note_key(transfer.key)).await? else { return Ok(None) };
-        if note != Note::of(transfer, &note.upload) {
-            // Of a source that is not there any more: its parts are of no use to anybody.
-            if let Err(error) =
-                self.abort(transfer.asked(Operation::AbortMultipartUpload), &note.upload).await
-            {
-                tracing::debug!(%error, "a copy in parts of an older source stays behind");
+        for (note_key, _) in self.notes(&folder(transfer.key)).await? {
+            let Some(note) = self.read_note(&note_key).await? else { continue };
+            let ours = Note::of(transfer, &note.upload);
+            if (&note.source_etag, note.size) != (&ours.source_etag, ours.size) {
+                // Of a source that is not there any more: its parts are of no use to anybody.
+                self.drop_upload(transfer, &note.upload).await;
             }
-            return Ok(None);
+            if note != ours {
+                continue;
+            }
+            match self.list_parts(transfer.key, &note.upload).await {
+                Ok((parts, _)) => return Ok(Some((note.upload, parts))),
+                // It was finished or aborted, or cannot be looked at.
+                Err(error) if matches!(error.kind, Kind::ConcurrentRequest | Kind::NotFound) => {}
+                Err(error) if error.refuses() => {}
+                Err(error) => return Err(error),
+            }
         }
-        match self.list_parts(transfer.key, &note.upload).await {
-            Ok((parts, _)) => Ok(Some((note.upload, parts))),
-            // It was finished or aborted, or cannot be looked at: begin anew.
-            Err(error) if matches!(error.kind, Kind::ConcurrentRequest | Kind::NotFound) => Ok(None),
-            Err(error) if error.refuses() => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(None)
     }
 
     /// Notes that this upload is of this source. Without the note it cannot be resumed, and is found by nobody.
     pub(super) async fn write_note(&self, transfer: &Transfer<'_>, upload: &str) -> Result<(), StorageError> {
-        let key = note_key(transfer.key);
+        let key = note_key(transfer.key, upload);
         let asked = Asked { operation: Operation::PutObject, side: Side::Recycle, key: Some(&key) };
         let bytes = serde_json::to_vec(&Note::of(transfer, upload))
             .map_err(|_| StorageError::new(asked, Kind::BadRequest, "cannot be built"))?;
@@ -104,48 +111,65 @@ impl Storage {
     }
 
     /// Best effort: a note without its upload is swept later.
-    pub(super) async fn forget(&self, key: &str) {
-        if let Err(error) = self.delete_note(&note_key(key)).await {
+    pub(super) async fn forget(&self, key: &str, upload: &str) {
+        if let Err(error) = self.delete_note(&note_key(key, upload)).await {
             tracing::debug!(%error, "the note of a copy in parts stays behind");
         }
     }
 
     /// Aborts the copies in parts that nobody has gone on with for [`IDLE`]; only those that this program began.
+    /// One that cannot be aborted keeps no other.
     pub async fn abort_leftovers(&self, now: OffsetDateTime) -> Result<Leftovers, StorageError> {
         let mut leftovers = Leftovers::default();
-        for (note_key, written) in self.notes().await? {
-            let Some(note) = self.read_note(&note_key).await? else { continue };
-            let last = match self.list_parts(&note.key, &note.upload).await {
-                Ok((_, last)) => {
-                    leftovers.unfinished += 1;
-                    last.into_iter().chain(written).max()
+        for (note_key, written) in self.notes(FOLDER).await? {
+            if let Err(error) = self.sweep(&note_key, written, now, &mut leftovers).await {
+                if error.is_outage() {
+                    return Err(error);
                 }
-                Err(error) if matches!(error.kind, Kind::ConcurrentRequest | Kind::NotFound) => written,
-                Err(error) => return Err(error),
-            };
-            if last.is_none_or(|last| now - last < IDLE) {
-                continue;
+                tracing::info!(%error, "a copy in parts that was left behind stays");
             }
-            let asked = Asked {
-                operation: Operation::AbortMultipartUpload,
-                side: Side::Recycle,
-                key: Some(&note.key),
-            };
-            match self.abort(asked, &note.upload).await {
-                Ok(()) => {
-                    leftovers.aborted += 1;
-                    tracing::info!(key = note.key, "a copy in parts that was left behind is aborted");
-                }
-                Err(error) if matches!(error.kind, Kind::ConcurrentRequest | Kind::NotFound) => {}
-                Err(error) => return Err(error),
-            }
-            self.delete_note(&note_key).await?;
         }
         Ok(leftovers)
     }
 
-    /// All notes with the time at which each was written.
-    async fn notes(&self) -> Result<Vec<(String, Option<OffsetDateTime>)>, StorageError> {
+    async fn sweep(
+        &self,
+        note_key: &str,
+        written: Option<OffsetDateTime>,
+        now: OffsetDateTime,
+        leftovers: &mut Leftovers,
+    ) -> Result<(), StorageError> {
+        let is_old = |last: Option<OffsetDateTime>| last.is_some_and(|last| now - last >= IDLE);
+        let Some(note) = self.read_note(note_key).await? else {
+            // It is gone, or nobody can read it.
+            return if is_old(written) { self.delete_note(note_key).await } else { Ok(()) };
+        };
+        let last = match self.list_parts(&note.key, &note.upload).await {
+            Ok((_, last)) => {
+                leftovers.unfinished += 1;
+                last.max(written)
+            }
+            Err(error) if matches!(error.kind, Kind::ConcurrentRequest | Kind::NotFound) => written,
+            Err(error) => return Err(error),
+        };
+        if !is_old(last) {
+            return Ok(());
+        }
+        let asked =
+            Asked { operation: Operation::AbortMultipartUpload, side: Side::Recycle, key: Some(&note.key) };
+        match self.abort(asked, &note.upload).await {
+            Ok(()) => {
+                leftovers.aborted += 1;
+                tracing::info!(key = note.key, "a copy in parts that was left behind is aborted");
+            }
+            Err(error) if matches!(error.kind, Kind::ConcurrentRequest | Kind::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+        self.delete_note(note_key).await
+    }
+
+    /// All notes below this prefix with the time at which each was written.
+    async fn notes(&self, prefix: &str) -> Result<Vec<(String, Option<OffsetDateTime>)>, StorageError> {
         let asked = Asked { operation: Operation::ListObjectsV2, side: Side::Recycle, key: None };
         let (mut notes, mut token) = (Vec::new(), None);
         while notes.len() < MAX_NOTES {
@@ -153,7 +177,7 @@ impl Storage {
                 .client()
                 .list_objects_v2()
                 .bucket(self.bucket(Side::Recycle))
-                .prefix(FOLDER)
+                .prefix(prefix)
                 .set_continuation_token(token);
             let page = self.send(asked, || request.send()).await?;
             notes.extend(page.contents().iter().filter_map(|object| {

@@ -24,6 +24,8 @@ impl Probe<'_> {
             Err(error) if matches!(error.kind, Kind::BadRequest | Kind::NotImplemented) => {
                 return Ok(UnseenClass::Right);
             }
+            // It may write no object of this class: nothing is known of the others.
+            Err(error) if error.kind == Kind::AccessDenied => return Ok(UnseenClass::Lost),
             Err(error) => return Err(error),
         }
         self.copy(None).await?;

@@ -12,7 +12,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::retry::Stopwatch;
-use crate::storage::limiter::{Ended, Limiter, Permit};
+use crate::storage::limiter::{Ended, Limiter, Permit, ROW, Urgency};
 
 /// A limiter on a clock that moves a millisecond each time somebody looks.
 fn limiter(max: usize) -> Limiter {
@@ -28,7 +28,7 @@ fn limiter(max: usize) -> Limiter {
 type Turn<'a> = Pin<Box<dyn Future<Output = Permit<'a>> + 'a>>;
 
 fn ask(limiter: &Limiter) -> Turn<'_> {
-    Box::pin(limiter.acquire())
+    Box::pin(limiter.acquire(Urgency::Ordinary))
 }
 
 /// The permit, if it is there at once.
@@ -153,7 +153,7 @@ async fn many_callers_on_several_threads_all_get_their_turns() {
         let (limiter, most) = (Arc::clone(&limiter), Arc::clone(&most));
         tokio::spawn(async move {
             for turn in 0..100 {
-                let permit = limiter.acquire().await;
+                let permit = limiter.acquire(Urgency::Ordinary).await;
                 most.fetch_max(limiter.in_flight(), Ordering::Relaxed);
                 tokio::task::yield_now().await;
                 match (caller + turn) % 50 {
@@ -170,4 +170,34 @@ async fn many_callers_on_several_threads_all_get_their_turns() {
     assert!(ended.into_iter().all(|caller| caller.is_ok()));
     assert!((1..=8).contains(&most.load(Ordering::Relaxed)));
     assert_eq!(limiter.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn what_is_urgent_waits_for_few_of_those_that_were_there_before() {
+    let limiter = Arc::new(limiter(1));
+    let held = limiter.acquire(Urgency::Ordinary).await;
+    let served = Arc::new(AtomicUsize::new(0));
+    let ask = |urgency| {
+        let (limiter, served) = (Arc::clone(&limiter), Arc::clone(&served));
+        async move {
+            let permit = limiter.acquire(urgency).await;
+            let turn = served.fetch_add(1, Ordering::SeqCst);
+            permit.end(Ended::Answered);
+            turn
+        }
+    };
+    let ordinary: Vec<_> = (0..100).map(|_| tokio::spawn(ask(Urgency::Ordinary))).collect();
+    // All of them wait before the urgent one comes.
+    while limiter.state().waiting < 100 {
+        tokio::task::yield_now().await;
+    }
+    let urgent = tokio::spawn(ask(Urgency::Urgent));
+    while limiter.state().waiting < 101 {
+        tokio::task::yield_now().await;
+    }
+    held.end(Ended::Answered);
+    assert!(urgent.await.unwrap() <= ROW, "it waits for those in the row, and for no others");
+    for one in ordinary {
+        one.await.unwrap();
+    }
 }
