@@ -117,7 +117,7 @@ impl Storage {
         }
     }
 
-    /// Aborts the copies in parts that nobody has gone on with for [`IDLE`]; only those that this program began.
+    /// Aborts the copies in parts that nobody has gone on with for a day; only those that this program began.
     /// One that cannot be aborted keeps no other.
     pub async fn abort_leftovers(&self, now: OffsetDateTime) -> Result<Leftovers, StorageError> {
         let mut leftovers = Leftovers::default();
