@@ -9,6 +9,16 @@ pub fn reach(name: &'static str) {
     fail::fail_point!(name, |_| std::process::abort());
 }
 
+/// The same, for one message among others: the process dies only where the action's argument, as in
+/// `return(id)`, is `about`.
+#[inline]
+#[cfg_attr(not(feature = "failpoints"), allow(unused_variables))]
+pub fn reach_about(name: &'static str, about: &str) {
+    fail::fail_point!(name, |wanted| if wanted.as_deref() == Some(about) {
+        std::process::abort()
+    });
+}
+
 /// Has a test taken this protection away? So that a test can show that another one fails without it
 /// (`tests/it/mutants.rs`). Without the feature `failpoints` the answer is no, at compile time.
 #[inline]

@@ -47,9 +47,14 @@ pub const WORKER: &[Cause] = &[Cause::Database, Cause::Broker, Cause::Storage, C
 pub const RELAY: &[Cause] = &[Cause::Database, Cause::Broker, Cause::Guard, Cause::Topology, Cause::Listener];
 
 /// The causes that are closed now, each with its reason. Cheap to clone; all clones are one gate.
+///
+/// The storage has a third state between closed and open. An outage that work has met is not over when a look
+/// finds the storage well: the look asks about our own objects, and files may fare otherwise. So it is in doubt
+/// (the circuit is half open) until waiting files were tried: [`Gate::doubt`] and [`Gate::proven`].
 #[derive(Clone, Debug)]
 pub struct Gate {
     closed: Arc<watch::Sender<BTreeMap<Cause, String>>>,
+    doubt: Arc<watch::Sender<Option<String>>>,
     alarms: Arc<[Notify; 3]>,
 }
 
@@ -57,7 +62,7 @@ impl Default for Gate {
     /// A gate at which everything is closed: nothing has been looked at yet.
     fn default() -> Self {
         let closed = Cause::ALL.into_iter().map(|cause| (cause, "not checked yet".to_owned())).collect();
-        Self { closed: Arc::new(watch::Sender::new(closed)), alarms: Arc::default() }
+        Self { closed: Arc::new(watch::Sender::new(closed)), doubt: Arc::default(), alarms: Arc::default() }
     }
 }
 
@@ -106,8 +111,27 @@ impl Gate {
             Advice::SlowDown => Dependency::Storage,
             Advice::Retry | Advice::Hold | Advice::GiveUp(_) => return,
         };
+        if dependency == Dependency::Storage {
+            self.doubt.send_replace(Some(failure.error.clone()));
+        }
         self.close(dependency.into(), failure.error.clone());
         self.alarms[dependency as usize].notify_one();
+    }
+
+    /// What work has met at the storage, as long as no work has shown that it is over.
+    pub fn doubt(&self) -> Option<String> {
+        self.doubt.borrow().clone()
+    }
+
+    /// Waiting files were tried, and the storage served them: its circuit is closed.
+    pub fn proven(&self) {
+        self.doubt.send_if_modified(|doubt| doubt.take().is_some());
+    }
+
+    /// Waits until nothing is in doubt.
+    pub async fn undoubted(&self) {
+        // The sender lives in `self`, so the wait cannot end otherwise.
+        let _ = self.doubt.subscribe().wait_for(Option::is_none).await;
     }
 
     /// Forgets an alarm that has been looked into: it must not ring again once the gate is open.
@@ -160,6 +184,19 @@ mod tests {
         gate.calm(Dependency::Storage).await;
         let rings = tokio::time::timeout(Duration::from_millis(10), gate.alarm(Dependency::Storage)).await;
         assert!(rings.is_err(), "it was calmed");
+    }
+
+    #[tokio::test]
+    async fn what_work_has_met_at_the_storage_stays_in_doubt_until_work_has_proven_otherwise() {
+        let gate = open_gate();
+        gate.report(&Failure::new(Advice::Outage(Dependency::Database), "no answer"));
+        assert_eq!(gate.doubt(), None);
+        gate.report(&Failure::new(Advice::Outage(Dependency::Storage), "refused"));
+        gate.open(Cause::Storage);
+        assert_eq!(gate.doubt().as_deref(), Some("refused"));
+        gate.proven();
+        gate.undoubted().await;
+        assert_eq!(gate.doubt(), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod broker;
 pub mod capture;
+pub mod circuit;
 pub mod cli;
 pub mod clock;
 pub mod config;

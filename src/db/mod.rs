@@ -15,6 +15,7 @@ pub mod replay;
 mod sample;
 pub mod schema;
 mod sql;
+pub mod suspect;
 pub mod triggers;
 
 use std::fmt;

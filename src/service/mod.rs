@@ -31,7 +31,7 @@ use crate::resolve::{Policy, Resolver};
 use crate::retry::{Pauses, UNTIL_BACK};
 use crate::stop::Stop;
 use crate::storage::{Answer, Capabilities, Operation, Storage, StorageError};
-use crate::worker::{Brake, Worker};
+use crate::worker::{Brake, Judgement, Trial, Worker};
 use registry::GuardedRegistry;
 
 /// Files in flight for each request in flight: enough that deletions find company while copies go on.
@@ -194,6 +194,8 @@ impl Parts {
             name: worker_name(),
             places: Arc::new(Semaphore::new(self.config.recycle.concurrency * FILES_PER_REQUEST)),
             brake: Brake::new(self.config.recycle.brake),
+            judgement: Judgement::default(),
+            trial: Trial::default(),
         };
         Arc::new(worker).run(stop).await;
         if let Some(sweeping) = sweeping {

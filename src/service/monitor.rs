@@ -43,9 +43,13 @@ impl Monitor {
                 Ok(()) => {
                     self.gate.calm(self.dependency).await;
                     self.gate.open(self.cause());
-                    self.health.up(self.dependency);
+                    match self.doubt() {
+                        // Open for a trial, and not well before it has gone well.
+                        Some(why) => self.health.down(self.dependency, &why),
+                        None => self.health.up(self.dependency),
+                    }
                     let since = *up_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() > SETTLED {
+                    if since.elapsed() > SETTLED && self.doubt().is_none() {
                         pauses = Pauses::system(UNTIL_BACK);
                     }
                     self.every
@@ -59,6 +63,7 @@ impl Monitor {
             tokio::select! {
                 () = stop.requested() => return,
                 () = tokio::time::sleep(pause) => {}
+                () = self.gate.undoubted(), if self.doubt().is_some() => {}
                 () = self.gate.alarm(self.dependency), if up_since.is_some() => {
                     let Some((_, why)) = self.gate.why_closed(&[self.cause()]) else { continue };
                     self.down(&why);
@@ -75,6 +80,12 @@ impl Monitor {
 
     fn cause(&self) -> Cause {
         self.dependency.into()
+    }
+
+    /// What files met at the storage before, and none has proven over since.
+    fn doubt(&self) -> Option<String> {
+        let doubt = (self.dependency == Dependency::Storage).then(|| self.gate.doubt()).flatten();
+        doubt.map(|why| format!("{why}; files that wait are tried one by one"))
     }
 
     fn down(&self, why: &str) {

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::{Instrument as _, error, info_span};
+use tracing::{Instrument as _, Span, error, info_span};
 
 use super::Worker;
+use super::suspect::is_suspect;
 use super::verdict::{To, Verdict, verdict, verdict_of_whole};
 use crate::broker::{Delivery, Publisher};
+use crate::circuit::End;
+use crate::db::suspect::Mark;
 use crate::event::Event;
 use crate::outcome::{Advice, DeadReason, Failure, FileEnd, Outcome};
 use crate::recycle::{Job, Move, Registry};
@@ -28,28 +31,59 @@ pub(super) struct Handled {
     pub(super) verdict: Verdict,
 }
 
+/// What every line about a message carries.
+pub(super) fn span_of(delivery: &Delivery) -> Span {
+    info_span!("message", id = delivery.id.as_deref().unwrap_or("none"))
+}
+
 impl<R: Registry> Worker<R> {
-    /// Handles one delivery to its end. A panic on the way is this one message's: it goes to the
-    /// dead-letter queue as a fault of our own.
-    pub(super) async fn handle(self: Arc<Self>, delivery: Delivery, publisher: &Publisher) {
-        let span = info_span!("message", id = delivery.id.as_deref().unwrap_or("none"));
+    /// Handles one delivery to its end.
+    pub(super) async fn handle(self: Arc<Self>, delivery: Delivery, publisher: &Publisher, judge: Judge) {
+        let span = span_of(&delivery);
         async {
-            let handled = AssertUnwindSafe(self.look_at(&delivery)).catch_unwind().await;
-            let handled = handled.unwrap_or_else(|_| {
-                error!("the worker panicked over this message");
-                let failure = Failure::new(
-                    Advice::GiveUp(DeadReason::Internal),
-                    "the worker panicked over this message",
-                );
-                Handled::whole(None, verdict_of_whole(&failure, &[], 0, &[]))
-            });
-            self.settle(delivery, handled, publisher).await;
+            let (handled, mark) = self.look(&delivery, judge).await;
+            self.finish(delivery, handled, mark, publisher).await;
         }
         .instrument(span)
         .await;
     }
 
-    async fn look_at(self: &Arc<Self>, delivery: &Delivery) -> Handled {
+    /// Handles a message up to its settlement; one that may crash the worker under a mark.
+    pub(super) async fn look(self: &Arc<Self>, delivery: &Delivery, judge: Judge) -> (Handled, Option<Mark>) {
+        if is_suspect(delivery) {
+            self.look_at_suspect(delivery, judge).await
+        } else {
+            (self.look_at_guarded(delivery, judge).await, None)
+        }
+    }
+
+    /// Settles a message, and takes its mark away.
+    pub(super) async fn finish(
+        &self,
+        delivery: Delivery,
+        handled: Handled,
+        mark: Option<Mark>,
+        publisher: &Publisher,
+    ) {
+        let settled = matches!(handled.verdict, Verdict::Settle(_));
+        self.settle(delivery, handled, publisher).await;
+        if let Some(mark) = mark {
+            self.unmark(mark, settled).await;
+        }
+    }
+
+    /// A panic on the way is this one message's: it goes to the dead-letter queue as a fault of our own.
+    pub(super) async fn look_at_guarded(self: &Arc<Self>, delivery: &Delivery, judge: Judge) -> Handled {
+        let handled = AssertUnwindSafe(self.look_at(delivery, judge)).catch_unwind().await;
+        handled.unwrap_or_else(|_| {
+            error!("the worker panicked over this message");
+            let failure =
+                Failure::new(Advice::GiveUp(DeadReason::Internal), "the worker panicked over this message");
+            Handled::whole(None, verdict_of_whole(&failure, &[], 0, &[]))
+        })
+    }
+
+    async fn look_at(self: &Arc<Self>, delivery: &Delivery, judge: Judge) -> Handled {
         crate::failpoint::reach("worker::delivered");
         let event = match Event::decode(&delivery.body, self.resolver.id_kind()) {
             Ok(event) => event,
@@ -58,6 +92,7 @@ impl<R: Registry> Worker<R> {
                 return Handled::whole(None, verdict_of_whole(&failure, &[], 0, &[]));
             }
         };
+        crate::failpoint::reach_about("worker::about", &event.id);
         let attempts = delivery.history.attempts;
         let ours = match self.admit(&event) {
             Ok(ours) => ours,
@@ -74,8 +109,21 @@ impl<R: Registry> Worker<R> {
                 let mut ends = resolved.ends;
                 ends.extend(self.recycle_all(resolved.jobs).await);
                 let verdict = verdict(&ends, attempts, &self.delays);
-                Handled { event: Some(event), ends, left: resolved.left, verdict }
+                let handled = Handled { event: Some(event), ends, left: resolved.left, verdict };
+                match judge {
+                    Judge::WithOthers => self.judged(handled),
+                    Judge::ByItself => handled,
+                }
             }
+        }
+    }
+
+    /// The same end, unless too many others end like it: then it is nobody's own, and nothing is counted.
+    fn judged(&self, handled: Handled) -> Handled {
+        let Some((event, end)) = handled.event.as_ref().zip(handled.end()) else { return handled };
+        match self.judgement.ended(&event.id, end) {
+            Some(outage) => Handled { verdict: Verdict::GiveBack(outage), ..handled },
+            None => handled,
         }
     }
 
@@ -128,8 +176,34 @@ impl<R: Registry> Worker<R> {
     }
 }
 
+/// Whose trouble a failure may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judge {
+    /// Everybody's, where too many messages fail alike.
+    WithOthers,
+    /// Its own: it was in an outage, and others have been served since.
+    ByItself,
+}
+
 impl Handled {
-    fn whole(event: Option<Event>, verdict: Verdict) -> Self {
+    /// How it went as far as the storage is concerned; nothing where that is not known.
+    pub(super) fn end(&self) -> Option<End> {
+        let served = |end: &FileEnd| match &end.result {
+            Ok(outcome) => !matches!(outcome, Outcome::Alive | Outcome::Elsewhere),
+            Err(failure) => matches!(
+                failure.advice,
+                Advice::GiveUp(DeadReason::Conflict | DeadReason::Locked | DeadReason::Archived)
+            ),
+        };
+        let fails = |end: &FileEnd| end.result.as_ref().is_err_and(|error| error.advice == Advice::Retry);
+        if self.ends.iter().any(served) {
+            Some(End::Worked)
+        } else {
+            self.ends.iter().any(fails).then_some(End::Failed)
+        }
+    }
+
+    pub(super) fn whole(event: Option<Event>, verdict: Verdict) -> Self {
         Self { event, ends: Vec::new(), left: Vec::new(), verdict }
     }
 

@@ -5,8 +5,11 @@
 mod brake;
 mod message;
 mod settle;
+mod shift;
+mod suspect;
 mod verdict;
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +17,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::broker::{Broker, BrokerError, Consumer, Delivery, Publisher, Topology};
+use crate::broker::{Broker, BrokerError, Topology};
+use crate::circuit::{Circuit, End};
 use crate::clock::Clock;
 use crate::config::Delay;
 use crate::db::{Actor, Db};
@@ -22,7 +26,7 @@ use crate::event::Event;
 use crate::gate::{self, Cause, Gate};
 use crate::guard::Guard;
 use crate::metrics::Metrics;
-use crate::outcome::Failure;
+use crate::outcome::{Advice, Dependency, Failure};
 use crate::recycle::{Recycler, Registry};
 use crate::resolve::Resolver;
 use crate::stop::Stop;
@@ -65,6 +69,34 @@ pub struct Worker<R: Registry> {
     pub places: Arc<Semaphore>,
     /// Stops everything when too many files move.
     pub brake: Brake,
+    /// Whose trouble is it that tries fail?
+    pub judgement: Judgement,
+    /// Messages that the next trial of the storage may meet in vain.
+    pub trial: Trial,
+}
+
+/// How messages ended lately, shared by all messages in flight.
+#[derive(Debug, Default)]
+pub struct Judgement(Mutex<Circuit>);
+
+impl Judgement {
+    /// Takes note of an end; says why the storage is out, where that is what the ends say together.
+    fn ended(&self, message: &str, end: End) -> Option<Failure> {
+        // A poisoned count is still a count.
+        let mut circuit = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let why = circuit.ended(std::time::Instant::now(), message, end)?;
+        Some(Failure::new(Advice::Outage(Dependency::Storage), why))
+    }
+}
+
+/// How many messages the next trial after an outage may meet in vain.
+#[derive(Debug)]
+pub struct Trial(AtomicUsize);
+
+impl Default for Trial {
+    fn default() -> Self {
+        Self(AtomicUsize::new(shift::FIRST_TRIAL))
+    }
 }
 
 /// The brake of `recycle.brake`, shared by all messages in flight.
@@ -99,55 +131,6 @@ impl<R: Registry> Worker<R> {
             }
         }
         stop.drain(&mut ending).await;
-    }
-
-    /// One connection's worth of work: from connecting until it is lost, the gate shuts, or the stop. What
-    /// is in flight then ends by itself: one long copy must not keep the next shift from beginning.
-    async fn shift(self: &Arc<Self>, stop: &Stop, ending: &mut JoinSet<()>) -> Result<(), BrokerError> {
-        let session = self.broker.connect().await?;
-        let publisher = session.publisher(&self.topology, CONFIRM_TIMEOUT).await?;
-        let mut consumer = session.consume(&self.topology.work(), self.prefetch).await?;
-        info!(queue = self.topology.work(), prefetch = self.prefetch, "taking messages");
-        let mut in_flight = JoinSet::new();
-        let end = self.take(&publisher, &mut consumer, &mut in_flight, stop).await;
-        // What the broker has sent and nobody has begun goes back with the closed channel.
-        let cancelled = consumer.cancel().await;
-        let stop = stop.clone();
-        ending.spawn(async move {
-            stop.drain(&mut in_flight).await;
-            drop((consumer, publisher));
-            session.close().await;
-        });
-        end.and(cancelled)
-    }
-
-    async fn take(
-        self: &Arc<Self>,
-        publisher: &Publisher,
-        consumer: &mut Consumer,
-        in_flight: &mut JoinSet<()>,
-        stop: &Stop,
-    ) -> Result<(), BrokerError> {
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.requested() => return Ok(()),
-                (cause, why) = self.gate.shut(gate::WORKER) => {
-                    info!(?cause, why, "no longer taking messages");
-                    return Ok(());
-                }
-                Some(_) = in_flight.join_next() => {}
-                delivery = consumer.next() => match delivery {
-                    Some(delivery) => self.begin(delivery?, publisher, in_flight),
-                    None => return Ok(()),
-                },
-            }
-        }
-    }
-
-    fn begin(self: &Arc<Self>, delivery: Delivery, publisher: &Publisher, in_flight: &mut JoinSet<()>) {
-        let (worker, publisher) = (Arc::clone(self), publisher.clone());
-        in_flight.spawn(async move { worker.handle(delivery, &publisher).await });
     }
 
     /// Counts moved files, and pauses the whole environment where they are more than the operator allows.

@@ -91,7 +91,8 @@ impl<R: Registry> Worker<R> {
         self.brake(moved).await;
     }
 
-    async fn give_back(&self, delivery: Delivery) {
+    /// The message goes back to its queue as it is.
+    pub(super) async fn give_back(&self, delivery: Delivery) {
         if let Err(error) = delivery.give_back().await {
             // Its connection is gone, and with it our hold on the message.
             self.gate.report(&Failure::new(error.advice(), error.to_string()));

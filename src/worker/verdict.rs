@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 use crate::config::Delay;
+use crate::failpoint;
 use crate::file::FileRef;
 use crate::outcome::{Advice, DeadReason, Failure, FileEnd};
 use crate::retry;
@@ -56,6 +57,9 @@ pub fn verdict(ends: &[FileEnd], attempts: u32, delays: &[Delay]) -> Verdict {
     for end in ends {
         let Err(failure) = &end.result else { continue };
         match failure.advice {
+            Advice::Outage(_) if failpoint::removed("protection::outage_counts_nothing") => {
+                later.push((&end.file, failure.error.as_str()));
+            }
             Advice::Outage(_) | Advice::Hold | Advice::SlowDown => return Verdict::GiveBack(failure.clone()),
             Advice::Retry => later.push((&end.file, failure.error.as_str())),
             Advice::GiveUp(reason) => dead.entry(reason).or_default().push((&end.file, &failure.error)),

@@ -4,11 +4,14 @@ mod broker_deliveries;
 mod broker_publishing;
 mod broker_topology;
 mod conformance;
+#[cfg(feature = "failpoints")]
+mod crash_loop;
 mod db_alive;
 mod db_capture;
 mod db_dangling;
 mod db_environment;
 mod db_outbox;
+mod fairness;
 #[cfg(feature = "failpoints")]
 mod move_crash;
 mod move_decides;
@@ -20,6 +23,7 @@ mod move_probe;
 mod move_race;
 #[cfg(feature = "failpoints")]
 mod mutants;
+mod outage;
 #[cfg(feature = "failpoints")]
 mod relay_crash;
 mod relay_outbox;

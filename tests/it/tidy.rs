@@ -14,7 +14,19 @@ const LAYERS: &[&[&str]] = &[
     &["guard", "resolve", "recycle"],
     &["db", "broker", "storage"],
     &["gate", "health", "metrics", "stop", "logging", "failpoint"],
-    &["batch", "capture", "clock", "config", "event", "file", "history", "key_template", "outcome", "retry"],
+    &[
+        "batch",
+        "capture",
+        "circuit",
+        "clock",
+        "config",
+        "event",
+        "file",
+        "history",
+        "key_template",
+        "outcome",
+        "retry",
+    ],
 ];
 
 /// Rooms that may import a neighbour, each with its reason.

@@ -150,6 +150,11 @@ impl Service {
         self.child.wait().await.unwrap();
     }
 
+    /// Has it ended?
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it was started").is_some()
+    }
+
     /// Waits until it has ended by itself (a failpoint, a wrong configuration), and gives its exit code;
     /// nothing where a signal ended it.
     pub async fn ended(&mut self) -> Option<i32> {
