@@ -7,12 +7,30 @@
 
 use std::time::{Duration, Instant};
 
+use crate::failpoint;
+
 /// How often everything is looked at all the same, from the very first id.
 pub const FULL_SCAN: Duration = Duration::from_mins(1);
 
-/// The state of the mark. It lives in memory only: a new relay begins with a full look.
+/// The marks of one relay. They live in memory only: a new relay begins with a full look.
 #[derive(Debug, Default)]
 pub struct LowWater {
+    /// No row is left up to here.
+    pub(super) left: Mark,
+    /// Every row that is left up to here has been marked as seen.
+    pub(super) unseen: Mark,
+}
+
+impl LowWater {
+    /// The id above which rows are left.
+    pub fn from(&mut self, now: Instant) -> i64 {
+        self.left.from(now)
+    }
+}
+
+/// One mark.
+#[derive(Debug, Default)]
+pub struct Mark {
     mark: i64,
     noted: Option<Noted>,
     last_full: Option<Instant>,
@@ -38,9 +56,12 @@ pub struct Look {
     pub first: Option<i64>,
 }
 
-impl LowWater {
+impl Mark {
     /// The id above which to look now.
     pub fn from(&mut self, now: Instant) -> i64 {
+        if failpoint::removed("protection::low_water_mark") {
+            return 0;
+        }
         match self.last_full {
             Some(last) if now.saturating_duration_since(last) < FULL_SCAN => self.mark,
             _ => {
@@ -48,6 +69,11 @@ impl LowWater {
                 0
             }
         }
+    }
+
+    /// The mark, without the look at everything that [`Mark::from`] has now and then.
+    pub fn at(&self) -> i64 {
+        self.mark
     }
 
     /// Is a new [`Noted`] of use, now that `id` is the highest id given out?
@@ -83,8 +109,8 @@ impl LowWater {
 mod tests {
     use super::*;
 
-    fn noted_at_10() -> LowWater {
-        let mut low = LowWater::default();
+    fn noted_at_10() -> Mark {
+        let mut low = Mark::default();
         let _ = low.from(Instant::now());
         low.note(Noted { id: 10, after: 500 });
         low
@@ -117,7 +143,7 @@ mod tests {
 
     #[test]
     fn without_a_note_nothing_advances() {
-        let mut low = LowWater::default();
+        let mut low = Mark::default();
         low.advance(Look { xmin: u64::MAX, first: None });
         assert_eq!(low.mark, 0);
     }
@@ -125,7 +151,7 @@ mod tests {
     #[test]
     fn everything_is_looked_at_again_after_a_while() {
         let start = Instant::now();
-        let mut low = LowWater::default();
+        let mut low = Mark::default();
         assert_eq!(low.from(start), 0);
         low.note(Noted { id: 10, after: 500 });
         low.advance(Look { xmin: 500, first: None });

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub use drift::{CaptureState, CaptureStatus, Drift, DriftKind};
 pub use generate::{Capture, captures};
 
+use super::catalog::Catalog;
 use super::error::{Attempted, Class, DbError, Problem};
 use super::schema::{SCHEMA, SchemaState, migrations_as_sql};
 use super::sql::{TableName, built, quote_identifier};
@@ -85,10 +86,19 @@ impl Db {
 
     /// Are the triggers as they must be?
     pub async fn capture_status(&self, crm: &Crm, policy: OnCaptureError) -> Result<CaptureStatus, DbError> {
+        let catalog = self.discover_all(crm).await?;
+        self.capture_status_of(&catalog, policy).await
+    }
+
+    /// The same for tables that are known.
+    pub async fn capture_status_of(
+        &self,
+        catalog: &Catalog,
+        policy: OnCaptureError,
+    ) -> Result<CaptureStatus, DbError> {
         let schema = self.schema_state().await?;
-        let captures = captures(&self.discover_all(crm).await?, policy);
         let existing = drift::existing(self).await?;
-        Ok(CaptureStatus::new(schema, &captures, &existing))
+        Ok(CaptureStatus::new(schema, &captures(catalog, policy), &existing))
     }
 
     /// The SQL of a removal, as it stands now.
