@@ -31,7 +31,7 @@ impl LowWater {
 /// One mark.
 #[derive(Debug, Default)]
 pub struct Mark {
-    mark: i64,
+    at: i64,
     noted: Option<Noted>,
     last_full: Option<Instant>,
 }
@@ -63,7 +63,7 @@ impl Mark {
             return 0;
         }
         match self.last_full {
-            Some(last) if now.saturating_duration_since(last) < FULL_SCAN => self.mark,
+            Some(last) if now.saturating_duration_since(last) < FULL_SCAN => self.at,
             _ => {
                 self.last_full = Some(now);
                 0
@@ -73,12 +73,12 @@ impl Mark {
 
     /// The mark, without the look at everything that [`Mark::from`] has now and then.
     pub fn at(&self) -> i64 {
-        self.mark
+        self.at
     }
 
     /// Is a new [`Noted`] of use, now that `id` is the highest id given out?
     pub fn wants_note(&self, id: i64) -> bool {
-        self.noted.is_none() && id > self.mark
+        self.noted.is_none() && id > self.at
     }
 
     /// Takes note of the highest id given out.
@@ -90,14 +90,14 @@ impl Mark {
     /// mark, which should not be, takes it back.
     pub fn advance(&mut self, look: Look) {
         if let Some(first) = look.first {
-            self.mark = self.mark.min(first - 1);
+            self.at = self.at.min(first - 1);
         }
         let Some(noted) = self.noted else { return };
         if look.xmin < noted.after {
             return;
         }
         let empty_up_to = look.first.map_or(noted.id, |first| noted.id.min(first - 1));
-        self.mark = self.mark.max(empty_up_to);
+        self.at = self.at.max(empty_up_to);
         // Rows are left below the noted id: the note still holds, and is of use once they are gone.
         if empty_up_to == noted.id {
             self.noted = None;
@@ -127,7 +127,7 @@ mod tests {
         ] {
             let mut low = noted_at_10();
             low.advance(Look { xmin, first });
-            assert_eq!(low.mark, mark, "{why}");
+            assert_eq!(low.at, mark, "{why}");
         }
     }
 
@@ -137,7 +137,7 @@ mod tests {
         low.advance(Look { xmin: 500, first: Some(7) });
         assert!(!low.wants_note(10));
         low.advance(Look { xmin: 500, first: None });
-        assert_eq!(low.mark, 10);
+        assert_eq!(low.at, 10);
         assert!(low.wants_note(11));
     }
 
@@ -145,7 +145,7 @@ mod tests {
     fn without_a_note_nothing_advances() {
         let mut low = Mark::default();
         low.advance(Look { xmin: u64::MAX, first: None });
-        assert_eq!(low.mark, 0);
+        assert_eq!(low.at, 0);
     }
 
     #[test]

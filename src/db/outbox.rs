@@ -106,9 +106,8 @@ impl Db {
         let (rows, oldest, unknown, head, waits): Counted = sqlx::query_as(
             "SELECT first.rows, first.oldest, first.unknown, head.id, head.waits
                FROM (SELECT count(*) AS rows, count(*) FILTER (WHERE kind <> ALL($2)) AS unknown,
-                            extract(epoch FROM clock_timestamp() - min(captured_at) FILTER (WHERE turn = 1))::float8 AS oldest
-                       FROM (SELECT kind, captured_at, row_number() OVER (ORDER BY id) AS turn
-                               FROM file_recycler.outbox ORDER BY id LIMIT $1) AS counted) AS first
+                            extract(epoch FROM clock_timestamp() - min(captured_at))::float8 AS oldest
+                       FROM (SELECT kind, captured_at FROM file_recycler.outbox ORDER BY id LIMIT $1) AS counted) AS first
                LEFT JOIN (SELECT id, extract(epoch FROM clock_timestamp() - coalesce(seen_at, captured_at))::float8 AS waits
                             FROM file_recycler.outbox WHERE kind = ANY($2) ORDER BY id LIMIT 1) AS head ON true",
         )

@@ -22,7 +22,11 @@ mod move_race;
 mod mutants;
 #[cfg(feature = "failpoints")]
 mod relay_crash;
+mod outage_database;
+mod pause;
 mod relay_outbox;
+mod relay_size;
+mod silence;
 mod spine_bulk;
 mod spine_configuration;
 #[cfg(feature = "failpoints")]

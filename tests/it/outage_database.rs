@@ -1,0 +1,189 @@
+//! The database is away: nothing is lost, nothing is condemned, no try is used up, and it goes on by itself.
+
+use std::time::Duration;
+
+use file_recycler::storage::Side;
+use uuid::Uuid;
+
+use crate::support::process::{Service, eventually};
+use crate::support::proxy::{Proxy, Weather};
+use crate::support::world::{S3, World, world};
+
+/// A proxy between the service and the database, and the environment that goes through it.
+async fn proxied(world: &World, more: &[(&str, &str)]) -> (Proxy, Vec<(String, String)>) {
+    let mut url: url::Url = world.crm.url.parse().unwrap();
+    let proxy = Proxy::to(format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432))).await;
+    url.set_port(Some(proxy.address().port())).unwrap();
+    let url = url.to_string();
+    let settings: Vec<_> = more.iter().copied().chain([("DATABASE__URL", url.as_str())]).collect();
+    (proxy, world.with(&settings))
+}
+
+/// Records with two files each.
+async fn records(world: &World, count: usize) -> Vec<(Uuid, Vec<Uuid>)> {
+    let mut made = Vec::new();
+    for _ in 0..count {
+        made.push(world.record_with_files("Contact", "ContactFile", 2).await);
+    }
+    made
+}
+
+/// Everything is recycled and noted once, no letter is dead, and no try was used up.
+async fn nothing_was_lost(world: &World, service: &Service, made: &[(Uuid, Vec<Uuid>)]) {
+    for file in made.iter().flat_map(|(_, files)| files) {
+        world.recycled(*file).await;
+    }
+    world.quiet(service).await;
+    for file in made.iter().flat_map(|(_, files)| files) {
+        noted_once(world, *file).await;
+    }
+    assert_eq!(world.cli(&["dlq", "list", "--json"]).await.expect(0).json()["total"], 0);
+    let log = service.log();
+    let used: Vec<_> = log.iter().filter(|line| line.contains("tried again later")).collect();
+    assert!(used.is_empty(), "tries were used up: {used:?}");
+}
+
+async fn noted_once(world: &World, file: Uuid) {
+    let rows = format!("SELECT count(*) FROM file_recycler.ledger WHERE file_id = '{file}'");
+    eventually("the file is in the ledger", async || (world.crm.number(&rows).await > 0).then_some(())).await;
+    assert_eq!(world.crm.number(&rows).await, 1, "{file}");
+}
+
+/// Deletes half of the records, takes the database away from the service in the midst of it for so long, and
+/// deletes the others meanwhile.
+async fn away_for(outage: Duration, weather: Weather) {
+    world(S3::Embedded, async move |world| {
+        let (proxy, environment) = proxied(&world, &[("RECYCLE__CONCURRENCY", "4")]).await;
+        let service = away(Service::start(&environment, &["run"]).await.ready().await);
+        let made = records(&world, 60).await;
+        world.storage.control().set_latency(Duration::from_millis(50));
+        for (record, _) in &made[..40] {
+            world.crm.delete("Contact", *record).await;
+        }
+        some_are_moved(&world).await;
+        proxy.set(weather);
+        for (record, _) in &made[40..] {
+            world.crm.delete("Contact", *record).await;
+        }
+        tokio::time::sleep(outage).await;
+        proxy.set(Weather::Fair);
+        world.storage.control().set_latency(Duration::ZERO);
+        nothing_was_lost(&world, &service, &made).await;
+        eventually("it is well again", async || {
+            service.readyz().await.filter(|answer| answer["ready"] == true)
+        })
+        .await;
+    })
+    .await;
+}
+
+async fn some_are_moved(world: &World) {
+    eventually("some files are moved", async || {
+        (!world.storage.control().keys(&world.storage.recycle).is_empty()).then_some(())
+    })
+    .await;
+}
+
+/// What a service may say while its database is away.
+fn away(service: Service) -> Service {
+    service
+        .expect_log("not well")
+        .expect_log("relaying was interrupted")
+        .expect_log("the outcome of a replayed message could not be recorded")
+}
+
+#[tokio::test]
+async fn case_28_the_database_is_cut_off_for_400_milliseconds() {
+    away_for(Duration::from_millis(400), Weather::Cut).await;
+}
+
+#[tokio::test]
+async fn case_28_the_database_is_cut_off_for_many_of_its_looks() {
+    away_for(Duration::from_secs(8), Weather::Cut).await;
+}
+
+#[tokio::test]
+async fn case_28_the_database_is_silent_for_longer_than_a_connection_may_take() {
+    away_for(Duration::from_secs(8), Weather::BlackHole).await;
+}
+
+#[tokio::test]
+async fn case_28_the_server_lets_nobody_in() {
+    world(S3::Embedded, async |world| {
+        let service = away(Service::start(&world.environment, &["run"]).await.ready().await);
+        let made = records(&world, 10).await;
+        let name = world.crm.name.clone();
+        let ids: Vec<String> = made.iter().map(|(record, _)| format!("'{record}'")).collect();
+        let delete = format!(r#"DELETE FROM "Contact" WHERE "Id" IN ({})"#, ids.join(","));
+        world
+            .crm
+            .sql(format!(
+                "ALTER DATABASE {name} ALLOW_CONNECTIONS false; {delete};
+                 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                  WHERE datname = '{name}' AND application_name = 'file-recycler'"
+            ))
+            .await;
+        eventually("it is told", async || {
+            let answer = service.readyz().await?;
+            (answer["dependencies"]["database"]["ok"] == false).then_some(())
+        })
+        .await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        world.crm.sql(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
+        nothing_was_lost(&world, &service, &made).await;
+    })
+    .await;
+}
+
+/// The connections die and the database is away right after `failpoint` was reached by the first file.
+#[cfg(feature = "failpoints")]
+async fn dies_after(failpoint: &str, reached: impl AsyncFn(&World, Uuid) -> bool + Send) {
+    world(S3::Embedded, async move |world| {
+        let (proxy, mut environment) = proxied(&world, &[]).await;
+        environment.push(("FAILPOINTS".to_owned(), format!("{failpoint}=1*sleep(4000)")));
+        let service = away(Service::start(&environment, &["run"]).await.ready().await);
+        let made = records(&world, 1).await;
+        let files = &made[0].1;
+        world.crm.delete("Contact", made[0].0).await;
+        eventually("it is there", async || reached(&world, files[0]).await.then_some(())).await;
+        for file in files {
+            let noted = format!("SELECT count(*) FROM file_recycler.ledger WHERE file_id = '{file}'");
+            assert_eq!(world.crm.number(noted).await, 0, "not noted yet");
+        }
+        proxy.set(Weather::Cut);
+        eventually("the outage is seen", async || {
+            let answer = service.readyz().await?;
+            (answer["dependencies"]["database"]["ok"] == false).then_some(())
+        })
+        .await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        proxy.set(Weather::Fair);
+        nothing_was_lost(&world, &service, &made).await;
+    })
+    .await;
+}
+
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn case_29_the_connection_dies_between_the_delete_and_the_ledger_write() {
+    dies_after("recycle::after_delete", async |world, file| {
+        world.object(Side::Object, file).await.is_none()
+    })
+    .await;
+}
+
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn case_29_the_connection_dies_between_the_alive_check_and_the_copy() {
+    dies_after("recycle::after_check", async |world, _| {
+        world.crm.number("SELECT count(*) FROM file_recycler.outbox").await == 0
+    })
+    .await;
+}
+
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn case_29_the_connection_dies_between_the_copy_and_the_check_before_the_delete() {
+    dies_after("recycle::after_copy", async |world, file| world.object(Side::Recycle, file).await.is_some())
+        .await;
+}
