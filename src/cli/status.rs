@@ -153,7 +153,9 @@ fn told_of(backlog: &Backlog, grace: Duration, paused: bool) -> Vec<String> {
     let waits = backlog.head.map(|head| head.waits).filter(|waits| *waits > grace + RELAYED_WITHIN);
     if let Some(waits) = waits.filter(|_| !paused) {
         let seconds = waits.as_secs();
-        told.push(format!("the outbox's first row has waited for {seconds} s: does a relay run and keep up?"));
+        told.push(format!(
+            "the outbox's first row has waited for {seconds} s: does a relay run and keep up?"
+        ));
     }
     if backlog.unknown > 0 {
         told.push(format!(

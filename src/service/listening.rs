@@ -166,9 +166,7 @@ impl Parts {
         let (grace, now) = (self.config.recycle.grace, Instant::now());
         if let Some(waits) = listening.stall.look(backlog.head, may_relay, grace, now) {
             let seconds = waits.as_secs();
-            quiet.push(format!(
-                "the outbox's first row has waited for {seconds} s, and no relay takes it"
-            ));
+            quiet.push(format!("the outbox's first row has waited for {seconds} s, and no relay takes it"));
         }
         self.metrics.outbox_unknown(backlog.unknown);
         if backlog.unknown > 0 {

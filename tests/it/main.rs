@@ -20,10 +20,10 @@ mod move_probe;
 mod move_race;
 #[cfg(feature = "failpoints")]
 mod mutants;
-#[cfg(feature = "failpoints")]
-mod relay_crash;
 mod outage_database;
 mod pause;
+#[cfg(feature = "failpoints")]
+mod relay_crash;
 mod relay_outbox;
 mod relay_size;
 mod silence;

@@ -113,26 +113,87 @@ async fn case_28_the_server_lets_nobody_in() {
         let service = away(Service::start(&world.environment, &["run"]).await.ready().await);
         let made = records(&world, 10).await;
         let name = world.crm.name.clone();
-        let ids: Vec<String> = made.iter().map(|(record, _)| format!("'{record}'")).collect();
-        let delete = format!(r#"DELETE FROM "Contact" WHERE "Id" IN ({})"#, ids.join(","));
+        // The CRM's own connection stays.
         world
             .crm
-            .sql(format!(
-                "ALTER DATABASE {name} ALLOW_CONNECTIONS false; {delete};
+            .from_outside(format!(
+                "ALTER DATABASE {name} ALLOW_CONNECTIONS false;
                  SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                   WHERE datname = '{name}' AND application_name = 'file-recycler'"
             ))
             .await;
+        for (record, _) in &made {
+            world.crm.delete("Contact", *record).await;
+        }
         eventually("it is told", async || {
             let answer = service.readyz().await?;
             (answer["dependencies"]["database"]["ok"] == false).then_some(())
         })
         .await;
         tokio::time::sleep(Duration::from_secs(2)).await;
-        world.crm.sql(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
+        world.crm.from_outside(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
         nothing_was_lost(&world, &service, &made).await;
     })
     .await;
+}
+
+/// Stops or starts the private cluster in the folder that `PRIVATE_CLUSTER` names; gives what was printed.
+async fn private_cluster(folder: &std::path::Path, what: &str) -> String {
+    let servers = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/local/lib/servers.sh");
+    let script = format!(". {} && INSTANCE={} && {what}", servers.display(), folder.display());
+    let ended = tokio::process::Command::new("bash").args(["-euo", "pipefail", "-c", &script]).output();
+    let output = ended.await.unwrap();
+    assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+const PRIVATE_CLUSTER: &str = "FILE_RECYCLER_TEST_PRIVATE_CLUSTER";
+
+/// A whole world on a cluster of its own, which is stopped in the midst of the work and started again.
+#[tokio::test]
+#[ignore = "started by the test below, with the address of its own cluster"]
+async fn on_a_private_cluster() {
+    let folder = std::path::PathBuf::from(std::env::var(PRIVATE_CLUSTER).unwrap());
+    world(S3::Embedded, async move |world| {
+        let environment = world.with(&[("RECYCLE__CONCURRENCY", "4")]);
+        let service = away(Service::start(&environment, &["run"]).await.ready().await);
+        let made = records(&world, 40).await;
+        world.storage.control().set_latency(Duration::from_millis(50));
+        for (record, _) in &made {
+            world.crm.delete("Contact", *record).await;
+        }
+        some_are_moved(&world).await;
+        private_cluster(&folder, "postgres_stop").await;
+        eventually("it is told", async || {
+            let answer = service.readyz().await?;
+            (answer["dependencies"]["database"]["ok"] == false).then_some(())
+        })
+        .await;
+        private_cluster(&folder, "postgres_start").await;
+        world.storage.control().set_latency(Duration::ZERO);
+        nothing_was_lost(&world, &service, &made).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn case_28_the_server_is_stopped_and_started_again() {
+    let folder = std::env::temp_dir().join(format!("file-recycler-outage-{}", Uuid::new_v4().simple()));
+    std::fs::create_dir(&folder).unwrap();
+    // The server runs as another user, who must be able to come here.
+    private_cluster(&folder, "chmod 711 $INSTANCE && postgres_start >&2").await;
+    let url = private_cluster(&folder, "postgres_url").await;
+    let mut inner = tokio::process::Command::new(std::env::current_exe().unwrap());
+    inner
+        .args(["--exact", "outage_database::on_a_private_cluster", "--ignored"])
+        .env("FILE_RECYCLER_TEST_DATABASE_URL", url)
+        .env(PRIVATE_CLUSTER, &folder)
+        .kill_on_drop(true);
+    let ended = inner.output().await.unwrap();
+    private_cluster(&folder, "postgres_stop").await;
+    std::fs::remove_dir_all(&folder).unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success() && said.contains("1 passed"), "{said}");
 }
 
 /// The connections die and the database is away right after `failpoint` was reached by the first file.
@@ -166,10 +227,8 @@ async fn dies_after(failpoint: &str, reached: impl AsyncFn(&World, Uuid) -> bool
 #[cfg(feature = "failpoints")]
 #[tokio::test]
 async fn case_29_the_connection_dies_between_the_delete_and_the_ledger_write() {
-    dies_after("recycle::after_delete", async |world, file| {
-        world.object(Side::Object, file).await.is_none()
-    })
-    .await;
+    dies_after("recycle::after_delete", async |world, file| world.object(Side::Object, file).await.is_none())
+        .await;
 }
 
 #[cfg(feature = "failpoints")]

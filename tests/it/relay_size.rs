@@ -35,7 +35,10 @@ async fn case_56_the_relays_memory_does_not_grow_with_a_transaction() {
         let before = service.peak_kib();
         single_deletions(&world, 200_000).await;
         let after = service.peak_kib();
-        assert!(after < before + 12 * 1_024, "{before} KiB after 10,000 rows, {after} KiB after 200,000 more");
+        assert!(
+            after < before + 12 * 1_024,
+            "{before} KiB after 10,000 rows, {after} KiB after 200,000 more"
+        );
     })
     .await;
 }
@@ -61,10 +64,8 @@ async fn read_by_a_look(database: &TestDatabase, low: &mut LowWater, grace: Dura
     }
     // A connection reports when it ends.
     db.close().await;
-    eventually("the looks are counted", async || {
-        (reads(database).await.1 >= scans + LOOKS).then_some(())
-    })
-    .await;
+    eventually("the looks are counted", async || (reads(database).await.1 >= scans + LOOKS).then_some(()))
+        .await;
     (reads(database).await.0 - entries) / LOOKS
 }
 

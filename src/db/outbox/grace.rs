@@ -56,13 +56,7 @@ pub(super) async fn mark_seen(db: &Db, unseen: &mut Mark, from: i64) -> Result<(
     const DOING: &str = "marking outbox rows as seen";
     let above = if crate::failpoint::removed("protection::low_water_mark") { 0 } else { unseen.at() };
     for (sql, above, limit) in [(UNSEEN, above, SEEN_AT_ONCE), (UNSEEN_FIRST, from, WINDOW)] {
-        sqlx::query(sql)
-            .bind(above)
-            .bind(KINDS)
-            .bind(limit)
-            .execute(&db.pool)
-            .await
-            .attempted(DOING)?;
+        sqlx::query(sql).bind(above).bind(KINDS).bind(limit).execute(&db.pool).await.attempted(DOING)?;
     }
     let mut connection = db.pool.acquire().await.attempted(DOING)?;
     unseen.advance(read_look(&mut connection, FIRST_UNSEEN, above).await?);

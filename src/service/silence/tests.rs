@@ -13,8 +13,11 @@ fn counts(captured: u64, contact: u64, sys: u64) -> DeletionCounts {
 }
 
 fn shares(captured: u64, contact: (u64, f64), sys: (u64, f64)) -> DeletionCounts {
-    let tables = [("ContactFile", contact), ("SysFile", sys)]
-        .map(|(name, (deleted, in_s3))| TableCount { table: table(name), deleted, in_s3 });
+    let tables = [("ContactFile", contact), ("SysFile", sys)].map(|(name, (deleted, in_s3))| TableCount {
+        table: table(name),
+        deleted,
+        in_s3,
+    });
     DeletionCounts { captured, tables: tables.into() }
 }
 
