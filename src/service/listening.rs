@@ -163,8 +163,8 @@ impl Parts {
         }
         let backlog = self.db.backlog().await?;
         let may_relay = self.gate.why_closed(gate::RELAY).is_none();
-        let (grace, now) = (self.config.recycle.grace, Instant::now());
-        if let Some(waits) = listening.stall.look(backlog.head, may_relay, grace, now) {
+        let settings = (self.config.recycle.grace, self.config.listener.poll);
+        if let Some(waits) = listening.stall.look(backlog.head, may_relay, settings, Instant::now()) {
             let seconds = waits.as_secs();
             quiet.push(format!("the outbox's first row has waited for {seconds} s, and no relay takes it"));
         }

@@ -14,8 +14,10 @@ const SETTLED: Duration = Duration::from_secs(5);
 const IDS_OF_A_ROW: u64 = 1_000;
 /// How unlikely it must be that none of the vanished rows was one of S3.
 const DOUBT: f64 = 0.01;
-/// So long the outbox's first row may be the first, while it is due and a relay may run.
-const STALLED: Duration = Duration::from_mins(1);
+/// So many of the relay's slowest polls the outbox's first row may be the first, while it is due and a relay
+/// may run; and at least so long.
+const STALLED_POLLS: u32 = 60;
+const STALLED: Duration = Duration::from_secs(10);
 
 /// Rows of files that vanished and of which nothing was heard.
 #[derive(Debug, Default)]
@@ -122,7 +124,7 @@ impl Stall {
         &mut self,
         head: Option<Head>,
         may_relay: bool,
-        grace: Duration,
+        (grace, poll): (Duration, Duration),
         now: Instant,
     ) -> Option<Duration> {
         let Some(head) = head.filter(|head| may_relay && head.waits > grace) else {
@@ -131,7 +133,8 @@ impl Stall {
         };
         match self.first {
             Some((id, since)) if id == head.id => {
-                (now.saturating_duration_since(since) >= STALLED).then_some(head.waits)
+                let allowed = STALLED.max(poll * STALLED_POLLS);
+                (now.saturating_duration_since(since) >= allowed).then_some(head.waits)
             }
             _ => {
                 self.first = Some((head.id, now));

@@ -1,15 +1,23 @@
 //! A listener that hears nothing while rows of files disappear: each way is found and said.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::process::{Service, eventually};
+use crate::support::process::{PATIENCE, Service, eventually, eventually_within};
 use crate::support::world::{S3, World, world};
+
+/// The catalogue is compared at every poll, every second: this is several, on a machine with other work.
+const AT_THE_NEXT_LOOK: Duration = Duration::from_secs(5);
 
 /// Waits until the listener's part of `/readyz` says `state` with `text` in its message.
 async fn listener_says(service: &Service, state: &str, text: &str) -> Value {
-    eventually(&format!("the listener is '{state}' and says '{text}'"), async || {
+    listener_says_within(PATIENCE, service, state, text).await
+}
+
+async fn listener_says_within(patience: Duration, service: &Service, state: &str, text: &str) -> Value {
+    eventually_within(patience, &format!("the listener is '{state}' and says '{text}'"), async || {
         let answer = service.readyz().await?;
         let listener = &answer["listener"];
         let message = listener["message"].as_str().unwrap_or("");
@@ -21,7 +29,7 @@ async fn listener_says(service: &Service, state: &str, text: &str) -> Value {
 /// Breaks the capture by `sql`, sees it found and told as `what`, and repaired by `listener install`.
 async fn found_and_repaired(world: &World, service: &Service, sql: &str, what: &str) {
     world.crm.sql(sql).await;
-    let answer = listener_says(service, "drift", what).await;
+    let answer = listener_says_within(AT_THE_NEXT_LOOK, service, "drift", what).await;
     assert_eq!((&answer["degraded"], &answer["ready"]), (&true.into(), &true.into()), "{sql}");
     let status = world.cli(&["status", "--json"]).await.json();
     assert!(status["warnings"].to_string().contains(what), "{sql}: {status}");
@@ -62,6 +70,7 @@ async fn case_40_whatever_was_changed_in_the_catalogue_is_found_at_the_next_look
                    BEGIN EXECUTE 'DROP FUNCTION ' || f || ' CASCADE'; END $$"#,
                 "is missing",
             ),
+            ("SELECT make_section('UsrDeal', 'CASCADE')", "UsrDealFile: file_recycler_files_delete is missing"),
             (
                 r#"CREATE TABLE "ContactFile_part" () INHERITS ("ContactFile")"#,
                 "ContactFile_part: file_recycler_files_delete is missing",
@@ -163,10 +172,39 @@ async fn captured_rolled_back_and_dangling_deletions_are_no_hint() {
         })
         .await;
         // Two counts and what it takes to settle.
-        tokio::time::sleep(std::time::Duration::from_secs(12)).await;
+        tokio::time::sleep(Duration::from_secs(12)).await;
         let answer = service.readyz().await.unwrap();
         assert_eq!(answer["listener"]["state"], "installed", "{answer}");
         assert_eq!(service.metric("file_recycler_listener_silent_deletions").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_outbox_whose_first_row_no_relay_takes_is_told() {
+    world(S3::Embedded, async |world| {
+        let environment = world.with(&[("LISTENER__POLL", "100ms")]);
+        let service =
+            Service::start(&environment, &["run"]).await.ready().await.expect_log("no relay takes it");
+        let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
+        // A relay that hangs holds its rows like this.
+        let mut hung = world.crm.pool.begin().await.unwrap();
+        world.cli(&["pause", "--why", "to lock the rows"]).await.expect(0);
+        let service = service.expect_log("paused by an operator");
+        eventually("it is paused", async || {
+            service.readyz().await.filter(|answer| !answer["paused"].is_null())
+        })
+        .await;
+        world.crm.delete("Contact", record).await;
+        sqlx::raw_sql("SELECT FROM file_recycler.outbox FOR UPDATE").execute(&mut *hung).await.unwrap();
+        world.cli(&["resume"]).await.expect(0);
+        let answer = listener_says(&service, "silent", "no relay takes it").await;
+        assert_eq!((&answer["degraded"], &answer["ready"]), (&true.into(), &true.into()));
+        world.is_untouched(files[0]).await;
+
+        hung.rollback().await.unwrap();
+        world.recycled(files[0]).await;
+        listener_says(&service, "installed", "").await;
     })
     .await;
 }

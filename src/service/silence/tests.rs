@@ -122,7 +122,8 @@ fn a_first_row_that_stays_the_first_is_a_stall_where_a_relay_may_take_it() {
     let looks = |looks: &[(u64, Option<Head>, bool)], grace: u64| {
         let mut stall = Stall::default();
         let look = |(at, head, may): &(u64, Option<Head>, bool)| {
-            stall.look(*head, *may, Duration::from_secs(grace), start + Duration::from_secs(*at))
+            let settings = (Duration::from_secs(grace), Duration::from_secs(1));
+            stall.look(*head, *may, settings, start + Duration::from_secs(*at))
         };
         looks.iter().map(look).last().flatten()
     };
