@@ -12,6 +12,7 @@ use crate::db::catalog::Catalog;
 use crate::db::schema::SchemaState;
 use crate::db::triggers::{CaptureState, CaptureStatus};
 use crate::db::{Actor, DbError};
+use crate::failpoint;
 use crate::gate::{self, Cause};
 use crate::health::ListenerState;
 use crate::outcome::Failure;
@@ -27,6 +28,8 @@ const SCAN_EVERY: Duration = Duration::from_secs(10);
 const SCAN_REST: u32 = 50;
 /// How often deletions and the outbox are counted.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
+/// How often `listener.auto_install` tries, where something stays wrong.
+const INSTALL_EVERY: Duration = Duration::from_secs(10);
 /// How often the ledger's partitions of the coming months are made.
 const PARTITIONS_EVERY: Duration = Duration::from_hours(24);
 
@@ -50,6 +53,7 @@ struct Listening {
     catalog: Option<Catalog>,
     scan: Again,
     count: Again,
+    install: Again,
     partitions: Again,
     silence: Silence,
     stall: Stall,
@@ -87,12 +91,24 @@ impl Parts {
 
     async fn look_at_listener(&self, listening: &mut Listening) -> Result<(), Failure> {
         let policy = self.config.listener.on_capture_error;
+        if failpoint::removed("protection::compare_at_each_poll")
+            && listening.catalog.is_some()
+            && !listening.scan.is_due()
+        {
+            return Ok(());
+        }
         let catalog = self.captured_tables(listening).await?;
         let mut status = self.db.capture_status_of(&catalog, policy).await?;
-        if status.state() != CaptureState::Installed && self.config.listener.auto_install {
+        if status.state() != CaptureState::Installed
+            && self.config.listener.auto_install
+            && listening.install.is_due()
+        {
+            listening.install.after(INSTALL_EVERY);
             let actor = Actor { who: "listener.auto_install".to_owned(), host: super::worker_name() };
-            let done = self.db.install(&self.config.crm, policy, &actor).await?;
-            info!(tables = done.tables.len(), "listener.auto_install repaired the triggers");
+            match self.db.install(&self.config.crm, policy, &actor).await {
+                Ok(done) => info!(tables = done.tables.len(), "listener.auto_install repaired the triggers"),
+                Err(error) => info!(%error, "listener.auto_install could not repair the triggers"),
+            }
             status = self.db.capture_status(&self.config.crm, policy).await?;
         }
         if status.state() == CaptureState::NotInstalled {
@@ -196,7 +212,10 @@ impl Parts {
         if silence.is_new() {
             info!(tables = counts.tables.len(), "counting the deletions of files from here on");
         }
-        let heard = silence.look(counts, Instant::now());
+        let mut heard = silence.look(counts, Instant::now());
+        if failpoint::removed("protection::silent_deletions") {
+            heard.silent = None;
+        }
         let before = self.db.silence().await?;
         match &heard.silent {
             Some((deletions, tables)) => self.db.note_silence(*deletions, tables).await?,

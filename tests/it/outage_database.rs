@@ -246,3 +246,36 @@ async fn case_29_the_connection_dies_between_the_copy_and_the_check_before_the_d
     dies_after("recycle::after_copy", async |world, file| world.object(Side::Recycle, file).await.is_some())
         .await;
 }
+
+#[tokio::test]
+async fn case_29_the_answer_to_the_ledger_write_is_lost() {
+    world(S3::Embedded, async |world| {
+        // The server writes on although its client is gone.
+        world
+            .crm
+            .sql(
+                "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
+                   $$ BEGIN PERFORM pg_sleep(3); RETURN NULL; END $$;
+                 CREATE TRIGGER slowly AFTER INSERT ON file_recycler.ledger
+                   FOR EACH STATEMENT EXECUTE FUNCTION slowly()",
+            )
+            .await;
+        let (proxy, environment) = proxied(&world, &[]).await;
+        let service = away(Service::start(&environment, &["run"]).await.ready().await);
+        let made = records(&world, 1).await;
+        world.crm.delete("Contact", made[0].0).await;
+        let writes = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event = 'PgSleep'";
+        eventually("the ledger is written", async || (world.crm.number(writes).await > 0).then_some(())).await;
+        proxy.set(Weather::Cut);
+        eventually("the write is committed", async || {
+            let rows = world.crm.number("SELECT count(*) FROM file_recycler.ledger").await;
+            (rows == 2).then_some(())
+        })
+        .await;
+        world.crm.sql("DROP FUNCTION slowly CASCADE").await;
+        proxy.set(Weather::Fair);
+        nothing_was_lost(&world, &service, &made).await;
+    })
+    .await;
+}

@@ -122,8 +122,13 @@ async fn case_40_rows_that_vanish_past_the_triggers_are_a_hint_until_something_i
         let service = world.run().await.expect_log("a hint");
         counted_once(&service).await;
         pass_by(&world, 3).await;
-        let answer =
-            listener_says(&service, "silent", "a hint: 3 rows vanished from public.ContactFile").await;
+        let answer = listener_says_within(
+            Duration::from_secs(30),
+            &service,
+            "silent",
+            "a hint: 3 rows vanished from public.ContactFile",
+        )
+        .await;
         assert_eq!((&answer["degraded"], &answer["ready"]), (&true.into(), &true.into()));
         assert_eq!(service.metric("file_recycler_listener_silent_deletions").await, 3);
         let status = world.cli(&["status", "--json"]).await.expect(0).json();
