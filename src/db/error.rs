@@ -77,9 +77,10 @@ impl Class {
             (_, "57014" | "25P03") => Self::TooLong,
             (_, "P0001") => Self::Constraint,
             ("40", _) | (_, "55P03" | "55006") => Self::Contention,
-            // The database takes no connections; a pooler has forgotten our prepared statements.
-            (_, "55000" | "26000" | "42P05") => Self::Unavailable,
-            ("08" | "28" | "3D" | "53" | "57" | "58", _) => Self::Unavailable,
+            // The last three: it takes no connections, or a pooler has mixed up our prepared statements.
+            ("08" | "28" | "3D" | "53" | "57" | "58", _) | (_, "55000" | "26000" | "42P05") => {
+                Self::Unavailable
+            }
             ("23", _) => Self::Constraint,
             ("XX", _) => Self::Fault,
             _ => Self::Data,

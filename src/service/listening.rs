@@ -47,10 +47,17 @@ impl Again {
     }
 }
 
+/// The last comparison.
+struct Compared {
+    fingerprint: String,
+    catalog: Catalog,
+    status: CaptureStatus,
+}
+
 /// What the watch remembers from look to look.
 #[derive(Default)]
 struct Listening {
-    catalog: Option<Catalog>,
+    compared: Option<Compared>,
     scan: Again,
     count: Again,
     install: Again,
@@ -92,13 +99,12 @@ impl Parts {
     async fn look_at_listener(&self, listening: &mut Listening) -> Result<(), Failure> {
         let policy = self.config.listener.on_capture_error;
         if failpoint::removed("protection::compare_at_each_poll")
-            && listening.catalog.is_some()
+            && listening.compared.is_some()
             && !listening.scan.is_due()
         {
             return Ok(());
         }
-        let catalog = self.captured_tables(listening).await?;
-        let mut status = self.db.capture_status_of(&catalog, policy).await?;
+        let (catalog, mut status) = self.compared(listening).await?;
         if status.state() != CaptureState::Installed
             && self.config.listener.auto_install
             && listening.install.is_due()
@@ -136,13 +142,24 @@ impl Parts {
         Ok(())
     }
 
-    /// The tables that must have triggers: always what the catalogue says now; with what weak files and links
-    /// name as of the last scan.
-    async fn captured_tables(&self, listening: &mut Listening) -> Result<Catalog, DbError> {
+    /// The tables that must have triggers, and how these are: compared anew where the catalogue has changed
+    /// since the last look, and whenever it is time to read what weak files and links name.
+    async fn compared(&self, listening: &mut Listening) -> Result<(Catalog, CaptureStatus), DbError> {
         let crm = &self.config.crm;
-        let catalog = match (&listening.catalog, listening.scan.is_due()) {
-            (Some(known), false) => self.db.discover_like(crm, known).await?,
-            (known, _) => {
+        let fingerprint = match &listening.compared {
+            None => None,
+            Some(last) => {
+                let now = self.db.capture_fingerprint(crm).await?;
+                if now == last.fingerprint && !listening.scan.is_due() {
+                    return Ok((last.catalog.clone(), last.status.clone()));
+                }
+                Some(now)
+            }
+        };
+        let known = listening.compared.as_ref().map(|last| &last.catalog);
+        let catalog = match known {
+            Some(known) if !listening.scan.is_due() => self.db.discover_like(crm, known).await?,
+            known => {
                 let began = Instant::now();
                 let scanned = self.db.discover_all(crm).await;
                 listening.scan.after(SCAN_EVERY.max(began.elapsed() * SCAN_REST));
@@ -156,8 +173,14 @@ impl Parts {
                 }
             }
         };
-        listening.catalog = Some(catalog.clone());
-        Ok(catalog)
+        let status = self.db.capture_status_of(&catalog, self.config.listener.on_capture_error).await?;
+        listening.compared = Some(Compared {
+            // Read before what it stands for; an empty one is like no other.
+            fingerprint: fingerprint.unwrap_or_default(),
+            catalog: catalog.clone(),
+            status: status.clone(),
+        });
+        Ok((catalog, status))
     }
 
     /// Counts what was deleted, what was captured, and what waits; gives what is too quiet.
