@@ -124,7 +124,7 @@ async fn case_28_the_server_lets_nobody_in() {
         let mut crm = world.crm.pool.acquire().await.unwrap();
         world
             .crm
-            .from_outside(format!(
+            .sql_from_outside(format!(
                 "ALTER DATABASE {name} ALLOW_CONNECTIONS false;
                  SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                   WHERE datname = '{name}' AND application_name = 'file-recycler'"
@@ -143,7 +143,7 @@ async fn case_28_the_server_lets_nobody_in() {
         })
         .await;
         tokio::time::sleep(Duration::from_secs(2)).await;
-        world.crm.from_outside(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
+        world.crm.sql_from_outside(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
         nothing_was_lost(&world, &service, &made).await;
     })
     .await;

@@ -171,7 +171,8 @@ async fn captured_rolled_back_and_dangling_deletions_are_no_hint() {
         for file in files.iter().chain([&weak]) {
             world.recycled(*file).await;
         }
-        let vanished = r#"SELECT sum(n_tup_del)::bigint FROM pg_stat_user_tables WHERE relname IN ('ContactFile', 'SysFile')"#;
+        let vanished = "SELECT sum(n_tup_del)::bigint FROM pg_stat_user_tables
+                         WHERE relname IN ('ContactFile', 'SysFile')";
         eventually("the statistics know all five", async || {
             (world.crm.number(vanished).await == 5).then_some(())
         })

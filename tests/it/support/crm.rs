@@ -95,7 +95,7 @@ impl Crm {
     }
 
     /// Runs SQL about this database from outside of it.
-    pub async fn from_outside(&self, sql: impl Into<String>) {
+    pub async fn sql_from_outside(&self, sql: impl Into<String>) {
         let admin = open(server().as_str()).await;
         admin.execute(AssertSqlSafe(sql.into())).await.unwrap();
         admin.close().await;
