@@ -14,6 +14,7 @@ pub mod registry;
 pub mod replay;
 mod sample;
 pub mod schema;
+pub mod silence;
 mod sql;
 pub mod suspect;
 pub mod triggers;

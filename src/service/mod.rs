@@ -1,9 +1,11 @@
 //! The loops of `run`, `listen` and `work`: made from the configuration, watched, stopped in two stages.
 
 mod leftovers;
+mod listening;
 mod monitor;
 mod registry;
 mod relay;
+mod silence;
 mod watch;
 
 use std::sync::Arc;

@@ -25,6 +25,11 @@ const BEFORE_GIVING_BACK: Duration = Duration::from_secs(1);
 impl<R: Registry> Worker<R> {
     /// Brings a handled message to its end. Where that fails, it goes back to the queue.
     pub(super) async fn settle(&self, delivery: Delivery, handled: Handled, publisher: &Publisher) {
+        if crate::failpoint::removed("protection::settled_before_ack") {
+            self.acknowledge(delivery, &handled).await;
+            return crate::failpoint::reach("worker::before_settling");
+        }
+        crate::failpoint::reach("worker::before_settling");
         let settled = match &handled.verdict {
             Verdict::GiveBack(failure) => {
                 self.gate.report(failure);

@@ -24,9 +24,13 @@ mod move_race;
 #[cfg(feature = "failpoints")]
 mod mutants;
 mod outage;
+mod outage_database;
+mod pause;
 #[cfg(feature = "failpoints")]
 mod relay_crash;
 mod relay_outbox;
+mod relay_size;
+mod silence;
 mod spine_bulk;
 mod spine_configuration;
 #[cfg(feature = "failpoints")]

@@ -18,6 +18,21 @@ const MUTANTS: &[(&str, &str)] = &[
     ("doubt_of_a_miss", "move_faults::case_49_a_miss_is_believed_only_after_the_buckets_answered_after_it"),
     ("control_question", "move_outage::a_refusal_of_one_key_is_its_own_and_one_of_every_key_is_an_outage"),
     ("evidence", "move_outage::case_48_rights_lost_for_files_and_not_for_our_own_object_are_an_outage"),
+    ("outage_counts_nothing", "outage::a_message_that_meets_an_outage_goes_back_uncounted"),
+    ("only_marks_condemn", "crash_loop::case_44_thirty_rounds_of_giving_back_condemn_nobody"),
+    ("settled_before_ack", "crash_loop::a_worker_that_dies_between_copying_and_settling_loses_no_message"),
+    (
+        "compare_at_each_poll",
+        "silence::case_40_whatever_was_changed_in_the_catalogue_is_found_at_the_next_look",
+    ),
+    (
+        "silent_deletions",
+        "silence::case_40_rows_that_vanish_past_the_triggers_are_a_hint_until_something_is_captured",
+    ),
+    ("delete_only_confirmed", "relay_outbox::a_row_whose_event_was_unroutable_stays_and_the_others_go"),
+    ("low_water_mark", "relay_size::case_56_dead_rows_behind_a_long_snapshot_are_not_read_again"),
+    ("relay_batch", "relay_size::case_56_the_relays_memory_does_not_grow_with_a_transaction"),
+    ("pause", "pause::a_pause_stops_two_thousand_deletions_on_their_way_and_a_resume_finishes_them"),
 ];
 
 /// Runs one test in a process of its own; whether it passed.

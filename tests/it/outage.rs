@@ -93,6 +93,35 @@ fn through(url: &Url, proxy: &Proxy) -> String {
     url.to_string()
 }
 
+/// There is no later try at all, so whatever counted this one would have to give it up.
+#[tokio::test]
+async fn a_message_that_meets_an_outage_goes_back_uncounted() {
+    world(S3::Embedded, async |world| {
+        let environment = world.with(&[("RETRY__DELAYS", "[]")]);
+        let service = Service::start(&environment, &["run"])
+            .await
+            .ready()
+            .await
+            .expect_log("not well")
+            .expect_log("dead-lettered")
+            .expect_log("could not be");
+        let control = world.storage.control();
+        let ids = world.many(3).await;
+        control.fault(Rule::new(Operation::CopyObject, status(403, "InvalidAccessKeyId")));
+        world.delete_one_by_one().await;
+        eventually("it met the outage", async || {
+            let answer = service.readyz().await?;
+            let down = answer["dependencies"]["storage"]["ok"] == false;
+            (down || world.dead().await > 0).then_some(())
+        })
+        .await;
+        assert_eq!(world.dead().await, 0);
+        control.clear_faults();
+        world.all_recycled(&service, &ids).await;
+    })
+    .await;
+}
+
 /// Everything that the program depends on is cut off in turn while 1,500 records are deleted, for a hundred times
 /// as long as all later tries of a message take together.
 #[tokio::test]

@@ -144,6 +144,14 @@ impl Service {
         self.log.lock().unwrap().clone()
     }
 
+    /// The most memory that it ever had, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        let pid = self.child.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak.and_then(|line| line.split_whitespace().next()).unwrap().parse().unwrap()
+    }
+
     /// SIGKILL, and waits for the end.
     pub async fn kill(&mut self) {
         self.child.start_kill().expect("it runs");
