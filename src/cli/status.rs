@@ -9,12 +9,16 @@ use super::parts;
 use crate::broker::BrokerError;
 use crate::config::{Config, Needs};
 use crate::db::outbox::Backlog;
+use crate::db::process::Process;
 use crate::db::schema::SchemaState;
 use crate::db::triggers::CaptureState;
 use crate::guard::{Guard, Verdict, marked_environment};
 
 /// A relay that runs takes a row within this time, unless very many wait.
 const RELAYED_WITHIN: Duration = Duration::from_mins(1);
+
+/// A process that has not told of itself for so long has ended: three times as long as one waits between two words.
+const SILENT_AFTER: Duration = Duration::from_secs(6);
 
 #[derive(Default, Serialize)]
 struct Status {
@@ -25,6 +29,7 @@ struct Status {
     listener: State,
     guard: State,
     paused: Option<String>,
+    processes: Vec<Process>,
     warnings: Vec<String>,
 }
 
@@ -68,6 +73,7 @@ impl State {
 struct FromDatabase {
     outbox: Option<Outbox>,
     listener: State,
+    processes: Vec<Process>,
     warnings: Vec<String>,
 }
 
@@ -80,6 +86,7 @@ pub(super) async fn run(config: &Config, json: bool) -> Result<Finding, Failed> 
     status.dependencies.database = State::of(&database.as_ref().map_err(|error| &error.message));
     if let Ok(found) = database {
         status.warnings.extend(found.warnings);
+        status.processes = found.processes;
         status.outbox = found.outbox;
         status.listener = found.listener;
     }
@@ -105,7 +112,8 @@ pub(super) async fn run(config: &Config, json: bool) -> Result<Finding, Failed> 
     }
     let Dependencies { database, broker, storage } = &status.dependencies;
     status.healthy =
-        [database, broker, storage, &status.listener, &status.guard].iter().all(|state| state.ok);
+        [database, broker, storage, &status.listener, &status.guard].iter().all(|state| state.ok)
+            && status.processes.iter().all(|process| process.ready);
     print(json, &status, || text(&status))?;
     Ok(Finding::healthy_if(status.healthy))
 }
@@ -120,7 +128,7 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
     if state == CaptureState::NotInstalled {
         let message = "not installed: run `file-recycler listener install`".to_owned();
         let listener = State { ok: false, message };
-        return Ok(FromDatabase { outbox: None, listener, warnings: Vec::new() });
+        return Ok(FromDatabase { outbox: None, listener, processes: Vec::new(), warnings: Vec::new() });
     }
     let backlog = db.backlog().await?;
     let mut warnings = Vec::new();
@@ -132,7 +140,10 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
         }
         _ => "installed".to_owned(),
     };
+    let mut processes = Vec::new();
     if capture.schema == SchemaState::Current {
+        processes = db.processes(SILENT_AFTER).await?;
+        processes.retain(|process| !died_here(&process.name));
         warnings.extend(db.silence().await?.map(|silent| silent.to_string()));
     }
     warnings.extend(told_of(&backlog, config.recycle.grace, paused));
@@ -143,7 +154,19 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
             capture_failures: db.capture_failures().await?,
         }),
         listener: State { ok: true, message },
+        processes,
         warnings,
+    })
+}
+
+/// Has a process of this machine ended without a word?
+fn died_here(name: &str) -> bool {
+    let host = gethostname::gethostname();
+    name.rsplit_once(':').is_some_and(|(its_host, id)| {
+        *its_host == *host.to_string_lossy()
+            && id.bytes().all(|c| c.is_ascii_digit())
+            && std::path::Path::new("/proc/self").exists()
+            && !std::path::Path::new(&format!("/proc/{id}")).exists()
     })
 }
 
@@ -211,6 +234,11 @@ fn text(status: &Status) -> String {
     if let Some(queues) = &status.queues {
         lines.push(format!("queues     {} work, {} waiting, {} dead", queues.work, queues.wait, queues.dead));
     }
+    lines.extend(status.processes.iter().map(|process| {
+        let Process { name, halves, ready, why } = process;
+        let state = if *ready { "ready" } else { "NOT READY: " };
+        format!("process    {halves} {name} {state}{}", why.as_deref().unwrap_or_default())
+    }));
     lines.extend(status.warnings.iter().map(|warning| format!("warning    {warning}")));
     lines.join("\n")
 }

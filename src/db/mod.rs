@@ -10,6 +10,7 @@ pub mod hanging;
 pub mod ledger;
 pub mod low_water;
 pub mod outbox;
+pub mod process;
 pub mod registry;
 pub mod replay;
 mod sample;

@@ -11,6 +11,7 @@ mod report;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use time::OffsetDateTime;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
@@ -63,6 +64,7 @@ struct Shared {
     clock: Clock,
     metrics: Metrics,
     states: Mutex<States>,
+    changes: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -93,7 +95,7 @@ impl Health {
             topology: state,
             paused: None,
         };
-        Self(Arc::new(Shared { clock, metrics, states: Mutex::new(states) }))
+        Self(Arc::new(Shared { clock, metrics, states: Mutex::new(states), changes: watch::Sender::new(()) }))
     }
 
     /// The dependency answers.
@@ -145,6 +147,7 @@ impl Health {
         *listener = ListenerReport { state: word, is: State { ok, since, message: message.clone() } };
         drop(states);
         if changed {
+            self.0.changes.send_replace(());
             if let Some(message) = message {
                 warn!(state = word, message, "listener");
             } else {
@@ -180,11 +183,17 @@ impl Health {
         }
         states.blocked = blocked.then_some(now);
         drop(states);
+        self.0.changes.send_replace(());
         if blocked {
             warn!("{BLOCKED}");
         } else {
             info!("the broker takes messages again");
         }
+    }
+
+    /// Hears when a state changes between well and not.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changes.subscribe()
     }
 
     /// Everything, at one moment.
@@ -228,6 +237,7 @@ impl Health {
         *state = State { ok, since, message: message.clone() };
         drop(states);
         if changed {
+            self.0.changes.send_replace(());
             if let Some(message) = message {
                 warn!(name, message, "not well");
             } else {

@@ -105,6 +105,8 @@ async fn case_44_thirty_rounds_of_giving_back_condemn_nobody() {
         let service = Service::start(&world.environment, &["work"]).await;
         let control = world.storage.control();
         eventually("all are recycled", async || {
+            let dead = world.queues.session().await.depth(&world.queues.topology.dead()).await.unwrap();
+            assert_eq!(dead.unwrap().messages, 0, "somebody was condemned");
             (control.keys(&world.storage.recycle).len() >= MESSAGES).then_some(())
         })
         .await;

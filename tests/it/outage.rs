@@ -254,6 +254,9 @@ async fn an_outage_that_only_files_meet_is_one_line_and_ends_with_a_file_that_is
             .await;
         let answer = service.readyz().await.unwrap();
         assert_eq!(answer["dependencies"]["storage"]["ok"], false, "{answer}");
+        let status = world.cli(&["status", "--json"]).await.expect(1).json();
+        assert_eq!(status["dependencies"]["storage"]["ok"], true, "our own object can be read: {status}");
+        assert!(status["processes"][0]["why"].to_string().contains("CopyObject"), "{status}");
         control.clear_faults();
         world.all_recycled(&service, &ids).await;
         world.storage_is(&service, true).await;
@@ -262,6 +265,7 @@ async fn an_outage_that_only_files_meet_is_one_line_and_ends_with_a_file_that_is
             service.log().iter().filter(of_storage).count()
         };
         assert_eq!(lines("not well"), 1, "{:?}", service.log());
+        world.cli(&["status"]).await.expect(0);
     })
     .await;
 }
