@@ -187,6 +187,23 @@ async fn captured_rolled_back_and_dangling_deletions_are_no_hint() {
 }
 
 #[tokio::test]
+async fn case_58_a_deletion_that_could_not_be_captured_commits_and_is_told() {
+    world(S3::Embedded, async |world| {
+        let service = world.run().await.expect_log("could not be captured").expect_log("reading the outbox");
+        counted_once(&service).await;
+        let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
+        world.crm.sql("ALTER TABLE file_recycler.outbox RENAME COLUMN n TO m").await;
+        world.crm.delete("Contact", record).await;
+        world.crm.sql("ALTER TABLE file_recycler.outbox RENAME COLUMN m TO n").await;
+        let answer = listener_says(&service, "silent", "could not be captured").await;
+        assert_eq!((&answer["degraded"], &answer["ready"]), (&true.into(), &true.into()));
+        assert_eq!(service.metric("file_recycler_capture_failures").await, 2, "the record's and the file's");
+        world.is_untouched(files[0]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_outbox_whose_first_row_no_relay_takes_is_told() {
     world(S3::Embedded, async |world| {
         let environment = world.with(&[("LISTENER__POLL", "100ms")]);

@@ -30,20 +30,22 @@ const DUE: &str = "
      ORDER BY id LIMIT $3
        FOR UPDATE SKIP LOCKED";
 
-/// Rows above `$1` that nobody has seen.
+/// Rows above `$1` that nobody has seen. By their places: by their ids, the planner reads the whole table.
 const UNSEEN: &str = "
     UPDATE file_recycler.outbox SET seen_at = clock_timestamp()
-     WHERE id IN (SELECT id FROM file_recycler.outbox WHERE id > $1 AND kind = ANY($2) AND seen_at IS NULL
-                   ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)";
+     WHERE ctid = ANY(ARRAY(
+             SELECT ctid FROM file_recycler.outbox WHERE id > $1 AND kind = ANY($2) AND seen_at IS NULL
+              ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED))";
 
 /// The same among the first rows: whatever the mark says, none stays unseen once its turn has come.
 const UNSEEN_FIRST: &str = "
     UPDATE file_recycler.outbox SET seen_at = clock_timestamp()
-     WHERE id IN (SELECT id FROM file_recycler.outbox
-                   WHERE id > $1 AND kind = ANY($2) AND seen_at IS NULL
-                     AND id <= (SELECT max(id) FROM (SELECT id FROM file_recycler.outbox WHERE id > $1 AND kind = ANY($2)
-                                                      ORDER BY id LIMIT $3) AS first)
-                   ORDER BY id FOR UPDATE SKIP LOCKED)";
+     WHERE ctid = ANY(ARRAY(
+             SELECT ctid FROM file_recycler.outbox
+              WHERE id > $1 AND kind = ANY($2) AND seen_at IS NULL
+                AND id <= (SELECT max(id) FROM (SELECT id FROM file_recycler.outbox WHERE id > $1 AND kind = ANY($2)
+                                                 ORDER BY id LIMIT $3) AS first)
+              ORDER BY id FOR UPDATE SKIP LOCKED))";
 
 /// As [`row::LEFT`], of rows that nobody has seen.
 const FIRST_UNSEEN: &str = "
