@@ -135,7 +135,11 @@ impl<R: Registry> Worker<R> {
     async fn record_replay(&self, delivery: &Delivery, parts: &[Part]) {
         let Some(token) = delivery.history.replay else { return };
         let failure = parts.first().map(|part| part.error.as_str());
-        if let Err(error) = self.db.replay_finished(token, failure, self.clock.now()).await {
+        let reason = parts.iter().find_map(|part| match part.to {
+            To::Dead(reason) => Some(reason.as_str()),
+            To::Wait(_) => None,
+        });
+        if let Err(error) = self.db.replay_finished(token, failure, reason, self.clock.now()).await {
             warn!(%token, %error, "the outcome of a replayed message could not be recorded");
         }
     }

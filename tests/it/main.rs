@@ -11,6 +11,9 @@ mod db_capture;
 mod db_dangling;
 mod db_environment;
 mod db_outbox;
+mod dlq_look;
+#[cfg(feature = "failpoints")]
+mod dlq_replay;
 mod fairness;
 #[cfg(feature = "failpoints")]
 mod move_crash;
