@@ -73,12 +73,13 @@ impl BrokerError {
             Self::Configuration(_)
             | Self::Connection { .. }
             | Self::TimedOut { .. }
-            | Self::Blocked(_)
             | Self::AccessRefused { .. }
             | Self::Topology(_)
             | Self::Unreadable { .. }
             | Self::Unroutable { .. } => Advice::Outage(Dependency::Broker),
             Self::Refused { .. } => Advice::Retry,
+            // What needs no publication goes on: acknowledgements are what ends an alarm.
+            Self::Blocked(_) => Advice::Hold,
         }
     }
 
@@ -177,6 +178,11 @@ mod tests {
             assert_eq!(error, expected);
             assert_eq!(error.advice(), Advice::Outage(Dependency::Broker));
         }
+    }
+
+    #[test]
+    fn an_alarm_is_no_outage_since_consuming_goes_on() {
+        assert_eq!(BrokerError::Blocked("low on memory".into()).advice(), Advice::Hold);
     }
 
     #[test]

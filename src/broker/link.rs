@@ -12,6 +12,7 @@ use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties, ConnectionStatus, Event};
 use tokio::task::JoinHandle;
 
+use super::alarm::Ear;
 use super::connect::answered;
 use super::error::BrokerError;
 use super::session::Condition;
@@ -30,7 +31,6 @@ pub(super) struct Link {
     connection: Connection,
     socket: Socket,
     watcher: JoinHandle<()>,
-    condition: Condition,
 }
 
 /// The TCP socket below the connection, once it is there.
@@ -59,6 +59,7 @@ impl Link {
         tls: OwnedTLSConfig,
         properties: ConnectionProperties,
         condition: Condition,
+        ear: Ear,
     ) -> Result<Self, BrokerError> {
         let attempt = format!("connecting to the broker at {}:{}", uri.authority.host, uri.authority.port);
         let socket = Socket::default();
@@ -71,8 +72,8 @@ impl Link {
             }
         };
         let events = Box::pin(connection.events_listener());
-        let watcher = tokio::spawn(watch(events, connection.status().clone(), condition.clone()));
-        Ok(Self { connection, socket, watcher, condition })
+        let watcher = tokio::spawn(watch(events, connection.status().clone(), condition, ear));
+        Ok(Self { connection, socket, watcher })
     }
 
     /// A new channel.
@@ -91,7 +92,6 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.watcher.abort();
-        self.condition.unblocked();
         self.socket.shut();
     }
 }
@@ -130,12 +130,13 @@ async fn watch(
     mut events: impl Stream<Item = Event> + Unpin,
     status: ConnectionStatus,
     condition: Condition,
+    ear: Ear,
 ) {
     let mut last_error = None;
     loop {
         match tokio::time::timeout(LOOK_AGAIN, events.next()).await {
-            Ok(Some(Event::ConnectionBlocked(reason))) => condition.blocked(reason),
-            Ok(Some(Event::ConnectionUnblocked)) => condition.unblocked(),
+            Ok(Some(Event::ConnectionBlocked(reason))) => ear.blocked(reason),
+            Ok(Some(Event::ConnectionUnblocked)) => ear.unblocked(),
             Ok(Some(Event::Error(error))) => last_error = Some(error),
             Ok(Some(_)) | Err(_) => {}
             Ok(None) => break,

@@ -4,6 +4,7 @@
 //! replay half of what a loop has to do anyway (declare, verify, consume, forget unsettled deliveries) and
 //! hide from the loop that unacknowledged messages are coming again.
 
+mod alarm;
 mod connect;
 mod consume;
 mod declare;

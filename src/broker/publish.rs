@@ -9,6 +9,7 @@ use std::time::Duration;
 use lapin::options::ConfirmSelectOptions;
 use tokio::sync::{mpsc, oneshot};
 
+use super::alarm::Alarm;
 use super::connect::answered;
 use super::declare::short;
 use super::error::BrokerError;
@@ -44,6 +45,7 @@ pub struct Publisher {
     requests: mpsc::Sender<Request>,
     topology: Topology,
     condition: Condition,
+    alarm: Alarm,
 }
 
 struct Request {
@@ -57,14 +59,15 @@ impl Publisher {
         topology: Topology,
         timeout: Duration,
         condition: Condition,
+        alarm: &Alarm,
     ) -> Result<Self, BrokerError> {
         let channel = link.channel().await?;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
         answered("asking for confirms", ANSWER_TIMEOUT, confirms).await?;
         let (requests, incoming) = mpsc::channel(MAX_WAITING);
-        let window = Window::new(channel, timeout, condition.clone());
+        let window = Window::new(channel, timeout, alarm.clone());
         tokio::spawn(serve(incoming, window, link, condition.clone()));
-        Ok(Self { requests, topology, condition })
+        Ok(Self { requests, topology, condition, alarm: alarm.clone() })
     }
 
     /// Publishes one message and waits for its confirm. Many may be under way at once.
@@ -97,6 +100,11 @@ impl Publisher {
             }
         }
         answers
+    }
+
+    /// Waits until the broker takes messages, as far as is known: after [`BrokerError::Blocked`], before the next try.
+    pub async fn unblocked(&self) {
+        self.alarm.over().await;
     }
 
     async fn send(&self, letters: Vec<Letter>) -> Vec<Result<(), BrokerError>> {

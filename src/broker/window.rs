@@ -17,9 +17,12 @@ use lapin::types::ShortString;
 use lapin::{Channel, Confirmation};
 use tokio::time::{Instant, timeout_at};
 
+use super::alarm::Alarm;
 use super::error::BrokerError;
 use super::message::Outgoing;
-use super::session::Condition;
+
+/// How much longer confirms are waited for once the broker has blocked: those of messages that it read before.
+const AFTER_ALARM: Duration = Duration::from_secs(2);
 
 /// Exchange and routing key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +37,9 @@ pub(super) struct Letter {
     pub(super) message: Outgoing,
 }
 
+/// A confirm did not come as long as it was waited for.
+struct OutOfTime;
+
 type Answer = Result<(), BrokerError>;
 type Confirm = BoxFuture<'static, (usize, lapin::Result<Confirmation>)>;
 
@@ -41,15 +47,15 @@ type Confirm = BoxFuture<'static, (usize, lapin::Result<Confirmation>)>;
 pub(super) struct Window {
     channel: Channel,
     timeout: Duration,
-    condition: Condition,
+    alarm: Alarm,
     /// Left from a window that ran out of time. Their returns would be taken for another window's.
     late: FuturesUnordered<Confirm>,
     broken: Option<BrokerError>,
 }
 
 impl Window {
-    pub(super) fn new(channel: Channel, timeout: Duration, condition: Condition) -> Self {
-        Self { channel, timeout, condition, late: FuturesUnordered::new(), broken: None }
+    pub(super) fn new(channel: Channel, timeout: Duration, alarm: Alarm) -> Self {
+        Self { channel, timeout, alarm, late: FuturesUnordered::new(), broken: None }
     }
 
     /// Why the channel is of no more use, if it is not.
@@ -70,12 +76,12 @@ impl Window {
         let mut answers: Vec<Option<Answer>> = vec![None; addresses.len()];
         let mut returned = HashSet::new();
         loop {
-            match timeout_at(deadline, confirms.next()).await {
+            match next_confirm(&self.alarm, &mut confirms, deadline).await {
                 Ok(Some((index, confirm))) => {
                     answers[index] = Some(self.answer(&addresses[index], confirm, &mut returned));
                 }
                 Ok(None) => break,
-                Err(_) => {
+                Err(OutOfTime) => {
                     self.late = confirms;
                     return vec![Err(self.out_of_time()); addresses.len()];
                 }
@@ -134,15 +140,17 @@ impl Window {
 
     /// Sends nothing into an alarm, and nothing before the last window is through.
     async fn ready(&mut self) -> Answer {
-        if let Some(reason) = self.condition.why_blocked() {
+        if let Some(reason) = self.alarm.reason() {
             return Err(BrokerError::Blocked(reason));
         }
         let deadline = Instant::now() + self.timeout;
+        let mut late = std::mem::take(&mut self.late);
         loop {
-            match timeout_at(deadline, self.late.next()).await {
+            match next_confirm(&self.alarm, &mut late, deadline).await {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
-                Err(_) => {
+                Err(OutOfTime) => {
+                    self.late = late;
                     let error = self.out_of_time();
                     // An alarm ends some time. Without one the broker has forgotten us: connect again.
                     if !matches!(error, BrokerError::Blocked(_)) {
@@ -155,13 +163,36 @@ impl Window {
     }
 
     fn out_of_time(&self) -> BrokerError {
-        match self.condition.why_blocked() {
+        match self.alarm.reason() {
             Some(reason) => BrokerError::Blocked(reason),
             None => BrokerError::TimedOut {
                 attempt: "waiting for the broker's confirms".to_owned(),
                 after: self.timeout,
             },
         }
+    }
+}
+
+/// The next confirm; `None` after the last. While the broker blocks, its confirms are not waited for: whoever
+/// publishes may hold locks, and those who wait are told why.
+async fn next_confirm(
+    alarm: &Alarm,
+    confirms: &mut FuturesUnordered<Confirm>,
+    deadline: Instant,
+) -> Result<Option<(usize, lapin::Result<Confirmation>)>, OutOfTime> {
+    let blocked = async {
+        loop {
+            alarm.heard().await;
+            tokio::time::sleep(AFTER_ALARM).await;
+            if alarm.reason().is_some() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        next = timeout_at(deadline, confirms.next()) => next.map_err(|_| OutOfTime),
+        () = blocked => Err(OutOfTime),
     }
 }
 

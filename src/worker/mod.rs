@@ -109,7 +109,11 @@ impl<R: Registry> Worker<R> {
         let mut consumer = session.consume(&self.topology.work(), self.prefetch).await?;
         info!(queue = self.topology.work(), prefetch = self.prefetch, "taking messages");
         let mut in_flight = JoinSet::new();
-        let end = self.take(&publisher, &mut consumer, &mut in_flight, stop).await;
+        let end = tokio::select! {
+            end = self.take(&publisher, &mut consumer, &mut in_flight, stop) => end,
+            // The publisher has a connection of its own, which can break alone.
+            why = session.closed() => Err(why),
+        };
         // What the broker has sent and nobody has begun goes back with the closed channel.
         let cancelled = consumer.cancel().await;
         let stop = stop.clone();

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::Worker;
@@ -19,6 +20,9 @@ use crate::retry;
 /// Longest rest of a message in hand: well below the broker's consumer time-out of half an hour.
 const LONGEST_IN_HAND: Duration = Duration::from_mins(20);
 
+/// Longest wait of a message in hand for the end of the broker's memory or disk alarm.
+const BLOCKED_IN_HAND: Duration = Duration::from_mins(5);
+
 /// Pause before a message goes back that the broker refused to take elsewhere: it comes again at once.
 const BEFORE_GIVING_BACK: Duration = Duration::from_secs(1);
 
@@ -33,12 +37,12 @@ impl<R: Registry> Worker<R> {
             }
             Verdict::Rest { first_seen, delay } => {
                 let history = History { first_seen: Some(*first_seen), ..delivery.history.clone() };
-                publisher.publish(Target::Wait(delay), Outgoing::again(&delivery, None, &history)).await
+                store(publisher, Target::Wait(delay), Outgoing::again(&delivery, None, &history)).await
             }
             Verdict::Settle(parts) => self.publish(&delivery, &handled, parts, publisher).await,
         };
         if let Err(error) = settled {
-            self.gate.report(&Failure::new(error.advice(), error.to_string()));
+            self.report(&error);
             warn!(%error, "an undone part could not be published; the message goes back to its queue");
             tokio::time::sleep(BEFORE_GIVING_BACK).await;
             return self.give_back(delivery).await;
@@ -62,7 +66,7 @@ impl<R: Registry> Worker<R> {
                 To::Wait(delay) => Target::Wait(delay),
                 To::Dead(_) => Target::Dead,
             };
-            publisher.publish(target, outgoing).await?;
+            store(publisher, target, outgoing).await?;
             self.tell(part, &history);
         }
         Ok(())
@@ -76,7 +80,7 @@ impl<R: Registry> Worker<R> {
             self.record_replay(&delivery, parts).await;
         }
         if let Err(error) = delivery.ack().await {
-            self.gate.report(&Failure::new(error.advice(), error.to_string()));
+            self.report(&error);
             warn!(%error, "a settled message could not be acknowledged; the broker delivers it again");
             return;
         }
@@ -94,8 +98,16 @@ impl<R: Registry> Worker<R> {
     async fn give_back(&self, delivery: Delivery) {
         if let Err(error) = delivery.give_back().await {
             // Its connection is gone, and with it our hold on the message.
-            self.gate.report(&Failure::new(error.advice(), error.to_string()));
+            self.report(&error);
             debug!(%error, "a message could not be given back; the broker takes it back by itself");
+        }
+    }
+
+    /// Tells the gate of everybody's trouble. A connection that is gone is not: it has ended the shift that it
+    /// belonged to, and a message left over from that one must not end the next.
+    fn report(&self, error: &BrokerError) {
+        if !matches!(error, BrokerError::Connection { .. }) {
+            self.gate.report(&Failure::new(error.advice(), error.to_string()));
         }
     }
 
@@ -148,6 +160,22 @@ impl<R: Registry> Worker<R> {
         let error =
             "it has to rest for longer than a message may be in hand, and no wait queue is configured";
         (remaining > LONGEST_IN_HAND).then(|| Verdict::GiveBack(Failure::new(Advice::Hold, error)))
+    }
+}
+
+/// Publishes one message and waits for its confirm. While the broker takes no messages it waits in hand: given
+/// back it would come again at once, and its files would be looked at again.
+async fn store(publisher: &Publisher, target: Target<'_>, message: Outgoing) -> Result<(), BrokerError> {
+    let in_hand_until = Instant::now() + BLOCKED_IN_HAND;
+    loop {
+        match publisher.publish(target, message.clone()).await {
+            Err(BrokerError::Blocked(reason)) => {
+                if timeout_at(in_hand_until, publisher.unblocked()).await.is_err() {
+                    return Err(BrokerError::Blocked(reason));
+                }
+            }
+            answer => return answer,
+        }
     }
 }
 
