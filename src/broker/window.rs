@@ -105,6 +105,9 @@ impl Window {
             (
                 index,
                 match sent {
+                    Ok(_) if crate::failpoint::removed("protection::confirm_awaited") => {
+                        Ok(Confirmation::Ack(None))
+                    }
                     Ok(confirm) => confirm.await,
                     Err(error) => Err(error),
                 },

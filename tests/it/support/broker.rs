@@ -60,11 +60,17 @@ impl Scene {
 
     /// A broker that is reached through a proxy.
     pub async fn proxied(&self) -> (Broker, Proxy) {
-        let mut url = broker_url();
+        let url = broker_url();
         let proxy = Proxy::to(format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5672))).await;
+        (self.broker_through(&proxy), proxy)
+    }
+
+    /// The broker behind that proxy, with heartbeats every second.
+    pub fn broker_through(&self, proxy: &Proxy) -> Broker {
+        let mut url = broker_url();
         url.set_port(Some(proxy.address().port())).unwrap();
         url.set_query(Some("heartbeat=1"));
-        (broker_at(&url), proxy)
+        broker_at(&url)
     }
 
     /// Takes messages from `queue` and acknowledges them, until there is none.
@@ -103,7 +109,14 @@ impl Scene {
 
 /// Runs a test on a prefix of its own and deletes its queues, also when it fails.
 pub async fn scene<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Arc<Scene>) -> F) {
-    let scene = Arc::new(Scene::new());
+    run_scene(Arc::new(Scene::new()), test).await;
+}
+
+/// The same with a scene that the caller made.
+pub async fn run_scene<F: Future<Output = ()> + Send + 'static>(
+    scene: Arc<Scene>,
+    test: impl FnOnce(Arc<Scene>) -> F,
+) {
     let ended = tokio::spawn(tokio::time::timeout(4 * SOON, test(scene.clone()))).await;
     scene.delete().await;
     match ended {
@@ -113,6 +126,7 @@ pub async fn scene<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Ar
 }
 
 pub fn broker_at(url: &Url) -> Broker {
+    super::storage::take_a_protection_away();
     let config = config::Broker {
         url: Some(SecretString::from(url.as_str())),
         prefix: String::new(),
