@@ -4,8 +4,6 @@
 //! together, then all its confirms are awaited. So hundreds of messages are on their way at once, and still no
 //! two windows overlap, which `window.rs` needs to tell returned messages from stored ones.
 
-use std::time::Duration;
-
 use lapin::options::ConfirmSelectOptions;
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,7 +15,7 @@ use super::link::{ANSWER_TIMEOUT, Link};
 use super::message::Outgoing;
 use super::session::Condition;
 use super::topology::Topology;
-use super::window::{Address, Letter, Window};
+use super::window::{Address, Letter, Patience, Window};
 use crate::config::Delay;
 use crate::event::EventType;
 
@@ -57,7 +55,7 @@ impl Publisher {
     pub(super) async fn start(
         link: Link,
         topology: Topology,
-        timeout: Duration,
+        patience: Patience,
         condition: Condition,
         alarm: &Alarm,
     ) -> Result<Self, BrokerError> {
@@ -65,7 +63,7 @@ impl Publisher {
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
         answered("asking for confirms", ANSWER_TIMEOUT, confirms).await?;
         let (requests, incoming) = mpsc::channel(MAX_WAITING);
-        let window = Window::new(channel, timeout, alarm.clone());
+        let window = Window::new(channel, patience, alarm.clone());
         tokio::spawn(serve(incoming, window, link, condition.clone()));
         Ok(Self { requests, topology, condition, alarm: alarm.clone() })
     }

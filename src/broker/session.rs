@@ -14,6 +14,11 @@ use super::error::{BrokerError, is_missing};
 use super::link::{ANSWER_TIMEOUT, Link};
 use super::publish::Publisher;
 use super::topology::Topology;
+use super::window::Patience;
+
+/// How long a patient publisher waits for the end of an alarm: well below the broker's consumer time-out, since a
+/// message may be in hand meanwhile.
+const LONGEST_BLOCKED: Duration = Duration::from_mins(5);
 
 /// An open session. When any part of it breaks, all of it is over: drop it and connect again.
 ///
@@ -57,15 +62,33 @@ impl Session {
         declare::all(&self.link, topology).await
     }
 
-    /// A publisher with a connection of its own. `confirm_timeout` bounds the wait for the broker's confirms.
+    /// A publisher with a connection of its own. `confirm_timeout` bounds the wait for the broker's confirms. While
+    /// the broker blocks, it says [`BrokerError::Blocked`] within seconds.
     pub async fn publisher(
         &self,
         topology: &Topology,
         confirm_timeout: Duration,
     ) -> Result<Publisher, BrokerError> {
+        self.start_publisher(topology, Patience { confirm: confirm_timeout, blocked: Duration::ZERO }).await
+    }
+
+    /// The same, for one who rather waits for the end of the broker's alarm than publish a message twice; it says
+    /// [`BrokerError::Blocked`] after five minutes of it.
+    pub async fn patient_publisher(
+        &self,
+        topology: &Topology,
+        confirm_timeout: Duration,
+    ) -> Result<Publisher, BrokerError> {
+        self.start_publisher(topology, Patience { confirm: confirm_timeout, blocked: LONGEST_BLOCKED }).await
+    }
+
+    async fn start_publisher(
+        &self,
+        topology: &Topology,
+        patience: Patience,
+    ) -> Result<Publisher, BrokerError> {
         let link = self.broker.link(&self.condition).await?;
-        Publisher::start(link, topology.clone(), confirm_timeout, self.condition.clone(), self.broker.alarm())
-            .await
+        Publisher::start(link, topology.clone(), patience, self.condition.clone(), self.broker.alarm()).await
     }
 
     /// Consumes `queue` with at most `prefetch` messages in our hands (0 is taken as 1: never without a bound).

@@ -15,14 +15,23 @@ use futures_util::stream::FuturesUnordered;
 use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
 use lapin::{Channel, Confirmation};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::alarm::Alarm;
 use super::error::BrokerError;
 use super::message::Outgoing;
 
-/// How much longer confirms are waited for once the broker has blocked: those of messages that it read before.
+/// How much longer confirms are waited for at least once the broker has blocked: those of what it read before.
 const AFTER_ALARM: Duration = Duration::from_secs(2);
+
+/// How long a publisher waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For the confirms of a window.
+    pub(super) confirm: Duration,
+    /// For the end of the broker's alarm, in addition.
+    pub(super) blocked: Duration,
+}
 
 /// Exchange and routing key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,16 +46,13 @@ pub(super) struct Letter {
     pub(super) message: Outgoing,
 }
 
-/// A confirm did not come as long as it was waited for.
-struct OutOfTime;
-
 type Answer = Result<(), BrokerError>;
 type Confirm = BoxFuture<'static, (usize, lapin::Result<Confirmation>)>;
 
 /// The channel of one publisher, in confirm mode, and what is not confirmed yet.
 pub(super) struct Window {
     channel: Channel,
-    timeout: Duration,
+    patience: Patience,
     alarm: Alarm,
     /// Left from a window that ran out of time. Their returns would be taken for another window's.
     late: FuturesUnordered<Confirm>,
@@ -54,8 +60,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(channel: Channel, timeout: Duration, alarm: Alarm) -> Self {
-        Self { channel, timeout, alarm, late: FuturesUnordered::new(), broken: None }
+    pub(super) fn new(channel: Channel, patience: Patience, alarm: Alarm) -> Self {
+        Self { channel, patience, alarm, late: FuturesUnordered::new(), broken: None }
     }
 
     /// Why the channel is of no more use, if it is not.
@@ -68,7 +74,8 @@ impl Window {
         if let Err(error) = self.ready().await {
             return vec![Err(error); letters.len()];
         }
-        let deadline = Instant::now() + self.timeout;
+        let out_of_time = out_of_time(self.alarm.clone(), self.patience);
+        tokio::pin!(out_of_time);
         let addresses: Vec<Address> = letters.iter().map(|letter| letter.address.clone()).collect();
         let mut confirms: FuturesUnordered<Confirm> =
             letters.into_iter().enumerate().map(|(index, letter)| self.send(index, letter)).collect();
@@ -76,14 +83,17 @@ impl Window {
         let mut answers: Vec<Option<Answer>> = vec![None; addresses.len()];
         let mut returned = HashSet::new();
         loop {
-            match next_confirm(&self.alarm, &mut confirms, deadline).await {
-                Ok(Some((index, confirm))) => {
-                    answers[index] = Some(self.answer(&addresses[index], confirm, &mut returned));
-                }
-                Ok(None) => break,
-                Err(OutOfTime) => {
+            tokio::select! {
+                biased;
+                next = confirms.next() => match next {
+                    Some((index, confirm)) => {
+                        answers[index] = Some(self.answer(&addresses[index], confirm, &mut returned));
+                    }
+                    None => break,
+                },
+                () = &mut out_of_time => {
                     self.late = confirms;
-                    return vec![Err(self.out_of_time()); addresses.len()];
+                    return vec![Err(self.why_out_of_time()); addresses.len()];
                 }
             }
         }
@@ -143,59 +153,51 @@ impl Window {
 
     /// Sends nothing into an alarm, and nothing before the last window is through.
     async fn ready(&mut self) -> Answer {
-        if let Some(reason) = self.alarm.reason() {
+        if tokio::time::timeout(self.patience.blocked, self.alarm.over()).await.is_err()
+            && let Some(reason) = self.alarm.reason()
+        {
             return Err(BrokerError::Blocked(reason));
         }
-        let deadline = Instant::now() + self.timeout;
-        let mut late = std::mem::take(&mut self.late);
-        loop {
-            match next_confirm(&self.alarm, &mut late, deadline).await {
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(()),
-                Err(OutOfTime) => {
-                    self.late = late;
-                    let error = self.out_of_time();
-                    // An alarm ends some time. Without one the broker has forgotten us: connect again.
-                    if !matches!(error, BrokerError::Blocked(_)) {
-                        self.broken = Some(error.clone());
-                    }
-                    return Err(error);
-                }
-            }
+        let through = async { while self.late.next().await.is_some() {} };
+        tokio::select! {
+            biased;
+            () = through => return Ok(()),
+            () = out_of_time(self.alarm.clone(), self.patience) => {}
         }
+        let error = self.why_out_of_time();
+        // An alarm ends some time. Without one the broker has forgotten us: connect again.
+        if !matches!(error, BrokerError::Blocked(_)) {
+            self.broken = Some(error.clone());
+        }
+        Err(error)
     }
 
-    fn out_of_time(&self) -> BrokerError {
+    fn why_out_of_time(&self) -> BrokerError {
         match self.alarm.reason() {
             Some(reason) => BrokerError::Blocked(reason),
             None => BrokerError::TimedOut {
                 attempt: "waiting for the broker's confirms".to_owned(),
-                after: self.timeout,
+                after: self.patience.confirm,
             },
         }
     }
 }
 
-/// The next confirm; `None` after the last. While the broker blocks, its confirms are not waited for: whoever
-/// publishes may hold locks, and those who wait are told why.
-async fn next_confirm(
-    alarm: &Alarm,
-    confirms: &mut FuturesUnordered<Confirm>,
-    deadline: Instant,
-) -> Result<Option<(usize, lapin::Result<Confirmation>)>, OutOfTime> {
-    let blocked = async {
-        loop {
-            alarm.heard().await;
-            tokio::time::sleep(AFTER_ALARM).await;
-            if alarm.reason().is_some() {
-                return;
-            }
+/// Waits until it is no longer worth waiting for confirms. What was sent into an alarm is read only after it, so the
+/// time-out begins anew then; all together it is bounded.
+async fn out_of_time(alarm: Alarm, patience: Patience) {
+    let blocked = patience.blocked.max(AFTER_ALARM);
+    let limit = Instant::now() + patience.confirm + blocked;
+    let mut deadline = Instant::now() + patience.confirm;
+    loop {
+        tokio::select! {
+            () = sleep_until(deadline) => if alarm.reason().is_none() { return },
+            () = alarm.heard() => {}
         }
-    };
-    tokio::select! {
-        biased;
-        next = timeout_at(deadline, confirms.next()) => next.map_err(|_| OutOfTime),
-        () = blocked => Err(OutOfTime),
+        if timeout_at(limit.min(Instant::now() + blocked), alarm.over()).await.is_err() {
+            return;
+        }
+        deadline = limit.min(Instant::now() + patience.confirm);
     }
 }
 

@@ -30,6 +30,9 @@ use crate::stop::Stop;
 /// How long the worker lets a foreign environment's event be before it looks at the queue again.
 const FOREIGN_EVENT_PAUSE: Duration = Duration::from_secs(30);
 
+/// Pause after a shift that ended by itself while everything is well.
+const BETWEEN_SHIFTS: Duration = Duration::from_secs(1);
+
 /// How long the broker may take to confirm a message that goes to a wait queue or to the dead.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -96,6 +99,10 @@ impl<R: Registry> Worker<R> {
             }
             if let Err(error) = self.shift(&stop, &mut ending).await {
                 self.gate.report(&Failure::new(error.advice(), error.to_string()));
+                if self.gate.why_closed(gate::WORKER).is_none() {
+                    info!(%error, "taking messages was interrupted");
+                    tokio::time::sleep(BETWEEN_SHIFTS).await;
+                }
             }
         }
         stop.drain(&mut ending).await;
@@ -105,7 +112,7 @@ impl<R: Registry> Worker<R> {
     /// is in flight then ends by itself: one long copy must not keep the next shift from beginning.
     async fn shift(self: &Arc<Self>, stop: &Stop, ending: &mut JoinSet<()>) -> Result<(), BrokerError> {
         let session = self.broker.connect().await?;
-        let publisher = session.publisher(&self.topology, CONFIRM_TIMEOUT).await?;
+        let publisher = session.patient_publisher(&self.topology, CONFIRM_TIMEOUT).await?;
         let mut consumer = session.consume(&self.topology.work(), self.prefetch).await?;
         info!(queue = self.topology.work(), prefetch = self.prefetch, "taking messages");
         let mut in_flight = JoinSet::new();

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::Worker;
@@ -20,9 +19,6 @@ use crate::retry;
 /// Longest rest of a message in hand: well below the broker's consumer time-out of half an hour.
 const LONGEST_IN_HAND: Duration = Duration::from_mins(20);
 
-/// Longest wait of a message in hand for the end of the broker's memory or disk alarm.
-const BLOCKED_IN_HAND: Duration = Duration::from_mins(5);
-
 /// Pause before a message goes back that the broker refused to take elsewhere: it comes again at once.
 const BEFORE_GIVING_BACK: Duration = Duration::from_secs(1);
 
@@ -37,7 +33,7 @@ impl<R: Registry> Worker<R> {
             }
             Verdict::Rest { first_seen, delay } => {
                 let history = History { first_seen: Some(*first_seen), ..delivery.history.clone() };
-                store(publisher, Target::Wait(delay), Outgoing::again(&delivery, None, &history)).await
+                publisher.publish(Target::Wait(delay), Outgoing::again(&delivery, None, &history)).await
             }
             Verdict::Settle(parts) => self.publish(&delivery, &handled, parts, publisher).await,
         };
@@ -66,7 +62,7 @@ impl<R: Registry> Worker<R> {
                 To::Wait(delay) => Target::Wait(delay),
                 To::Dead(_) => Target::Dead,
             };
-            store(publisher, target, outgoing).await?;
+            publisher.publish(target, outgoing).await?;
             self.tell(part, &history);
         }
         Ok(())
@@ -160,22 +156,6 @@ impl<R: Registry> Worker<R> {
         let error =
             "it has to rest for longer than a message may be in hand, and no wait queue is configured";
         (remaining > LONGEST_IN_HAND).then(|| Verdict::GiveBack(Failure::new(Advice::Hold, error)))
-    }
-}
-
-/// Publishes one message and waits for its confirm. While the broker takes no messages it waits in hand: given
-/// back it would come again at once, and its files would be looked at again.
-async fn store(publisher: &Publisher, target: Target<'_>, message: Outgoing) -> Result<(), BrokerError> {
-    let in_hand_until = Instant::now() + BLOCKED_IN_HAND;
-    loop {
-        match publisher.publish(target, message.clone()).await {
-            Err(BrokerError::Blocked(reason)) => {
-                if timeout_at(in_hand_until, publisher.unblocked()).await.is_err() {
-                    return Err(BrokerError::Blocked(reason));
-                }
-            }
-            answer => return answer,
-        }
     }
 }
 

@@ -138,12 +138,21 @@ pub fn broker_at(url: &Url) -> Broker {
 
 /// A connection that is not the program's own.
 pub async fn plain_connection() -> Connection {
-    Connection::connect(broker_url().as_str(), ConnectionProperties::default()).await.unwrap()
+    plain_connection_to(&broker_url()).await
+}
+
+async fn plain_connection_to(url: &Url) -> Connection {
+    Connection::connect(url.as_str(), ConnectionProperties::default()).await.unwrap()
 }
 
 /// A plain channel in confirm mode, with the connection that it lives on.
 pub async fn plain() -> (Connection, Channel) {
-    let connection = plain_connection().await;
+    plain_to(&broker_url()).await
+}
+
+/// The same to another broker.
+pub async fn plain_to(url: &Url) -> (Connection, Channel) {
+    let connection = plain_connection_to(url).await;
     let channel = connection.create_channel().await.unwrap();
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     (connection, channel)
@@ -152,6 +161,11 @@ pub async fn plain() -> (Connection, Channel) {
 /// Puts a message into a queue as another program would.
 pub async fn put(queue: &str, body: &[u8], properties: BasicProperties) {
     let (_connection, channel) = plain().await;
+    put_through(&channel, queue, body, properties).await;
+}
+
+/// The same through a channel in confirm mode.
+pub async fn put_through(channel: &Channel, queue: &str, body: &[u8], properties: BasicProperties) {
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let sent = channel.basic_publish("".into(), queue.into(), options, body, properties).await.unwrap();
     let confirmation = sent.await.unwrap();

@@ -120,7 +120,9 @@ impl Drop for Node {
             && let Ok(entries) = std::fs::read_dir(self.folder.join("log"))
         {
             let logs = entries.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
-            eprintln!("log of the node:\n{}", logs.collect::<Vec<_>>().join("\n"));
+            let logs = logs.collect::<Vec<_>>().join("\n");
+            let told = logs.lines().filter(|line| !line.contains("[info]") && !line.contains("[notice]"));
+            eprintln!("log of the node:\n{}", told.collect::<Vec<_>>().join("\n"));
         }
         if let Some(server) = &mut self.server {
             let _ = server.start_kill();
