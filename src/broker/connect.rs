@@ -16,6 +16,7 @@ use url::{Host, Url};
 use super::alarm::Alarm;
 use super::error::BrokerError;
 use super::link::Link;
+use super::mend::Mending;
 use super::session::{Condition, Session};
 use crate::config;
 
@@ -34,6 +35,7 @@ struct Inner {
     client_certificate: Option<(PathBuf, PathBuf)>,
     name: String,
     alarm: Alarm,
+    mending: Mending,
 }
 
 impl Broker {
@@ -49,6 +51,7 @@ impl Broker {
             client_certificate: config.client_certificate.clone(),
             name: format!("file-recycler {} {}", host.to_string_lossy(), std::process::id()),
             alarm: Alarm::default(),
+            mending: Mending::default(),
         })))
     }
 
@@ -90,7 +93,8 @@ impl Broker {
             .with_connection_name(self.0.name.clone().into())
             .with_client_property("product".into(), env!("CARGO_PKG_NAME").into())
             .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
-        Link::open(uri, tls, properties, condition.clone(), self.0.alarm.ear()).await
+        let shared = (condition.clone(), self.0.alarm.ear(), self.0.mending.clone());
+        Link::open(uri, tls, properties, shared).await
     }
 }
 

@@ -52,10 +52,10 @@ pub enum BrokerError {
     /// A queue, an exchange or a binding is missing, or is not what it must be.
     #[error("{0}")]
     Topology(String),
-    /// The broker sent a message that cannot be read, and sends it again with every new connection.
+    /// The broker sent a message that the client library cannot read; the next connection can.
     #[error(
         "{attempt}: a message has a property or a header name that is not UTF-8, and the connection broke over \
-         it; it comes first each time, so it must be taken out of the queue with another tool"
+         it; the next connection reads such bytes as question marks"
     )]
     Unreadable {
         /// What was attempted on what.

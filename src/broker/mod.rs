@@ -10,6 +10,7 @@ mod consume;
 mod declare;
 mod error;
 mod link;
+mod mend;
 mod message;
 mod publish;
 mod session;

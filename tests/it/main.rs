@@ -2,6 +2,7 @@
 
 mod broker_deliveries;
 mod broker_faults;
+mod broker_faults_names;
 mod broker_faults_node;
 mod broker_faults_run;
 mod broker_publishing;
