@@ -156,7 +156,9 @@ impl<'a> Reader<'a> {
             b'I' | b'i' | b'f' => drop(self.take(4)?),
             b'D' => drop(self.take(5)?),
             b'L' | b'l' | b'd' | b'T' => drop(self.take(8)?),
-            b'S' | b'x' => drop(self.inner()?),
+            b'S' | b'x' => {
+                self.inner()?;
+            }
             b'A' => {
                 let mut inner = self.inner()?;
                 while inner.depth < MAX_DEPTH && !inner.rest.is_empty() {

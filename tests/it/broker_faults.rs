@@ -13,7 +13,7 @@ use file_recycler::history::History;
 use lapin::BasicProperties;
 use tokio::time::{Instant, timeout};
 
-use crate::support::broker::{Scene, event, outgoing, put, scene, until_depth};
+use crate::support::broker::{Scene, broker_through, event, outgoing, put, scene, until_depth};
 use crate::support::proxy::{Proxy, Weather};
 
 /// No state may last longer than this: the broker's heartbeats come every second here, and a request is waited for
@@ -44,7 +44,7 @@ impl State {
 
     /// Brings a session into the state, turns the weather in the middle of it, and waits until that was noticed.
     async fn disturbed(self, scene: &Scene, proxy: &Proxy, weather: Weather) -> Expected {
-        let broker = scene.broker_through(proxy);
+        let broker = broker_through(proxy);
         if matches!(self, Self::Connecting) {
             proxy.turn_after(20, weather);
             let error = broker.connect().await.err().expect("half a handshake is no connection");

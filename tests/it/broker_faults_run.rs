@@ -10,7 +10,7 @@ use recycler_test_s3::{Action, Operation, Rule};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::broker::{plain, put, short_delay};
+use crate::support::broker::{plain, put, short_delay, url_through};
 use crate::support::process::{Service, eventually};
 use crate::support::proxy::Weather;
 use crate::support::world::{S3, World, world};
@@ -129,10 +129,7 @@ async fn a_work_queue_deleted_while_it_is_consumed_is_made_anew_and_consumed_aga
 async fn case_24_the_whole_program_goes_on_through_resets_ends_and_silence() {
     world(S3::Embedded, async |world| {
         let (_, proxy) = world.queues.proxied().await;
-        let mut url = crate::support::broker::broker_url();
-        url.set_port(Some(proxy.address().port())).unwrap();
-        url.set_query(Some("heartbeat=1"));
-        let environment = world.with(&[("BROKER__URL", url.as_str())]);
+        let environment = world.with(&[("BROKER__URL", url_through(&proxy).as_str())]);
         let service = Service::start(&environment, &["run"])
             .await
             .ready()

@@ -62,15 +62,7 @@ impl Scene {
     pub async fn proxied(&self) -> (Broker, Proxy) {
         let url = broker_url();
         let proxy = Proxy::to(format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5672))).await;
-        (self.broker_through(&proxy), proxy)
-    }
-
-    /// The broker behind that proxy, with heartbeats every second.
-    pub fn broker_through(&self, proxy: &Proxy) -> Broker {
-        let mut url = broker_url();
-        url.set_port(Some(proxy.address().port())).unwrap();
-        url.set_query(Some("heartbeat=1"));
-        broker_at(&url)
+        (broker_through(&proxy), proxy)
     }
 
     /// Takes messages from `queue` and acknowledges them, until there is none.
@@ -134,6 +126,19 @@ pub fn broker_at(url: &Url) -> Broker {
         client_certificate: None,
     };
     Broker::new(&config).unwrap()
+}
+
+/// The broker behind that proxy, with heartbeats every second.
+pub fn broker_through(proxy: &Proxy) -> Broker {
+    broker_at(&url_through(proxy))
+}
+
+/// Its address.
+pub fn url_through(proxy: &Proxy) -> Url {
+    let mut url = broker_url();
+    url.set_port(Some(proxy.address().port())).unwrap();
+    url.set_query(Some("heartbeat=1"));
+    url
 }
 
 /// A connection that is not the program's own.
