@@ -1,6 +1,10 @@
 //! Tests against real servers: PostgreSQL, RabbitMQ, and S3 servers that others wrote as well as our own.
 
 mod broker_deliveries;
+mod broker_faults;
+mod broker_faults_names;
+mod broker_faults_node;
+mod broker_faults_run;
 mod broker_publishing;
 mod broker_topology;
 mod conformance;
