@@ -111,7 +111,7 @@ impl Consumer {
         let attempt = || format!("consuming queue '{}'", self.queue);
         match self.deliveries.next().await {
             Some(Ok(delivery)) => Some(Ok(Delivery::new(delivery))),
-            Some(Err(error)) => Some(Err(BrokerError::from_lapin(attempt(), &error))),
+            Some(Err(error)) => Some(Err(BrokerError::from_consumer(attempt(), &error))),
             None if self.cancelled => None,
             None => Some(Err(BrokerError::Connection {
                 attempt: attempt(),

@@ -4,11 +4,13 @@
 //! replay half of what a loop has to do anyway (declare, verify, consume, forget unsettled deliveries) and
 //! hide from the loop that unacknowledged messages are coming again.
 
+mod alarm;
 mod connect;
 mod consume;
 mod declare;
 mod error;
 mod link;
+mod mend;
 mod message;
 mod publish;
 mod session;

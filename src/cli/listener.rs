@@ -63,8 +63,10 @@ async fn status(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed>
     };
     let failures = if status.schema == SchemaState::Missing { 0 } else { db.capture_failures().await? };
     let drift: Vec<_> = status.drift.iter().map(ToString::to_string).collect();
+    let silent = if status.schema == SchemaState::Current { db.silence().await? } else { None };
     let report = json!({
-        "state": state, "triggers": status.expected, "drift": drift, "capture_failures": failures
+        "state": state, "triggers": status.expected, "drift": drift, "capture_failures": failures,
+        "silence": silent
     });
     print(json, &report, || {
         let mut lines = vec![format!(
@@ -76,6 +78,7 @@ async fn status(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed>
         if failures > 0 {
             lines.push(format!("{failures} statements' deletions could not be captured"));
         }
+        lines.extend(silent.iter().map(ToString::to_string));
         lines.join("\n")
     })?;
     Ok(Finding::healthy_if(status.state() == CaptureState::Installed))

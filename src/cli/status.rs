@@ -8,8 +8,17 @@ use super::output::{Failed, Finding, print};
 use super::parts;
 use crate::broker::BrokerError;
 use crate::config::{Config, Needs};
+use crate::db::outbox::Backlog;
+use crate::db::process::Process;
+use crate::db::schema::SchemaState;
 use crate::db::triggers::CaptureState;
 use crate::guard::{Guard, Verdict, marked_environment};
+
+/// A relay that runs takes a row within this time, unless very many wait.
+const RELAYED_WITHIN: Duration = Duration::from_mins(1);
+
+/// A process that has not told of itself for so long has ended: three times as long as one waits between two words.
+const SILENT_AFTER: Duration = Duration::from_secs(6);
 
 #[derive(Default, Serialize)]
 struct Status {
@@ -20,6 +29,7 @@ struct Status {
     listener: State,
     guard: State,
     paused: Option<String>,
+    processes: Vec<Process>,
     warnings: Vec<String>,
 }
 
@@ -63,7 +73,8 @@ impl State {
 struct FromDatabase {
     outbox: Option<Outbox>,
     listener: State,
-    drift: bool,
+    processes: Vec<Process>,
+    warnings: Vec<String>,
 }
 
 pub(super) async fn run(config: &Config, json: bool) -> Result<Finding, Failed> {
@@ -74,9 +85,8 @@ pub(super) async fn run(config: &Config, json: bool) -> Result<Finding, Failed> 
     let database = look_at_database(config, &guard).await;
     status.dependencies.database = State::of(&database.as_ref().map_err(|error| &error.message));
     if let Ok(found) = database {
-        if found.drift {
-            status.warnings.push(found.listener.message.clone());
-        }
+        status.warnings.extend(found.warnings);
+        status.processes = found.processes;
         status.outbox = found.outbox;
         status.listener = found.listener;
     }
@@ -102,25 +112,41 @@ pub(super) async fn run(config: &Config, json: bool) -> Result<Finding, Failed> 
     }
     let Dependencies { database, broker, storage } = &status.dependencies;
     status.healthy =
-        [database, broker, storage, &status.listener, &status.guard].iter().all(|state| state.ok);
+        [database, broker, storage, &status.listener, &status.guard].iter().all(|state| state.ok)
+            && status.processes.iter().all(|process| process.ready);
     print(json, &status, || text(&status))?;
     Ok(Finding::healthy_if(status.healthy))
 }
 
 async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase, Failed> {
     let db = parts::database(config)?;
-    guard.saw_database(db.environment().await?);
+    let environment = db.environment().await?;
+    let paused = environment.environment.as_ref().is_some_and(|environment| environment.paused.is_some());
+    guard.saw_database(environment);
     let capture = db.capture_status(&config.crm, config.listener.on_capture_error).await?;
     let state = capture.state();
     if state == CaptureState::NotInstalled {
         let message = "not installed: run `file-recycler listener install`".to_owned();
-        return Ok(FromDatabase { outbox: None, listener: State { ok: false, message }, drift: false });
+        let listener = State { ok: false, message };
+        return Ok(FromDatabase { outbox: None, listener, processes: Vec::new(), warnings: Vec::new() });
     }
     let backlog = db.backlog().await?;
+    let mut warnings = Vec::new();
     let message = match state {
-        CaptureState::Drifted => format!("drift: {}", capture.told()),
+        CaptureState::Drifted => {
+            let drift = format!("drift: {}", capture.told());
+            warnings.push(drift.clone());
+            drift
+        }
         _ => "installed".to_owned(),
     };
+    let mut processes = Vec::new();
+    if capture.schema == SchemaState::Current {
+        processes = db.processes(SILENT_AFTER).await?;
+        processes.retain(|process| !died_here(&process.name));
+        warnings.extend(db.silence().await?.map(|silent| silent.to_string()));
+    }
+    warnings.extend(told_of(&backlog, config.recycle.grace, paused));
     Ok(FromDatabase {
         outbox: Some(Outbox {
             rows: backlog.rows,
@@ -128,8 +154,39 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
             capture_failures: db.capture_failures().await?,
         }),
         listener: State { ok: true, message },
-        drift: state == CaptureState::Drifted,
+        processes,
+        warnings,
     })
+}
+
+/// Has a process of this machine ended without a word?
+fn died_here(name: &str) -> bool {
+    let host = gethostname::gethostname();
+    name.rsplit_once(':').is_some_and(|(its_host, id)| {
+        *its_host == *host.to_string_lossy()
+            && id.bytes().all(|c| c.is_ascii_digit())
+            && std::path::Path::new("/proc/self").exists()
+            && !std::path::Path::new(&format!("/proc/{id}")).exists()
+    })
+}
+
+/// What of the outbox an operator should look at.
+fn told_of(backlog: &Backlog, grace: Duration, paused: bool) -> Vec<String> {
+    let mut told = Vec::new();
+    let waits = backlog.head.map(|head| head.waits).filter(|waits| *waits > grace + RELAYED_WITHIN);
+    if let Some(waits) = waits.filter(|_| !paused) {
+        let seconds = waits.as_secs();
+        told.push(format!(
+            "the outbox's first row has waited for {seconds} s: does a relay run and keep up?"
+        ));
+    }
+    if backlog.unknown > 0 {
+        told.push(format!(
+            "{} outbox rows are of kinds that this version does not know: they wait for a newer one",
+            backlog.unknown
+        ));
+    }
+    told
 }
 
 async fn look_at_storage(config: &Config, guard: &Guard) -> Result<(), Failed> {
@@ -177,6 +234,11 @@ fn text(status: &Status) -> String {
     if let Some(queues) = &status.queues {
         lines.push(format!("queues     {} work, {} waiting, {} dead", queues.work, queues.wait, queues.dead));
     }
+    lines.extend(status.processes.iter().map(|process| {
+        let Process { name, halves, ready, why } = process;
+        let state = if *ready { "ready" } else { "NOT READY: " };
+        format!("process    {halves} {name} {state}{}", why.as_deref().unwrap_or_default())
+    }));
     lines.extend(status.warnings.iter().map(|warning| format!("warning    {warning}")));
     lines.join("\n")
 }

@@ -95,6 +95,16 @@ impl Db {
             Profile::Events => Err(unsupported("capturing with crm.profile = \"events\"")),
         }
     }
+
+    /// As [`Db::discover_all`], with the record tables that `known` has, in place of reading which ones weak
+    /// files and links name: from the catalogue only, so cheap enough for every few seconds.
+    pub async fn discover_like(&self, crm: &Crm, known: &Catalog) -> Result<Catalog, DbError> {
+        match &crm.profile {
+            Profile::Creatio => discover::creatio(self, crm, discover::Named::As(known)).await,
+            Profile::Mapping(_) => Err(unsupported("crm.profile = \"mapping\"")),
+            Profile::Events => Err(unsupported("capturing with crm.profile = \"events\"")),
+        }
+    }
 }
 
 impl Catalog {

@@ -77,7 +77,10 @@ impl Class {
             (_, "57014" | "25P03") => Self::TooLong,
             (_, "P0001") => Self::Constraint,
             ("40", _) | (_, "55P03" | "55006") => Self::Contention,
-            ("08" | "28" | "3D" | "53" | "57" | "58", _) => Self::Unavailable,
+            // The last three: it takes no connections, or a pooler has mixed up our prepared statements.
+            ("08" | "28" | "3D" | "53" | "57" | "58", _) | (_, "55000" | "26000" | "42P05") => {
+                Self::Unavailable
+            }
             ("23", _) => Self::Constraint,
             ("XX", _) => Self::Fault,
             _ => Self::Data,
@@ -209,6 +212,9 @@ mod tests {
             ("53100", outage, "disk full"),
             ("57P01", outage, "shutdown"),
             ("57P03", outage, "starting up"),
+            ("55000", outage, "the database takes no connections"),
+            ("26000", outage, "a prepared statement that a pooler lost"),
+            ("42P05", outage, "a prepared statement that a pooler has already"),
             ("58030", outage, "input/output error"),
             ("25006", outage, "read-only"),
             ("42P01", outage, "undefined table"),

@@ -7,13 +7,31 @@
 
 use std::time::{Duration, Instant};
 
+use crate::failpoint;
+
 /// How often everything is looked at all the same, from the very first id.
 pub const FULL_SCAN: Duration = Duration::from_mins(1);
 
-/// The state of the mark. It lives in memory only: a new relay begins with a full look.
+/// The marks of one relay. They live in memory only: a new relay begins with a full look.
 #[derive(Debug, Default)]
 pub struct LowWater {
-    mark: i64,
+    /// No row is left up to here.
+    pub(super) left: Mark,
+    /// Every row that is left up to here has been marked as seen.
+    pub(super) unseen: Mark,
+}
+
+impl LowWater {
+    /// The id above which rows are left.
+    pub fn from(&mut self, now: Instant) -> i64 {
+        self.left.from(now)
+    }
+}
+
+/// One mark.
+#[derive(Debug, Default)]
+pub struct Mark {
+    at: i64,
     noted: Option<Noted>,
     last_full: Option<Instant>,
 }
@@ -38,11 +56,14 @@ pub struct Look {
     pub first: Option<i64>,
 }
 
-impl LowWater {
+impl Mark {
     /// The id above which to look now.
     pub fn from(&mut self, now: Instant) -> i64 {
+        if failpoint::removed("protection::low_water_mark") {
+            return 0;
+        }
         match self.last_full {
-            Some(last) if now.saturating_duration_since(last) < FULL_SCAN => self.mark,
+            Some(last) if now.saturating_duration_since(last) < FULL_SCAN => self.at,
             _ => {
                 self.last_full = Some(now);
                 0
@@ -50,9 +71,14 @@ impl LowWater {
         }
     }
 
+    /// The mark, without the look at everything that [`Mark::from`] has now and then.
+    pub fn at(&self) -> i64 {
+        self.at
+    }
+
     /// Is a new [`Noted`] of use, now that `id` is the highest id given out?
     pub fn wants_note(&self, id: i64) -> bool {
-        self.noted.is_none() && id > self.mark
+        self.noted.is_none() && id > self.at
     }
 
     /// Takes note of the highest id given out.
@@ -64,14 +90,14 @@ impl LowWater {
     /// mark, which should not be, takes it back.
     pub fn advance(&mut self, look: Look) {
         if let Some(first) = look.first {
-            self.mark = self.mark.min(first - 1);
+            self.at = self.at.min(first - 1);
         }
         let Some(noted) = self.noted else { return };
         if look.xmin < noted.after {
             return;
         }
         let empty_up_to = look.first.map_or(noted.id, |first| noted.id.min(first - 1));
-        self.mark = self.mark.max(empty_up_to);
+        self.at = self.at.max(empty_up_to);
         // Rows are left below the noted id: the note still holds, and is of use once they are gone.
         if empty_up_to == noted.id {
             self.noted = None;
@@ -83,8 +109,8 @@ impl LowWater {
 mod tests {
     use super::*;
 
-    fn noted_at_10() -> LowWater {
-        let mut low = LowWater::default();
+    fn noted_at_10() -> Mark {
+        let mut low = Mark::default();
         let _ = low.from(Instant::now());
         low.note(Noted { id: 10, after: 500 });
         low
@@ -101,7 +127,7 @@ mod tests {
         ] {
             let mut low = noted_at_10();
             low.advance(Look { xmin, first });
-            assert_eq!(low.mark, mark, "{why}");
+            assert_eq!(low.at, mark, "{why}");
         }
     }
 
@@ -111,21 +137,21 @@ mod tests {
         low.advance(Look { xmin: 500, first: Some(7) });
         assert!(!low.wants_note(10));
         low.advance(Look { xmin: 500, first: None });
-        assert_eq!(low.mark, 10);
+        assert_eq!(low.at, 10);
         assert!(low.wants_note(11));
     }
 
     #[test]
     fn without_a_note_nothing_advances() {
-        let mut low = LowWater::default();
+        let mut low = Mark::default();
         low.advance(Look { xmin: u64::MAX, first: None });
-        assert_eq!(low.mark, 0);
+        assert_eq!(low.at, 0);
     }
 
     #[test]
     fn everything_is_looked_at_again_after_a_while() {
         let start = Instant::now();
-        let mut low = LowWater::default();
+        let mut low = Mark::default();
         assert_eq!(low.from(start), 0);
         low.note(Noted { id: 10, after: 500 });
         low.advance(Look { xmin: 500, first: None });

@@ -1,17 +1,18 @@
 //! The outbox: what the triggers captured and nobody has confirmed yet. The relay is its one reader.
 
+mod grace;
 mod row;
 
 use std::time::{Duration, Instant};
 
-use sqlx::{Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::error::{Attempted, DbError, Problem};
 use super::low_water::{Look, LowWater, Noted};
 use super::{Db, seconds};
 use crate::capture::Captured;
 
-use row::Row;
+use row::{KINDS, Row};
 
 /// How much one batch may hold.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +29,6 @@ impl Default for Limits {
     }
 }
 
-/// Rows marked as seen at a time, where there is a grace period.
-const SEEN_AT_ONCE: i64 = 10_000;
 /// Rows that [`Db::backlog`] counts at most.
 const COUNTED: i64 = 100_000;
 
@@ -49,6 +48,20 @@ pub struct Backlog {
     pub capped: bool,
     /// Age of the oldest row.
     pub oldest: Option<Duration>,
+    /// Rows of kinds that this version does not know, among the first 100,000: a newer version's relay takes
+    /// them.
+    pub unknown: u64,
+    /// The first row that a relay of this version takes.
+    pub head: Option<Head>,
+}
+
+/// The row whose turn is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its id.
+    pub id: i64,
+    /// How long it has waited: since a relay first saw it, or else since it was captured.
+    pub waits: Duration,
 }
 
 impl Db {
@@ -64,30 +77,18 @@ impl Db {
         grace: Duration,
     ) -> Result<Option<OutboxBatch>, DbError> {
         const DOING: &str = "reading the outbox";
-        let id = self.highest_outbox_id().await?;
-        if low_water.wants_note(id) {
-            low_water.note(Noted { id, after: self.next_transaction().await? });
-        }
-        let from = low_water.from(Instant::now());
+        self.note_highest(low_water, grace).await?;
+        let from = low_water.left.from(Instant::now());
         if !grace.is_zero() {
-            self.mark_seen(from).await?;
+            grace::mark_seen(self, &mut low_water.unseen, from).await?;
         }
         let mut transaction = self.pool.begin().await.attempted(DOING)?;
-        let candidates: Vec<(i64, i32)> = sqlx::query_as(
-            "SELECT id, n FROM file_recycler.outbox
-              WHERE id > $1
-                AND ($3 = 0 OR seen_at <= clock_timestamp() - make_interval(secs => $3))
-                AND NOT EXISTS (SELECT FROM file_recycler.environment WHERE paused_at IS NOT NULL)
-              ORDER BY id LIMIT $2
-                FOR UPDATE SKIP LOCKED",
-        )
-        .bind(from)
-        .bind(i64::from(limits.rows))
-        .bind(grace.as_secs_f64())
-        .fetch_all(&mut *transaction)
-        .await
-        .attempted(DOING)?;
-        low_water.advance(look(&mut transaction, from).await?);
+        let candidates = if grace.is_zero() {
+            next(&mut transaction, limits, from).await?
+        } else {
+            grace::due(&mut transaction, limits, from, grace).await?
+        };
+        low_water.left.advance(read_look(&mut transaction, row::LEFT, from).await?);
         if candidates.is_empty() {
             transaction.rollback().await.attempted(DOING)?;
             return Ok(None);
@@ -101,16 +102,27 @@ impl Db {
 
     /// How much waits. Bounded: it stops counting at 100,000.
     pub async fn backlog(&self) -> Result<Backlog, DbError> {
-        let (rows, oldest): (i64, Option<f64>) = sqlx::query_as(
-            "SELECT (SELECT count(*) FROM (SELECT FROM file_recycler.outbox LIMIT $1) AS counted),
-                    (SELECT extract(epoch FROM clock_timestamp() - captured_at)::float8
-                       FROM file_recycler.outbox ORDER BY id LIMIT 1)",
+        type Counted = (i64, Option<f64>, i64, Option<i64>, Option<f64>);
+        let (rows, oldest, unknown, head, waits): Counted = sqlx::query_as(
+            "SELECT first.rows, first.oldest, first.unknown, head.id, head.waits
+               FROM (SELECT count(*) AS rows, count(*) FILTER (WHERE kind <> ALL($2)) AS unknown,
+                            extract(epoch FROM clock_timestamp() - min(captured_at))::float8 AS oldest
+                       FROM (SELECT kind, captured_at FROM file_recycler.outbox ORDER BY id LIMIT $1) AS counted) AS first
+               LEFT JOIN (SELECT id, extract(epoch FROM clock_timestamp() - coalesce(seen_at, captured_at))::float8 AS waits
+                            FROM file_recycler.outbox WHERE kind = ANY($2) ORDER BY id LIMIT 1) AS head ON true",
         )
         .bind(COUNTED)
+        .bind(KINDS)
         .fetch_one(&self.pool)
         .await
         .attempted("counting the outbox")?;
-        Ok(Backlog { rows: rows.unsigned_abs(), capped: rows == COUNTED, oldest: oldest.map(seconds) })
+        Ok(Backlog {
+            rows: rows.unsigned_abs(),
+            capped: rows == COUNTED,
+            oldest: oldest.map(seconds),
+            unknown: unknown.unsigned_abs(),
+            head: head.zip(waits).map(|(id, waits)| Head { id, waits: seconds(waits) }),
+        })
     }
 
     /// How many statements' deletions could not be captured since the schema was made.
@@ -143,18 +155,20 @@ impl Db {
         row::transaction_number(&number)
     }
 
-    /// Starts the grace period of rows that nobody has seen yet.
-    async fn mark_seen(&self, from: i64) -> Result<(), DbError> {
-        sqlx::query(
-            "UPDATE file_recycler.outbox SET seen_at = clock_timestamp()
-              WHERE id IN (SELECT id FROM file_recycler.outbox WHERE id > $1 AND seen_at IS NULL
-                            ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)",
-        )
-        .bind(from)
-        .bind(SEEN_AT_ONCE)
-        .execute(&self.pool)
-        .await
-        .attempted("marking outbox rows as seen")?;
+    /// Takes note of the highest id, for whichever mark has none.
+    async fn note_highest(&self, low_water: &mut LowWater, grace: Duration) -> Result<(), DbError> {
+        let id = self.highest_outbox_id().await?;
+        let (left, unseen) = (&mut low_water.left, &mut low_water.unseen);
+        let for_unseen = !grace.is_zero() && unseen.wants_note(id);
+        if left.wants_note(id) || for_unseen {
+            let noted = Noted { id, after: self.next_transaction().await? };
+            if left.wants_note(id) {
+                left.note(noted);
+            }
+            if for_unseen {
+                unseen.note(noted);
+            }
+        }
         Ok(())
     }
 }
@@ -193,15 +207,36 @@ impl OutboxBatch {
     }
 }
 
-async fn look(transaction: &mut Transaction<'static, Postgres>, from: i64) -> Result<Look, DbError> {
-    let (xmin, first): (String, Option<i64>) = sqlx::query_as(
-        "SELECT pg_snapshot_xmin(pg_current_snapshot())::text,
-                (SELECT id FROM file_recycler.outbox WHERE id > $1 ORDER BY id LIMIT 1)",
+/// Locks the first rows.
+async fn next(
+    transaction: &mut Transaction<'static, Postgres>,
+    limits: Limits,
+    from: i64,
+) -> Result<Vec<(i64, i32)>, DbError> {
+    sqlx::query_as(
+        "SELECT id, n FROM file_recycler.outbox
+          WHERE id > $1 AND kind = ANY($2)
+            AND ($4 OR NOT EXISTS (SELECT FROM file_recycler.environment WHERE paused_at IS NOT NULL))
+          ORDER BY id LIMIT $3
+            FOR UPDATE SKIP LOCKED",
     )
     .bind(from)
-    .fetch_one(&mut **transaction)
+    .bind(KINDS)
+    .bind(i64::from(limits.rows))
+    .bind(row::pause_ignored())
+    .fetch_all(&mut **transaction)
     .await
-    .attempted("looking for what is left in the outbox")?;
+    .attempted("reading the outbox")
+}
+
+/// What is left above `from`, by `sql`.
+async fn read_look(connection: &mut PgConnection, sql: &'static str, from: i64) -> Result<Look, DbError> {
+    let (xmin, first): (String, Option<i64>) = sqlx::query_as(sql)
+        .bind(from)
+        .bind(KINDS)
+        .fetch_one(connection)
+        .await
+        .attempted("looking for what is left in the outbox")?;
     Ok(Look { xmin: row::transaction_number(&xmin)?, first })
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub use drift::{CaptureState, CaptureStatus, Drift, DriftKind};
 pub use generate::{Capture, captures};
 
+use super::catalog::{Catalog, fingerprint_expression};
 use super::error::{Attempted, Class, DbError, Problem};
 use super::schema::{SCHEMA, SchemaState, migrations_as_sql};
 use super::sql::{TableName, built, quote_identifier};
@@ -85,10 +86,44 @@ impl Db {
 
     /// Are the triggers as they must be?
     pub async fn capture_status(&self, crm: &Crm, policy: OnCaptureError) -> Result<CaptureStatus, DbError> {
+        let catalog = self.discover_all(crm).await?;
+        self.capture_status_of(&catalog, policy).await
+    }
+
+    /// The same for tables that are known.
+    pub async fn capture_status_of(
+        &self,
+        catalog: &Catalog,
+        policy: OnCaptureError,
+    ) -> Result<CaptureStatus, DbError> {
         let schema = self.schema_state().await?;
-        let captures = captures(&self.discover_all(crm).await?, policy);
         let existing = drift::existing(self).await?;
-        Ok(CaptureStatus::new(schema, &captures, &existing))
+        Ok(CaptureStatus::new(schema, &captures(catalog, policy), &existing))
+    }
+
+    /// A text that changes with everything that [`Db::capture_status_of`] compares in the catalogue: the CRM's
+    /// tables, their partitions and heirs, our triggers and functions, the settings of sessions. It reads rows'
+    /// transaction numbers and so costs next to nothing.
+    pub async fn capture_fingerprint(&self, crm: &Crm) -> Result<String, DbError> {
+        let sql: Arc<str> = format!(
+            r"SELECT concat_ws(' ', {},
+                (SELECT concat_ws(':', count(*), sum(xmin::text::bigint)) FROM pg_inherits),
+                (SELECT concat_ws(':', count(*), sum(xmin::text::bigint)) FROM pg_trigger
+                  WHERE NOT tgisinternal AND tgname LIKE 'file\_recycler\_%'),
+                (SELECT concat_ws(':', count(*), sum(xmin::text::bigint)) FROM pg_class
+                  WHERE relnamespace = to_regnamespace($1)),
+                (SELECT concat_ws(':', count(*), sum(xmin::text::bigint)) FROM pg_proc
+                  WHERE pronamespace = to_regnamespace($1)),
+                (SELECT concat_ws(':', count(*), sum(xmin::text::bigint)) FROM pg_db_role_setting),
+                (SELECT reset_val FROM pg_settings WHERE name = 'session_replication_role'))",
+            fingerprint_expression(&crm.schema)
+        )
+        .into();
+        sqlx::query_scalar(built(&sql))
+            .bind(SCHEMA)
+            .fetch_one(&self.pool)
+            .await
+            .attempted("asking whether the catalogue has changed")
     }
 
     /// The SQL of a removal, as it stands now.

@@ -2,7 +2,8 @@
 //!
 //! Everybody writes here; each change is logged once, here. Not ready is: a dependency that is down or was
 //! never asked, a broker that blocks publishing, a guard or a topology that refuses, a listener that is not
-//! installed where this process runs it. Triggers that drifted leave it ready but degraded. An operator's
+//! installed where this process runs it. Triggers that drifted, or that nothing is heard of, leave it
+//! ready but degraded. An operator's
 //! pause is shown and changes nothing else: it is what the operator wants, and no fault to be alarmed about.
 
 mod report;
@@ -10,6 +11,7 @@ mod report;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use time::OffsetDateTime;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
@@ -43,6 +45,8 @@ pub enum ListenerState {
     Installed,
     /// Installed, but differently: what differs.
     Drift(String),
+    /// Installed, but something is too quiet: what.
+    Silent(String),
     /// Not installed: what to do.
     NotInstalled(String),
     /// This process runs no listener.
@@ -60,6 +64,7 @@ struct Shared {
     clock: Clock,
     metrics: Metrics,
     states: Mutex<States>,
+    changes: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -90,7 +95,7 @@ impl Health {
             topology: state,
             paused: None,
         };
-        Self(Arc::new(Shared { clock, metrics, states: Mutex::new(states) }))
+        Self(Arc::new(Shared { clock, metrics, states: Mutex::new(states), changes: watch::Sender::new(()) }))
     }
 
     /// The dependency answers.
@@ -128,6 +133,7 @@ impl Health {
         let (word, ok, message) = match state {
             ListenerState::Installed => ("installed", true, None),
             ListenerState::Drift(what) => ("drift", true, Some(what)),
+            ListenerState::Silent(what) => ("silent", true, Some(what)),
             ListenerState::NotInstalled(what) => ("not_installed", false, Some(what)),
             ListenerState::NotOurs => ("not_here", true, None),
             ListenerState::Unknown => ("unknown", false, Some(NOT_CHECKED.to_owned())),
@@ -141,6 +147,7 @@ impl Health {
         *listener = ListenerReport { state: word, is: State { ok, since, message: message.clone() } };
         drop(states);
         if changed {
+            self.0.changes.send_replace(());
             if let Some(message) = message {
                 warn!(state = word, message, "listener");
             } else {
@@ -176,11 +183,17 @@ impl Health {
         }
         states.blocked = blocked.then_some(now);
         drop(states);
+        self.0.changes.send_replace(());
         if blocked {
             warn!("{BLOCKED}");
         } else {
             info!("the broker takes messages again");
         }
+    }
+
+    /// Hears when a state changes between well and not.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changes.subscribe()
     }
 
     /// Everything, at one moment.
@@ -196,7 +209,7 @@ impl Health {
             && states.topology.ok;
         Report {
             ready,
-            degraded: states.listener.state == "drift",
+            degraded: matches!(states.listener.state, "drift" | "silent"),
             dependencies,
             listener: states.listener.clone(),
             guard: states.guard.clone(),
@@ -224,6 +237,7 @@ impl Health {
         *state = State { ok, since, message: message.clone() };
         drop(states);
         if changed {
+            self.0.changes.send_replace(());
             if let Some(message) = message {
                 warn!(name, message, "not well");
             } else {

@@ -20,7 +20,7 @@ pub struct State {
 /// The listener's state as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListenerReport {
-    /// `installed`, `drift`, `not_installed`, `not_here` or `unknown`.
+    /// `installed`, `drift`, `silent`, `not_installed`, `not_here` or `unknown`.
     pub state: &'static str,
     /// The rest, as everywhere.
     #[serde(flatten)]
@@ -65,6 +65,19 @@ pub struct Report {
     pub topology: State,
     /// An operator's pause.
     pub paused: Option<Paused>,
+}
+
+impl Report {
+    /// What keeps it from being ready, in a line; nothing where it is.
+    pub fn why(&self) -> Option<String> {
+        let dependencies = Dependency::ALL.iter().map(|name| (name.as_str(), self.dependencies.of(*name)));
+        let others = [("guard", &self.guard), ("topology", &self.topology), ("listener", &self.listener.is)];
+        let not_well = dependencies.chain(others).filter(|(_, state)| !state.ok);
+        let told =
+            not_well.map(|(name, state)| format!("{name}: {}", state.message.as_deref().unwrap_or("-")));
+        let told: Vec<_> = told.collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
 }
 
 impl Dependencies {

@@ -64,6 +64,9 @@ fn drift_is_degraded_and_a_pause_or_a_listener_elsewhere_changes_nothing() {
     health.listener(ListenerState::Drift("ContactFile has no trigger".into()));
     let report = health.report();
     assert!(report.ready && report.degraded && report.listener.is.ok);
+    health.listener(ListenerState::Silent("rows vanish".into()));
+    let report = health.report();
+    assert!(report.ready && report.degraded && report.listener.state == "silent");
     health.listener(ListenerState::NotOurs);
     health.paused(Some("a restore".into()));
     let report = health.report();

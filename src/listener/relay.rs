@@ -20,6 +20,8 @@ use crate::outcome::Failure;
 
 /// How much one batch holds: a few seconds of publishing, some ten megabytes.
 const LIMITS: Limits = Limits { rows: 1_000, ids: 5_000 };
+/// What a test has in their place, to show that they are needed.
+const UNLIMITED: Limits = Limits { rows: u32::MAX, ids: u32::MAX };
 /// Rows are locked while their events are published; not longer than this.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(30);
 /// How often the backlog is counted.
@@ -128,7 +130,8 @@ impl Relay {
     /// # Errors
     /// Rows whose events were all confirmed are gone even so; the others are still there and free.
     pub async fn once(&mut self, publisher: &Publisher, observer: &impl Observer) -> Result<Turn, Failure> {
-        let Some(batch) = self.db.begin_batch(LIMITS, &mut self.low_water, self.grace).await? else {
+        let limits = if failpoint::removed("protection::relay_batch") { UNLIMITED } else { LIMITS };
+        let Some(batch) = self.db.begin_batch(limits, &mut self.low_water, self.grace).await? else {
             return Ok(Turn::Idle);
         };
         let composed = compose(batch.rows(), self.environment, &self.source);
@@ -188,6 +191,7 @@ impl Confirmed {
         let answers = answers.iter().map(Result::is_ok).chain(std::iter::repeat(false));
         for (composed, confirmed) in composed.iter().zip(answers) {
             match (confirmed, composed.event.event_type()) {
+                (false, _) if failpoint::removed("protection::delete_only_confirmed") => {}
                 (false, _) => kept.extend(composed.rows.iter().copied()),
                 (true, EventType::RecordDeleted) => relayed.record_events += 1,
                 (true, EventType::FileDeleted) => relayed.file_events += 1,

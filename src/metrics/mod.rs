@@ -52,6 +52,8 @@ struct Inner {
     bytes: Counter,
     paused: Gauge,
     capture_failures: Gauge,
+    outbox_unknown: Gauge,
+    silent_deletions: Gauge,
 }
 
 impl Metrics {
@@ -107,6 +109,18 @@ impl Metrics {
                 &mut registry,
                 "capture_failures",
                 "Deletions that the triggers could not capture, since they were installed",
+                Gauge::default(),
+            ),
+            outbox_unknown: add(
+                &mut registry,
+                "outbox_unknown_rows",
+                "Outbox rows of kinds that this version does not know",
+                Gauge::default(),
+            ),
+            silent_deletions: add(
+                &mut registry,
+                "listener_silent_deletions",
+                "Rows of files that vanished while nothing was captured (a hint)",
                 Gauge::default(),
             ),
             registry,
@@ -175,6 +189,16 @@ impl Metrics {
     /// The triggers failed this many times so far.
     pub fn capture_failures(&self, failures: u64) {
         self.0.capture_failures.set(signed(failures));
+    }
+
+    /// So many outbox rows are of kinds that this version does not know.
+    pub fn outbox_unknown(&self, rows: u64) {
+        self.0.outbox_unknown.set(signed(rows));
+    }
+
+    /// So many rows of files vanished while nothing was captured.
+    pub fn silent_deletions(&self, rows: u64) {
+        self.0.silent_deletions.set(signed(rows));
     }
 
     /// Everything in the OpenMetrics text format 1.0.
@@ -257,6 +281,8 @@ mod tests {
             "file_recycler_bytes_total 0",
             "file_recycler_paused 0",
             "file_recycler_capture_failures 0",
+            "file_recycler_outbox_unknown_rows 0",
+            "file_recycler_listener_silent_deletions 0",
             concat!("file_recycler_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

@@ -1,9 +1,12 @@
 //! The loops of `run`, `listen` and `work`: made from the configuration, watched, stopped in two stages.
 
 mod leftovers;
+mod listening;
 mod monitor;
+mod process;
 mod registry;
 mod relay;
+mod silence;
 mod watch;
 
 use std::sync::Arc;
@@ -105,6 +108,7 @@ pub async fn run(config: Config, halves: Halves) -> Result<(), ServiceError> {
     let served_until = CancellationToken::new();
     let http = tokio::spawn(parts.clone().serve_http(served_until.clone()));
     watch::start(&parts, &mut loops, &stop);
+    loops.spawn(parts.clone().tell_of_itself(stop.clone()));
     if halves.listens() {
         let (parts, stop) = (parts.clone(), stop.clone());
         loops.spawn(async move { parts.listen(stop).await });

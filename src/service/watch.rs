@@ -1,20 +1,16 @@
-//! What each monitor looks at: the database with its guard, triggers and backlog; the storage with its
+//! What each monitor looks at: the database with its guard and backlog; the storage with its
 //! marker; the broker with its topology and depths.
 
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::Instant;
-use tracing::info;
 
 use super::Parts;
 use super::monitor::{Look, Monitor};
 use crate::broker::{BrokerError, Session};
-use crate::db::Actor;
-use crate::db::triggers::{CaptureState, CaptureStatus};
 use crate::gate::Cause;
 use crate::guard::{Verdict, marked_environment};
-use crate::health::{GuardState, ListenerState};
+use crate::health::GuardState;
 use crate::metrics::QueueKind;
 use crate::outcome::{Dependency, Failure};
 use crate::stop::Stop;
@@ -23,12 +19,6 @@ use crate::stop::Stop;
 const DATABASE_EVERY: Duration = Duration::from_secs(1);
 /// How often the backlog is counted, in looks at the database.
 const BACKLOG_EVERY: u32 = 5;
-/// How often the triggers are compared, and how much rest follows the time that it took: the comparison
-/// reads which records weak files and links name, which is a scan of their tables.
-const DRIFT_EVERY: Duration = Duration::from_secs(10);
-const DRIFT_REST: u32 = 50;
-/// How often the ledger's partitions of the coming months are made.
-const PARTITIONS_EVERY: Duration = Duration::from_hours(24);
 /// How often both buckets and the marker are read.
 const STORAGE_EVERY: Duration = Duration::from_secs(5);
 /// How often the queues are measured.
@@ -137,60 +127,6 @@ impl Parts {
         }
     }
 
-    /// Compares the triggers again and again. A comparison that fails says nothing about the database's
-    /// health: that has a monitor of its own.
-    async fn watch_listener(self, stop: Stop) {
-        if !self.halves.listens() {
-            self.health.listener(ListenerState::NotOurs);
-            return;
-        }
-        let mut partitioned: Option<Instant> = None;
-        loop {
-            let began = Instant::now();
-            let looked = tokio::select! {
-                () = stop.requested() => return,
-                looked = self.look_at_listener() => looked,
-            };
-            if let Err(failure) = looked {
-                info!(error = %failure, "the triggers could not be compared");
-            }
-            let known = self.gate.why_closed(&[Cause::Listener]).is_none();
-            if known && partitioned.is_none_or(|at| at.elapsed() >= PARTITIONS_EVERY) {
-                match self.db.make_partitions().await {
-                    Ok(()) => partitioned = Some(Instant::now()),
-                    // The default partition takes what has no other place.
-                    Err(error) => info!(%error, "the ledger's coming partitions could not be made"),
-                }
-            }
-            let rest = if known { DRIFT_EVERY.max(began.elapsed() * DRIFT_REST) } else { DATABASE_EVERY };
-            tokio::select! {
-                () = stop.requested() => return,
-                () = tokio::time::sleep(rest) => {}
-            }
-        }
-    }
-
-    async fn look_at_listener(&self) -> Result<(), Failure> {
-        let policy = self.config.listener.on_capture_error;
-        let mut status = self.db.capture_status(&self.config.crm, policy).await?;
-        if status.state() != CaptureState::Installed && self.config.listener.auto_install {
-            let actor = Actor { who: "listener.auto_install".to_owned(), host: super::worker_name() };
-            let done = self.db.install(&self.config.crm, policy, &actor).await?;
-            info!(tables = done.tables.len(), "listener.auto_install repaired the triggers");
-            status = self.db.capture_status(&self.config.crm, policy).await?;
-        }
-        let state = state_of(&status);
-        match &state {
-            ListenerState::NotInstalled(why) => self.gate.close(Cause::Listener, why.clone()),
-            _ => self.gate.open(Cause::Listener),
-        }
-        self.health.listener(state);
-        if status.state() != CaptureState::NotInstalled {
-            self.metrics.capture_failures(self.db.capture_failures().await?);
-        }
-        Ok(())
-    }
-
     async fn measure_queues(&self, session: &mut Option<Session>) -> Result<(), BrokerError> {
         if let Some(why) = session.as_ref().and_then(Session::ended) {
             *session = None;
@@ -210,7 +146,7 @@ impl Parts {
         self.metrics.queue(QueueKind::Work, depth(session, &self.topology.work()).await?);
         self.metrics.queue(QueueKind::Wait, waiting);
         self.metrics.queue(QueueKind::Dead, depth(session, &self.topology.dead()).await?);
-        self.health.blocked(session.blocked().is_some());
+        self.health.blocked(self.broker.blocked().is_some());
         Ok(())
     }
 }
@@ -218,15 +154,4 @@ impl Parts {
 async fn depth(session: &Session, queue: &str) -> Result<u64, BrokerError> {
     let gone = || BrokerError::Topology(format!("queue '{queue}' is gone"));
     Ok(session.depth(queue).await?.ok_or_else(gone)?.messages)
-}
-
-fn state_of(status: &CaptureStatus) -> ListenerState {
-    match status.state() {
-        CaptureState::Installed => ListenerState::Installed,
-        CaptureState::NotInstalled => {
-            let why = "the listener is not installed: run `file-recycler listener install`";
-            ListenerState::NotInstalled(why.to_owned())
-        }
-        CaptureState::Drifted => ListenerState::Drift(status.told()),
-    }
 }

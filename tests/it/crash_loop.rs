@@ -105,6 +105,8 @@ async fn case_44_thirty_rounds_of_giving_back_condemn_nobody() {
         let service = Service::start(&world.environment, &["work"]).await;
         let control = world.storage.control();
         eventually("all are recycled", async || {
+            let dead = world.queues.session().await.depth(&world.queues.topology.dead()).await.unwrap();
+            assert_eq!(dead.unwrap().messages, 0, "somebody was condemned");
             (control.keys(&world.storage.recycle).len() >= MESSAGES).then_some(())
         })
         .await;
@@ -114,6 +116,40 @@ async fn case_44_thirty_rounds_of_giving_back_condemn_nobody() {
         assert!(world.storage.get(Side::Object, &files[0].to_string()).await.is_none());
         assert_eq!(world.cli(&["dlq", "list", "--json"]).await.expect(0).json()["total"], 0);
         assert_eq!(world.crm.number("SELECT count(*) FROM file_recycler.suspect").await, 0);
+    })
+    .await;
+}
+
+/// Acknowledged before its undone part is in its next queue, it would be gone.
+#[tokio::test]
+async fn a_worker_that_dies_between_copying_and_settling_loses_no_message() {
+    world(S3::Embedded, async |world| {
+        world.queues.session().await.close().await;
+        let work = world.queues.topology.work();
+        put(&work, b"not an event", BasicProperties::default().with_message_id("garbage".into())).await;
+        let mut environment = world.environment.clone();
+        let points = environment.iter_mut().find(|(name, _)| name == "FAILPOINTS");
+        let point = "worker::before_settling=return";
+        match points {
+            Some((_, others)) => *others = format!("{others};{point}"),
+            None => environment.push(("FAILPOINTS".to_owned(), point.to_owned())),
+        }
+        let mut doomed = Service::start(&environment, &["work"]).await;
+        assert_eq!(doomed.ended().await, None, "it dies there");
+        // The broker has taken the dead worker's messages back by then.
+        eventually("nobody holds anything", async || {
+            let session = world.queues.session().await;
+            (session.depth(&work).await.unwrap().unwrap().consumers == 0).then_some(())
+        })
+        .await;
+        assert_eq!(world.queues.unfinished().await, 1, "the message is gone");
+        let service = Service::start(&world.environment, &["work"]).await.expect_log("dead-lettered");
+        eventually("it is dead-lettered", async || {
+            let letters = world.cli(&["dlq", "list", "--json"]).await.expect(0).json();
+            (letters["total"] == 1).then_some(())
+        })
+        .await;
+        drop(service);
     })
     .await;
 }

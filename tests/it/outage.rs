@@ -93,6 +93,35 @@ fn through(url: &Url, proxy: &Proxy) -> String {
     url.to_string()
 }
 
+/// There is no later try at all, so whatever counted this one would have to give it up.
+#[tokio::test]
+async fn a_message_that_meets_an_outage_goes_back_uncounted() {
+    world(S3::Embedded, async |world| {
+        let environment = world.with(&[("RETRY__DELAYS", "[]")]);
+        let service = Service::start(&environment, &["run"])
+            .await
+            .ready()
+            .await
+            .expect_log("not well")
+            .expect_log("dead-lettered")
+            .expect_log("could not be");
+        let control = world.storage.control();
+        let ids = world.many(3).await;
+        control.fault(Rule::new(Operation::CopyObject, status(403, "InvalidAccessKeyId")));
+        world.delete_one_by_one().await;
+        eventually("it met the outage", async || {
+            let answer = service.readyz().await?;
+            let down = answer["dependencies"]["storage"]["ok"] == false;
+            (down || world.dead().await > 0).then_some(())
+        })
+        .await;
+        assert_eq!(world.dead().await, 0);
+        control.clear_faults();
+        world.all_recycled(&service, &ids).await;
+    })
+    .await;
+}
+
 /// Everything that the program depends on is cut off in turn while 1,500 records are deleted, for a hundred times
 /// as long as all later tries of a message take together.
 #[tokio::test]
@@ -225,6 +254,9 @@ async fn an_outage_that_only_files_meet_is_one_line_and_ends_with_a_file_that_is
             .await;
         let answer = service.readyz().await.unwrap();
         assert_eq!(answer["dependencies"]["storage"]["ok"], false, "{answer}");
+        let status = world.cli(&["status", "--json"]).await.expect(1).json();
+        assert_eq!(status["dependencies"]["storage"]["ok"], true, "our own object can be read: {status}");
+        assert!(status["processes"][0]["why"].to_string().contains("CopyObject"), "{status}");
         control.clear_faults();
         world.all_recycled(&service, &ids).await;
         world.storage_is(&service, true).await;
@@ -233,6 +265,7 @@ async fn an_outage_that_only_files_meet_is_one_line_and_ends_with_a_file_that_is
             service.log().iter().filter(of_storage).count()
         };
         assert_eq!(lines("not well"), 1, "{:?}", service.log());
+        world.cli(&["status"]).await.expect(0);
     })
     .await;
 }

@@ -20,16 +20,18 @@ const DOING: &str = "discovering the CRM's tables";
 const MAX_NAMED: i64 = 10_000;
 
 /// Are the record tables wanted that are merely named by weak files and links?
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Named {
+#[derive(Clone, Copy)]
+pub(super) enum Named<'a> {
     Skip,
     Ask,
+    /// As an earlier discovery found them: asking reads the whole of those tables.
+    As(&'a Catalog),
 }
 
 type Tx = Transaction<'static, Postgres>;
 
 /// Discovers everything in one read-only snapshot.
-pub(super) async fn creatio(db: &Db, crm: &Crm, named: Named) -> Result<Catalog, DbError> {
+pub(super) async fn creatio(db: &Db, crm: &Crm, named: Named<'_>) -> Result<Catalog, DbError> {
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     let mut tx = db.pool.begin_with(begin).await.attempted(DOING)?;
     let reader = Reader { schema: &crm.schema };
@@ -63,8 +65,10 @@ pub(super) async fn creatio(db: &Db, crm: &Crm, named: Named) -> Result<Catalog,
     let mut records = sections;
     records.extend(file_tables.iter().filter_map(|file| Some(file.parent.as_ref()?.schema.to_string())));
     let has_links = tables.contains(FILE_LINK);
-    if named == Named::Ask {
-        records.extend(reader.named(&mut tx, &file_tables, has_links).await?);
+    match named {
+        Named::Skip => {}
+        Named::Ask => records.extend(reader.named(&mut tx, &file_tables, has_links).await?),
+        Named::As(known) => records.extend(known.record_tables.iter().map(|table| table.schema.to_string())),
     }
     tx.rollback().await.attempted(DOING)?;
     // By table: a name that was cut to fit and the whole one are the same, and the whole one comes later.

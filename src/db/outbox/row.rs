@@ -5,10 +5,24 @@ use uuid::Uuid;
 
 use crate::capture::{Captured, CapturedFile, What};
 use crate::db::error::{DbError, Problem};
+use crate::failpoint;
 use crate::file::{FileId, ObjectKey, RecordId, SchemaName};
 
 /// The root of all file schemas: what a file is called whose link names no schema that could be one.
 const FILE: &str = "File";
+
+/// The kinds of rows that this version knows. Others are a newer version's, which it leaves to that one's relay.
+pub(super) const KINDS: [&str; 2] = ["records", "files"];
+
+/// The server's lowest running transaction, and the first row above `$1` of the kinds `$2`, whoever holds it.
+pub(super) const LEFT: &str = "
+    SELECT pg_snapshot_xmin(pg_current_snapshot())::text,
+           (SELECT id FROM file_recycler.outbox WHERE id > $1 AND kind = ANY($2) ORDER BY id LIMIT 1)";
+
+/// Rows are handed out although an operator paused: only where a test took that protection away.
+pub(super) fn pause_ignored() -> bool {
+    failpoint::removed("protection::pause")
+}
 
 /// The rows with the ids `$1`, in their order.
 pub(super) const SELECT: &str = "

@@ -51,6 +51,8 @@ pub enum DriftKind {
     Missing,
     /// It does not fire (or only on replicas).
     Disabled,
+    /// It fires in ordinary sessions only, and the database or a role is set to others.
+    Replica,
     /// Another event or function.
     Trigger,
     /// The function's text or settings.
@@ -62,6 +64,9 @@ impl fmt::Display for Drift {
         let wrong = match self.kind {
             DriftKind::Missing => "is missing",
             DriftKind::Disabled => "is disabled",
+            DriftKind::Replica => {
+                "does not fire where session_replication_role is 'replica', as it is set for this database or a role"
+            }
             DriftKind::Trigger => "is another trigger than ours",
             DriftKind::Function => "runs a function that is not as this version makes it",
         };
@@ -108,8 +113,15 @@ impl CaptureStatus {
     }
 }
 
-/// Our triggers by table and name.
-pub(super) type Existing = BTreeMap<(String, String, String), ExistingTrigger>;
+/// Our triggers as the database has them.
+#[derive(Debug)]
+pub(super) struct Existing {
+    /// By table's schema, table and name.
+    triggers: BTreeMap<(String, String, String), ExistingTrigger>,
+    /// Sessions are set to `session_replication_role = replica`, by the server, the database or a role. One
+    /// that sets it by itself cannot be seen here.
+    replica_sessions: bool,
+}
 
 /// A trigger as the database has it.
 #[derive(Clone, Debug, FromRow)]
@@ -145,19 +157,37 @@ pub(super) async fn existing(db: &Db) -> Result<Existing, DbError> {
     .await
     .attempted("reading the triggers")?;
     let key = |row: &ExistingTrigger| (row.schema.clone(), row.name.clone(), row.trigger.clone());
-    Ok(rows.into_iter().map(|row| (key(&row), row)).collect())
+    Ok(Existing {
+        triggers: rows.into_iter().map(|row| (key(&row), row)).collect(),
+        replica_sessions: replica_sessions(db).await?,
+    })
+}
+
+/// Are sessions of this database, of all or of some role, set to fire no ordinary triggers?
+async fn replica_sessions(db: &Db) -> Result<bool, DbError> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'session_replication_role' AND reset_val = 'replica')
+             OR EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) AS setting
+                         WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+                           AND setting = 'session_replication_role=replica')",
+    )
+    .fetch_one(&db.pool)
+    .await
+    .attempted("reading the settings of sessions")
 }
 
 /// What is wrong with a trigger; `None`: nothing.
 pub(super) fn differs(capture: &Capture, existing: &Existing) -> Option<DriftKind> {
     let TableName { schema, name } = capture.table.clone();
-    let Some(found) = existing.get(&(schema, name, capture.kind.trigger().to_owned())) else {
+    let Some(found) = existing.triggers.get(&(schema, name, capture.kind.trigger().to_owned())) else {
         return Some(DriftKind::Missing);
     };
     let reads_gone = found.old_table.is_some();
     let must_read_gone = capture.kind.catalog_type() & 32 == 0;
     if !matches!(found.enabled.as_str(), "O" | "A") {
         Some(DriftKind::Disabled)
+    } else if found.enabled == "O" && existing.replica_sessions {
+        Some(DriftKind::Replica)
     } else if found.catalog_type != capture.kind.catalog_type()
         || reads_gone != must_read_gone
         || found.function_schema != SCHEMA

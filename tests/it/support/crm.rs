@@ -94,6 +94,13 @@ impl Crm {
         self.pool.execute(AssertSqlSafe(sql.clone())).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
+    /// Runs SQL about this database from outside of it.
+    pub async fn sql_from_outside(&self, sql: impl Into<String>) {
+        let admin = open(server().as_str()).await;
+        admin.execute(AssertSqlSafe(sql.into())).await.unwrap();
+        admin.close().await;
+    }
+
     /// A count, or any other whole number.
     pub async fn number(&self, sql: impl Into<String>) -> i64 {
         let sql = sql.into();

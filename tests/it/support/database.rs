@@ -48,6 +48,7 @@ pub async fn run(connection: &mut PgConnection, sql: &str) -> Result<u64, sqlx::
 impl TestDatabase {
     /// A copy of the template, which the first test makes from the miniature.
     pub async fn create() -> Self {
+        super::storage::take_a_protection_away();
         let server = server();
         let mut admin = connect(&server).await;
         let template = format!("file_recycler_template_{:x}", hash_of(CRM));

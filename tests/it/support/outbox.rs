@@ -50,6 +50,7 @@ pub async fn outbox<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(A
 
 impl Outbox {
     pub async fn open(url: Url) -> Self {
+        super::storage::take_a_protection_away();
         let plain = PgPoolOptions::new().max_connections(2).connect(url.as_str()).await.unwrap();
         let db = Db::connect(&SecretString::from(url.as_str())).unwrap();
         Self { db, url, plain }

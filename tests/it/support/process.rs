@@ -55,7 +55,8 @@ impl Output {
     }
 }
 
-fn command(environment: &[(String, String)], arguments: &[&str]) -> Command {
+/// The binary with an environment of its own, to be started.
+pub fn command(environment: &[(String, String)], arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_file-recycler"));
     command
         .args(arguments)
@@ -142,6 +143,14 @@ impl Service {
     /// The log so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
+    }
+
+    /// The most memory that it ever had, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        let pid = self.child.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak.and_then(|line| line.split_whitespace().next()).unwrap().parse().unwrap()
     }
 
     /// SIGKILL, and waits for the end.

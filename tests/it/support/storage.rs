@@ -264,7 +264,7 @@ pub async fn storage_of_the_parent() -> Storage {
 }
 
 /// Takes away the protection that `mutants` names, in its process.
-fn take_a_protection_away() {
+pub fn take_a_protection_away() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         if let Ok(protection) = std::env::var("REMOVED_PROTECTION") {

@@ -79,6 +79,9 @@ impl World {
         ] {
             world.environment.push((format!("FILE_RECYCLER_{key}"), value));
         }
+        if let Ok(protection) = std::env::var("REMOVED_PROTECTION") {
+            world.environment.push(("FAILPOINTS".to_owned(), format!("{protection}=return")));
+        }
         if let Ok(filter) = std::env::var("RUST_LOG") {
             world.environment.push(("RUST_LOG".to_owned(), filter));
         }
