@@ -13,6 +13,7 @@ use super::declare::{self, short};
 use super::error::{BrokerError, is_missing};
 use super::link::{ANSWER_TIMEOUT, Link};
 use super::publish::Publisher;
+use super::read::Reader;
 use super::topology::Topology;
 use super::window::Patience;
 
@@ -99,6 +100,11 @@ impl Session {
     /// Looks at the messages of `queue` one by one, without consuming it.
     pub async fn browse(&self, queue: &str) -> Result<Browser, BrokerError> {
         Browser::open(self.link.clone(), queue).await
+    }
+
+    /// Reads `queue` from its head, without consuming it.
+    pub async fn read(&self, queue: &str) -> Result<Reader, BrokerError> {
+        Reader::open(self.link.clone(), queue).await
     }
 
     /// How full `queue` is; `None` when there is no such queue.

@@ -66,16 +66,17 @@ impl Discard<'_> {
             if window.is_empty() {
                 break;
             }
-            let count = self.window(window).await?;
-            walk.taken(count);
-            summary.discarded += count;
+            let tags = self.window(window).await?;
+            walk.taken(&tags);
+            summary.discarded += tags.len();
             walk.refresh().await?;
         }
         summary.left = selected.saturating_sub(summary.discarded);
         Ok(summary)
     }
 
-    async fn window(&self, window: Vec<(DeadLetter, Delivery)>) -> Result<usize, ReplayError> {
+    /// Keeps and removes messages; their tags.
+    async fn window(&self, window: Vec<(DeadLetter, Delivery)>) -> Result<Vec<u64>, ReplayError> {
         let prints: Vec<Uuid> =
             window.iter().map(|(letter, delivery)| fingerprint(letter, delivery)).collect();
         // What an earlier discard has kept and not removed: each keeping is for one message.
@@ -95,13 +96,13 @@ impl Discard<'_> {
         self.db.keep_discarded(&kept, &self.why, &self.operator).await?;
         failpoint::reach("discard::kept");
         let tokens: Vec<Uuid> = kept.iter().map(|message| message.token).collect();
-        let count = window.len();
+        let tags = window.iter().map(|(_, delivery)| delivery.tag).collect();
         for (_, delivery) in window {
             delivery.ack().await?;
         }
         failpoint::reach("discard::after_ack");
         self.db.discard_removed(&tokens, self.clock.now()).await?;
-        Ok(count)
+        Ok(tags)
     }
 }
 

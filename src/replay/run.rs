@@ -223,6 +223,7 @@ impl Replay<'_> {
             .collect();
         if failpoint::removed("protection::ack_before_confirm_in_replay") {
             let tokens: Vec<Uuid> = window.iter().map(|chosen| chosen.token).collect();
+            walk.taken(&window.iter().map(|chosen| chosen.delivery.tag).collect::<Vec<_>>());
             for chosen in window {
                 chosen.delivery.ack().await?;
             }
@@ -257,9 +258,10 @@ impl Replay<'_> {
         let tokens: Vec<Uuid> = confirmed.iter().map(|chosen| chosen.token).collect();
         self.db.replay_published(&tokens, self.clock.now()).await?;
         failpoint::reach("replay::before_ack");
-        let count = confirmed.len();
+        let mut tags = Vec::with_capacity(confirmed.len());
         for chosen in confirmed {
             let Chosen { again, at_work, delivery, .. } = chosen;
+            tags.push(delivery.tag);
             delivery.ack().await?;
             if at_work {
                 summary.finished_earlier += 1;
@@ -269,7 +271,7 @@ impl Replay<'_> {
             }
         }
         failpoint::reach("replay::after_ack");
-        walk.taken(count);
+        walk.taken(&tags);
         self.db.replay_removed(&tokens, self.clock.now()).await?;
         Ok(())
     }

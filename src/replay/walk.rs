@@ -9,18 +9,22 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::select::{DeadLetter, Selection};
-use crate::broker::{BrokerError, Browser, Delivery, Session, Topology};
+use crate::broker::{BrokerError, Delivery, Reader, Session, Topology};
 use crate::failpoint;
 
 /// The broker takes messages back that are in hand for half an hour; a walk begins anew long before.
 const ANEW_AFTER: Duration = Duration::from_mins(10);
+
+/// How long the broker may take to put what was passed back into its place.
+const BACK_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A walk. Messages that join the queue after its beginning are left for the next one.
 pub struct Walk<'a> {
     session: &'a Session,
     queue: String,
     selection: &'a Selection,
-    browser: Browser,
+    reader: Reader,
     began: Instant,
     anew_after: Duration,
     /// Messages that were there at the beginning and are still there.
@@ -40,10 +44,10 @@ impl<'a> Walk<'a> {
     ) -> Result<Self, BrokerError> {
         let queue = topology.dead();
         let there = session.depth(&queue).await?.map_or(0, |depth| depth.messages);
-        let browser = session.browse(&queue).await?;
+        let reader = session.read(&queue).await?;
         let wanted = selection.limit;
         let (began, anew_after) = (Instant::now(), ANEW_AFTER);
-        Ok(Self { session, queue, selection, browser, began, anew_after, there, passed: 0, wanted })
+        Ok(Self { session, queue, selection, reader, began, anew_after, there, passed: 0, wanted })
     }
 
     /// Messages that the queue had at the beginning, less those that were taken since.
@@ -56,7 +60,7 @@ impl<'a> Walk<'a> {
         while self.wanted > 0
             && (self.passed < self.there || failpoint::removed("protection::boundary_of_replay"))
         {
-            let Some(delivery) = self.browser.next().await? else { return Ok(None) };
+            let Some(delivery) = self.reader.next().await? else { return Ok(None) };
             self.passed += 1;
             let letter = DeadLetter::read(&delivery);
             if self.selection.matches(&letter) {
@@ -67,9 +71,12 @@ impl<'a> Walk<'a> {
         Ok(None)
     }
 
-    /// Takes note that so many messages were taken out of the queue.
-    pub fn taken(&mut self, count: usize) {
-        let count = count as u64;
+    /// Takes note that messages were acknowledged, by their tags.
+    pub fn taken(&mut self, tags: &[u64]) {
+        for tag in tags {
+            self.reader.taken(*tag);
+        }
+        let count = tags.len() as u64;
         self.there = self.there.saturating_sub(count);
         self.passed = self.passed.saturating_sub(count);
     }
@@ -80,8 +87,10 @@ impl<'a> Walk<'a> {
         if self.began.elapsed() < self.anew_after {
             return Ok(());
         }
-        let anew = self.session.browse(&self.queue).await?;
-        std::mem::replace(&mut self.browser, anew).close().await?;
+        let anew = self.session.read(&self.queue).await?;
+        let reader = std::mem::replace(&mut self.reader, anew);
+        let held = reader.end().await?;
+        back(self.session, &self.queue, held).await?;
         self.passed = 0;
         self.began = Instant::now();
         Ok(())
@@ -89,7 +98,8 @@ impl<'a> Walk<'a> {
 
     /// Ends the walk: everything that was not taken is back in its place.
     pub async fn end(self) -> Result<(), BrokerError> {
-        self.browser.close().await
+        let held = self.reader.end().await?;
+        back(self.session, &self.queue, held).await
     }
 
     /// The same walk, which begins anew so often: for tests of that.
@@ -98,4 +108,16 @@ impl<'a> Walk<'a> {
         self.anew_after = pause;
         self
     }
+}
+
+/// Waits until `count` messages are back in the queue; not for ever, for somebody else may take them at once.
+async fn back(session: &Session, queue: &str, count: u64) -> Result<(), BrokerError> {
+    let patience = Instant::now() + BACK_WITHIN;
+    while session.depth(queue).await?.is_some_and(|depth| depth.messages < count) {
+        if Instant::now() >= patience {
+            break;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
 }
