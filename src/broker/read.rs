@@ -19,12 +19,16 @@ use super::consume::Delivery;
 use super::declare::short;
 use super::error::BrokerError;
 use super::link::{ANSWER_TIMEOUT, Link};
+use super::session::Session;
 
-/// Messages that are on their way to us at once.
-const WINDOW: u16 = 1_000;
+/// Messages that are on their way to us at once: a message may have some megabytes.
+const WINDOW: u16 = 64;
 /// Messages that are given back together. A quorum queue puts what is returned at once into the order of a hash
 /// map, which is the order of death up to 32 (RabbitMQ 3.10, `rabbit_fifo:return`; Erlang's small maps).
 const TOGETHER: usize = 32;
+/// So many of these at a time: with more commands under way than 32, the broker gathers the others by consumer
+/// (`rabbit_fifo_client`), and with that their order is lost.
+const PENDING: usize = 16;
 /// Where no message comes for so long, the rest is in somebody else's hands.
 const NOTHING_COMES: Duration = Duration::from_secs(3);
 
@@ -85,14 +89,19 @@ impl Reader {
         }
     }
 
+    /// Waits until the broker has everything that was said before: an acknowledgement has no answer of its own.
+    pub async fn settled(&self) -> Result<(), BrokerError> {
+        let asked = self.channel.basic_qos(WINDOW, BasicQosOptions::default());
+        answered(&self.attempt(), ANSWER_TIMEOUT, asked).await
+    }
+
     /// This message was acknowledged: it is not given back.
     pub fn taken(&mut self, tag: u64) {
         self.held.remove(&tag);
     }
 
-    /// Gives everything back that was not taken, in its order; how many messages that were. The broker puts them
-    /// into their places a moment later.
-    pub async fn end(mut self) -> Result<u64, BrokerError> {
+    /// Gives everything back that was not taken, in its order, and waits until the broker has it in its place.
+    pub async fn end(mut self, session: &Session) -> Result<(), BrokerError> {
         if let Some(mut window) = self.window.take() {
             if !window.cancelled {
                 self.cancel(&mut window).await?;
@@ -102,12 +111,16 @@ impl Reader {
             }
         }
         let held: Vec<u64> = std::mem::take(&mut self.held).into_iter().collect();
-        for last in held.chunks(TOGETHER).filter_map(<[u64]>::last) {
-            let options = BasicNackOptions { multiple: true, requeue: true };
-            answered(&self.attempt(), ANSWER_TIMEOUT, self.channel.basic_nack(*last, options)).await?;
+        let mut back = 0;
+        for round in held.chunks(TOGETHER * PENDING) {
+            for last in round.chunks(TOGETHER).filter_map(<[u64]>::last) {
+                let options = BasicNackOptions { multiple: true, requeue: true };
+                answered(&self.attempt(), ANSWER_TIMEOUT, self.channel.basic_nack(*last, options)).await?;
+            }
+            back += round.len() as u64;
+            session.until_depth(&self.queue, back).await?;
         }
-        answered(&self.attempt(), ANSWER_TIMEOUT, self.channel.close(200, "OK".into())).await?;
-        Ok(held.len() as u64)
+        answered(&self.attempt(), ANSWER_TIMEOUT, self.channel.close(200, "OK".into())).await
     }
 
     async fn open_window(&self) -> Result<Window, BrokerError> {

@@ -15,7 +15,7 @@ use crate::broker::{Delivery, Publisher};
 use crate::circuit::End;
 use crate::db::suspect::Mark;
 use crate::event::Event;
-use crate::outcome::{Advice, DeadReason, Failure, FileEnd, Outcome};
+use crate::outcome::{Advice, DeadReason, Dependency, Failure, FileEnd, Outcome};
 use crate::recycle::{Job, Move, Registry};
 use crate::retry::{self, Pauses, WITHIN_A_DELIVERY};
 
@@ -65,8 +65,7 @@ impl<R: Registry> Worker<R> {
         mark: Option<Mark>,
         publisher: &Publisher,
     ) {
-        let settled = matches!(handled.verdict, Verdict::Settle(_));
-        self.settle(delivery, handled, publisher).await;
+        let settled = self.settle(delivery, handled, publisher).await;
         if let Some(mark) = mark {
             self.unmark(mark, settled).await;
         }
@@ -122,6 +121,13 @@ impl<R: Registry> Worker<R> {
     /// The same end, unless too many others end like it: then it is nobody's own, and nothing is counted.
     fn judged(&self, handled: Handled) -> Handled {
         let Some((event, end)) = handled.event.as_ref().zip(handled.end()) else { return handled };
+        if end == End::Failed
+            && let Some(why) = self.gate.doubt()
+        {
+            // It was in flight when the outage was found.
+            let outage = Failure::new(Advice::Outage(Dependency::Storage), why);
+            return Handled { verdict: Verdict::GiveBack(outage), ..handled };
+        }
         match self.judgement.ended(&event.id, end) {
             Some(outage) => Handled { verdict: Verdict::GiveBack(outage), ..handled },
             None => handled,
