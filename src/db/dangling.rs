@@ -103,6 +103,7 @@ impl Db {
             }
             pages.push(page);
         }
+        crate::failpoint::reach("dangling::deleted");
         insist_on_capture(&mut tx, first, report.deleted + report.links_deleted).await?;
         if !report.more {
             for page in pages {

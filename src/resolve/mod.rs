@@ -141,7 +141,9 @@ impl Resolver {
             // The semaphore is never closed; without a permit there would only be more connections in use.
             let _permit = self.clearing.acquire().await.ok();
             let record = DeletedRecord { schema, id: record, event_id: &event.id, may_delete };
+            crate::failpoint::reach("resolve::before_dangling");
             let report = self.registry.clear_dangling(record).await?;
+            crate::failpoint::reach("resolve::after_dangling");
             if report.left() > 0 {
                 info!(%schema, record = %record.id, ?report, "rows that hang on the record were left alone");
             }

@@ -92,6 +92,7 @@ impl<R: Registry> Worker<R> {
                 return Handled::whole(None, verdict_of_whole(&failure, &[], 0, &[]));
             }
         };
+        crate::failpoint::reach("worker::decoded");
         crate::failpoint::reach_about("worker::about", &event.id);
         let attempts = delivery.history.attempts;
         let ours = match self.admit(&event) {
@@ -106,6 +107,7 @@ impl<R: Registry> Worker<R> {
         match resolved {
             Err(failure) => self.failed_whole(event, &failure, attempts),
             Ok(resolved) => {
+                crate::failpoint::reach("worker::resolved");
                 let mut ends = resolved.ends;
                 ends.extend(self.recycle_all(resolved.jobs).await);
                 let verdict = verdict(&ends, attempts, &self.delays);
