@@ -144,7 +144,8 @@ pub enum Advice {
     SlowDown,
     /// The dependency is out for everybody: stop, wait until it is back, count nothing.
     Outage(Dependency),
-    /// Nothing may move now (the guard refuses, or the operator has paused): give back, count nothing.
+    /// It may not be now (the guard refuses, the operator has paused, or the broker takes no messages): give back,
+    /// count nothing.
     Hold,
     /// Trying again will not help: the dead-letter queue, for this reason.
     GiveUp(DeadReason),

@@ -13,8 +13,10 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncReadExt;
 use url::{Host, Url};
 
+use super::alarm::Alarm;
 use super::error::BrokerError;
 use super::link::Link;
+use super::mend::Mending;
 use super::session::{Condition, Session};
 use crate::config;
 
@@ -32,6 +34,8 @@ struct Inner {
     ca_file: Option<PathBuf>,
     client_certificate: Option<(PathBuf, PathBuf)>,
     name: String,
+    alarm: Alarm,
+    mending: Mending,
 }
 
 impl Broker {
@@ -46,6 +50,8 @@ impl Broker {
             ca_file: config.ca_file.clone(),
             client_certificate: config.client_certificate.clone(),
             name: format!("file-recycler {} {}", host.to_string_lossy(), std::process::id()),
+            alarm: Alarm::default(),
+            mending: Mending::default(),
         })))
     }
 
@@ -54,6 +60,17 @@ impl Broker {
         let condition = Condition::default();
         let link = self.link(&condition).await?;
         Ok(Session::new(self.clone(), link, condition))
+    }
+
+    /// The broker's reason for taking no messages at present (its memory or disk alarm), if it does not. It is
+    /// known once a publisher of this `Broker` has tried.
+    pub fn blocked(&self) -> Option<String> {
+        self.0.alarm.reason()
+    }
+
+    /// What all connections together know of the broker's alarm.
+    pub(super) fn alarm(&self) -> &Alarm {
+        &self.0.alarm
     }
 
     /// One connection that reports to `condition`. Certificates are read each time: they get renewed.
@@ -76,7 +93,8 @@ impl Broker {
             .with_connection_name(self.0.name.clone().into())
             .with_client_property("product".into(), env!("CARGO_PKG_NAME").into())
             .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
-        Link::open(uri, tls, properties, condition.clone()).await
+        let shared = (condition.clone(), self.0.alarm.ear(), self.0.mending.clone());
+        Link::open(uri, tls, properties, shared).await
     }
 }
 

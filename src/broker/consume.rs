@@ -31,17 +31,20 @@ pub struct Delivery {
     pub redelivered: bool,
     /// How often, by the broker's own count; a suspicion, never a proof of crashes.
     pub delivery_count: u64,
+    /// Its tag on its channel.
+    pub tag: u64,
     pub(super) properties: BasicProperties,
     acker: Acker,
 }
 
 impl Delivery {
-    fn new(delivery: lapin::message::Delivery) -> Self {
+    pub(super) fn new(delivery: lapin::message::Delivery) -> Self {
         Self {
             id: read_id(&delivery.properties),
             history: read_history(&delivery.properties),
             redelivered: delivery.redelivered,
             delivery_count: read_delivery_count(&delivery.properties),
+            tag: delivery.delivery_tag,
             body: Bytes::from(delivery.data),
             properties: delivery.properties,
             acker: delivery.acker,
@@ -111,7 +114,7 @@ impl Consumer {
         let attempt = || format!("consuming queue '{}'", self.queue);
         match self.deliveries.next().await {
             Some(Ok(delivery)) => Some(Ok(Delivery::new(delivery))),
-            Some(Err(error)) => Some(Err(BrokerError::from_lapin(attempt(), &error))),
+            Some(Err(error)) => Some(Err(BrokerError::from_consumer(attempt(), &error))),
             None if self.cancelled => None,
             None => Some(Err(BrokerError::Connection {
                 attempt: attempt(),

@@ -21,6 +21,15 @@ pub enum BrokerError {
         /// What came back.
         cause: String,
     },
+    /// The broker closed a consumer's channel over one message: it was in hand for too long, or was acknowledged
+    /// twice. The broker and everybody else are well.
+    #[error("{attempt}: the broker closed the channel: {cause}")]
+    Closed {
+        /// What was attempted on what.
+        attempt: String,
+        /// The broker's own sentence.
+        cause: String,
+    },
     /// No answer in time.
     #[error("{attempt}: no answer within {after:?}")]
     TimedOut {
@@ -43,10 +52,10 @@ pub enum BrokerError {
     /// A queue, an exchange or a binding is missing, or is not what it must be.
     #[error("{0}")]
     Topology(String),
-    /// The broker sent a message that cannot be read, and sends it again with every new connection.
+    /// The broker sent a message that the client library cannot read; the next connection can.
     #[error(
         "{attempt}: a message has a property or a header name that is not UTF-8, and the connection broke over \
-         it; it comes first each time, so it must be taken out of the queue with another tool"
+         it; the next connection reads such bytes as question marks"
     )]
     Unreadable {
         /// What was attempted on what.
@@ -73,12 +82,13 @@ impl BrokerError {
             Self::Configuration(_)
             | Self::Connection { .. }
             | Self::TimedOut { .. }
-            | Self::Blocked(_)
             | Self::AccessRefused { .. }
             | Self::Topology(_)
             | Self::Unreadable { .. }
             | Self::Unroutable { .. } => Advice::Outage(Dependency::Broker),
-            Self::Refused { .. } => Advice::Retry,
+            Self::Refused { .. } | Self::Closed { .. } => Advice::Retry,
+            // What needs no publication goes on: acknowledgements are what ends an alarm.
+            Self::Blocked(_) => Advice::Hold,
         }
     }
 
@@ -90,6 +100,15 @@ impl BrokerError {
             ErrorKind::ParsingError(_) => Self::Unreadable { attempt },
             // Broken pipes, missed heartbeats, states: all say that there is no working connection.
             _ => Self::Connection { attempt, cause: error.to_string() },
+        }
+    }
+
+    /// A consumer ended with what the client library reports.
+    pub(super) fn from_consumer(attempt: String, error: &lapin::Error) -> Self {
+        if is_mismatch(error) {
+            Self::Closed { attempt, cause: sentence(error) }
+        } else {
+            Self::from_lapin(attempt, error)
         }
     }
 
@@ -177,6 +196,20 @@ mod tests {
             assert_eq!(error, expected);
             assert_eq!(error.advice(), Advice::Outage(Dependency::Broker));
         }
+    }
+
+    #[test]
+    fn a_consumer_that_held_a_message_for_too_long_is_no_outage() {
+        let timed_out = AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED);
+        let error = ErrorKind::ProtocolError(AMQPError::new(timed_out, "timed out".into())).into();
+        let error = BrokerError::from_consumer("consuming queue 'q'".into(), &error);
+        assert!(matches!(error, BrokerError::Closed { .. }), "{error:?}");
+        assert_eq!(error.advice(), Advice::Retry);
+    }
+
+    #[test]
+    fn an_alarm_is_no_outage_since_consuming_goes_on() {
+        assert_eq!(BrokerError::Blocked("low on memory".into()).advice(), Advice::Hold);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One connection: opened within a bound, watched, and cut for certain when it is no longer wanted.
 
 use std::io;
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,11 +9,14 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use lapin::tcp::{AsyncTcpStream, OwnedTLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{Connection, ConnectionProperties, ConnectionStatus, Event};
+use lapin::{Connection, ConnectionProperties, ConnectionStatus, ErrorKind, Event};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::alarm::Ear;
 use super::connect::answered;
 use super::error::BrokerError;
+use super::mend::{self, Mending};
 use super::session::Condition;
 
 /// For name, TCP, TLS and AMQP together.
@@ -30,8 +33,10 @@ pub(super) struct Link {
     connection: Connection,
     socket: Socket,
     watcher: JoinHandle<()>,
-    condition: Condition,
 }
+
+/// What a connection shares with its session, and with all connections of its `Broker`.
+type Shared = (Condition, Ear, Mending);
 
 /// The TCP socket below the connection, once it is there.
 ///
@@ -58,11 +63,11 @@ impl Link {
         uri: AMQPUri,
         tls: OwnedTLSConfig,
         properties: ConnectionProperties,
-        condition: Condition,
+        shared: Shared,
     ) -> Result<Self, BrokerError> {
         let attempt = format!("connecting to the broker at {}:{}", uri.authority.host, uri.authority.port);
         let socket = Socket::default();
-        let connecting = connect(uri, tls, properties, socket.clone());
+        let connecting = connect(uri, tls, properties, socket.clone(), shared.2.is_needed());
         let connection = match answered(&attempt, CONNECT_TIMEOUT, connecting).await {
             Ok(connection) => connection,
             Err(error) => {
@@ -71,8 +76,8 @@ impl Link {
             }
         };
         let events = Box::pin(connection.events_listener());
-        let watcher = tokio::spawn(watch(events, connection.status().clone(), condition.clone()));
-        Ok(Self { connection, socket, watcher, condition })
+        let watcher = tokio::spawn(watch(events, connection.status().clone(), shared));
+        Ok(Self { connection, socket, watcher })
     }
 
     /// A new channel.
@@ -91,7 +96,6 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.watcher.abort();
-        self.condition.unblocked();
         self.socket.shut();
     }
 }
@@ -101,6 +105,7 @@ async fn connect(
     tls: OwnedTLSConfig,
     properties: ConnectionProperties,
     socket: Socket,
+    mended: bool,
 ) -> lapin::Result<Connection> {
     let runtime = lapin::runtime::default_runtime()?;
     let reactor = runtime.clone();
@@ -113,10 +118,26 @@ async fn connect(
                 plain.set_nodelay(true)?;
                 socket.keep(plain.as_fd().try_clone_to_owned()?.into());
             }
-            match uri.scheme {
-                AMQPScheme::AMQP => Ok(stream),
-                AMQPScheme::AMQPS => stream.into_tls(&uri.authority.host, tls.as_ref()).await,
+            let stream = match uri.scheme {
+                AMQPScheme::AMQP => stream,
+                AMQPScheme::AMQPS => stream.into_tls(&uri.authority.host, tls.as_ref()).await?,
+            };
+            if !mended {
+                return Ok(stream);
             }
+            // The library takes nothing but a socket: it gets one end of a connection to ourselves.
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let inner = AsyncTcpStream::connect(&reactor, listener.local_addr()?).await?;
+            let (outer, from) = listener.accept().await?;
+            if let AsyncTcpStream::Plain(plain) = &inner
+                && plain.get_ref().local_addr()? != from
+            {
+                return Err(io::Error::other("somebody else connected in our place"));
+            }
+            outer.set_nodelay(true)?;
+            // It ends with either side, which both learn from their sockets.
+            tokio::spawn(mend::carry(stream, outer));
+            Ok(inner)
         };
         // This runs in the library's thread, which nobody else ends.
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
@@ -129,13 +150,13 @@ async fn connect(
 async fn watch(
     mut events: impl Stream<Item = Event> + Unpin,
     status: ConnectionStatus,
-    condition: Condition,
+    (condition, ear, mending): Shared,
 ) {
     let mut last_error = None;
     loop {
         match tokio::time::timeout(LOOK_AGAIN, events.next()).await {
-            Ok(Some(Event::ConnectionBlocked(reason))) => condition.blocked(reason),
-            Ok(Some(Event::ConnectionUnblocked)) => condition.unblocked(),
+            Ok(Some(Event::ConnectionBlocked(reason))) => ear.blocked(reason),
+            Ok(Some(Event::ConnectionUnblocked)) => ear.unblocked(),
             Ok(Some(Event::Error(error))) => last_error = Some(error),
             Ok(Some(_)) | Err(_) => {}
             Ok(None) => break,
@@ -143,6 +164,9 @@ async fn watch(
         if !status.connected() {
             break;
         }
+    }
+    if last_error.as_ref().is_some_and(|error| matches!(error.kind(), ErrorKind::ParsingError(_))) {
+        mending.needed();
     }
     let attempt = "keeping the connection to the broker";
     condition.ended(match last_error {

@@ -4,13 +4,16 @@
 //! replay half of what a loop has to do anyway (declare, verify, consume, forget unsettled deliveries) and
 //! hide from the loop that unacknowledged messages are coming again.
 
+mod alarm;
 mod connect;
 mod consume;
 mod declare;
 mod error;
 mod link;
+mod mend;
 mod message;
 mod publish;
+mod read;
 mod session;
 mod topology;
 mod window;
@@ -20,5 +23,6 @@ pub use consume::{Browser, Consumer, Delivery};
 pub use error::BrokerError;
 pub use message::Outgoing;
 pub use publish::{Publisher, Target};
+pub use read::Reader;
 pub use session::{Depth, Session};
 pub use topology::{Argument, Binding, Queue, Topology};

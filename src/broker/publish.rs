@@ -4,11 +4,10 @@
 //! together, then all its confirms are awaited. So hundreds of messages are on their way at once, and still no
 //! two windows overlap, which `window.rs` needs to tell returned messages from stored ones.
 
-use std::time::Duration;
-
 use lapin::options::ConfirmSelectOptions;
 use tokio::sync::{mpsc, oneshot};
 
+use super::alarm::Alarm;
 use super::connect::answered;
 use super::declare::short;
 use super::error::BrokerError;
@@ -16,7 +15,7 @@ use super::link::{ANSWER_TIMEOUT, Link};
 use super::message::Outgoing;
 use super::session::Condition;
 use super::topology::Topology;
-use super::window::{Address, Letter, Window};
+use super::window::{Address, Letter, Patience, Window};
 use crate::config::Delay;
 use crate::event::EventType;
 
@@ -44,6 +43,7 @@ pub struct Publisher {
     requests: mpsc::Sender<Request>,
     topology: Topology,
     condition: Condition,
+    alarm: Alarm,
 }
 
 struct Request {
@@ -55,16 +55,17 @@ impl Publisher {
     pub(super) async fn start(
         link: Link,
         topology: Topology,
-        timeout: Duration,
+        patience: Patience,
         condition: Condition,
+        alarm: &Alarm,
     ) -> Result<Self, BrokerError> {
         let channel = link.channel().await?;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
         answered("asking for confirms", ANSWER_TIMEOUT, confirms).await?;
         let (requests, incoming) = mpsc::channel(MAX_WAITING);
-        let window = Window::new(channel, timeout, condition.clone());
+        let window = Window::new(channel, patience, alarm.clone());
         tokio::spawn(serve(incoming, window, link, condition.clone()));
-        Ok(Self { requests, topology, condition })
+        Ok(Self { requests, topology, condition, alarm: alarm.clone() })
     }
 
     /// Publishes one message and waits for its confirm. Many may be under way at once.
@@ -97,6 +98,11 @@ impl Publisher {
             }
         }
         answers
+    }
+
+    /// Waits until the broker takes messages, as far as is known: after [`BrokerError::Blocked`], before the next try.
+    pub async fn unblocked(&self) {
+        self.alarm.over().await;
     }
 
     async fn send(&self, letters: Vec<Letter>) -> Vec<Result<(), BrokerError>> {

@@ -13,7 +13,13 @@ use super::declare::{self, short};
 use super::error::{BrokerError, is_missing};
 use super::link::{ANSWER_TIMEOUT, Link};
 use super::publish::Publisher;
+use super::read::Reader;
 use super::topology::Topology;
+use super::window::Patience;
+
+/// How long a patient publisher waits for the end of an alarm: well below the broker's consumer time-out, since a
+/// message may be in hand meanwhile.
+const LONGEST_BLOCKED: Duration = Duration::from_mins(5);
 
 /// An open session. When any part of it breaks, all of it is over: drop it and connect again.
 ///
@@ -49,12 +55,6 @@ impl Session {
         self.condition.why_ended()
     }
 
-    /// The broker's reason for taking no messages at present (its memory or disk alarm), if it does not.
-    /// It is known once a publisher has tried.
-    pub fn blocked(&self) -> Option<String> {
-        self.condition.why_blocked()
-    }
-
     /// Makes sure that exchange, queues and bindings are there and are exactly what they must be.
     ///
     /// # Errors
@@ -63,14 +63,33 @@ impl Session {
         declare::all(&self.link, topology).await
     }
 
-    /// A publisher with a connection of its own. `confirm_timeout` bounds the wait for the broker's confirms.
+    /// A publisher with a connection of its own. `confirm_timeout` bounds the wait for the broker's confirms. While
+    /// the broker blocks, it says [`BrokerError::Blocked`] within seconds.
     pub async fn publisher(
         &self,
         topology: &Topology,
         confirm_timeout: Duration,
     ) -> Result<Publisher, BrokerError> {
+        self.start_publisher(topology, Patience { confirm: confirm_timeout, blocked: Duration::ZERO }).await
+    }
+
+    /// The same, for one who rather waits for the end of the broker's alarm than publish a message twice; it says
+    /// [`BrokerError::Blocked`] after five minutes of it.
+    pub async fn patient_publisher(
+        &self,
+        topology: &Topology,
+        confirm_timeout: Duration,
+    ) -> Result<Publisher, BrokerError> {
+        self.start_publisher(topology, Patience { confirm: confirm_timeout, blocked: LONGEST_BLOCKED }).await
+    }
+
+    async fn start_publisher(
+        &self,
+        topology: &Topology,
+        patience: Patience,
+    ) -> Result<Publisher, BrokerError> {
         let link = self.broker.link(&self.condition).await?;
-        Publisher::start(link, topology.clone(), confirm_timeout, self.condition.clone()).await
+        Publisher::start(link, topology.clone(), patience, self.condition.clone(), self.broker.alarm()).await
     }
 
     /// Consumes `queue` with at most `prefetch` messages in our hands (0 is taken as 1: never without a bound).
@@ -81,6 +100,11 @@ impl Session {
     /// Looks at the messages of `queue` one by one, without consuming it.
     pub async fn browse(&self, queue: &str) -> Result<Browser, BrokerError> {
         Browser::open(self.link.clone(), queue).await
+    }
+
+    /// Reads `queue` from its head, without consuming it.
+    pub async fn read(&self, queue: &str) -> Result<Reader, BrokerError> {
+        Reader::open(self.link.clone(), queue).await
     }
 
     /// How full `queue` is; `None` when there is no such queue.
@@ -113,48 +137,30 @@ impl Session {
 
 /// How a session is, shared by all its connections.
 #[derive(Clone, Default)]
-pub(super) struct Condition(Arc<watch::Sender<State>>);
-
-#[derive(Clone, Default)]
-struct State {
-    ended: Option<BrokerError>,
-    blocked: Option<String>,
-}
+pub(super) struct Condition(Arc<watch::Sender<Option<BrokerError>>>);
 
 impl Condition {
     /// Only the first reason counts: the others follow from it.
     pub(super) fn ended(&self, why: BrokerError) {
-        self.0.send_if_modified(|state| {
-            let first = state.ended.is_none();
-            state.ended.get_or_insert(why);
+        self.0.send_if_modified(|ended| {
+            let first = ended.is_none();
+            ended.get_or_insert(why);
             first
         });
     }
 
-    pub(super) fn blocked(&self, reason: String) {
-        self.0.send_modify(|state| state.blocked = Some(reason));
-    }
-
-    pub(super) fn unblocked(&self) {
-        self.0.send_modify(|state| state.blocked = None);
-    }
-
     pub(super) fn why_ended(&self) -> Option<BrokerError> {
-        self.0.borrow().ended.clone()
-    }
-
-    pub(super) fn why_blocked(&self) -> Option<String> {
-        self.0.borrow().blocked.clone()
+        self.0.borrow().clone()
     }
 
     pub(super) async fn closed(self) -> BrokerError {
-        let mut states = self.0.subscribe();
+        let mut ends = self.0.subscribe();
         loop {
-            if let Some(why) = states.borrow_and_update().ended.clone() {
+            if let Some(why) = ends.borrow_and_update().clone() {
                 return why;
             }
-            // The sender lives in `self`, so there is always a next state to wait for.
-            if states.changed().await.is_err() {
+            // The sender lives in `self`, so the wait cannot end otherwise.
+            if ends.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         }

@@ -15,11 +15,23 @@ use futures_util::stream::FuturesUnordered;
 use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
 use lapin::{Channel, Confirmation};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::alarm::Alarm;
 use super::error::BrokerError;
 use super::message::Outgoing;
-use super::session::Condition;
+
+/// How much longer confirms are waited for at least once the broker has blocked: those of what it read before.
+const AFTER_ALARM: Duration = Duration::from_secs(2);
+
+/// How long a publisher waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For the confirms of a window.
+    pub(super) confirm: Duration,
+    /// For the end of the broker's alarm, in addition.
+    pub(super) blocked: Duration,
+}
 
 /// Exchange and routing key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,16 +52,16 @@ type Confirm = BoxFuture<'static, (usize, lapin::Result<Confirmation>)>;
 /// The channel of one publisher, in confirm mode, and what is not confirmed yet.
 pub(super) struct Window {
     channel: Channel,
-    timeout: Duration,
-    condition: Condition,
+    patience: Patience,
+    alarm: Alarm,
     /// Left from a window that ran out of time. Their returns would be taken for another window's.
     late: FuturesUnordered<Confirm>,
     broken: Option<BrokerError>,
 }
 
 impl Window {
-    pub(super) fn new(channel: Channel, timeout: Duration, condition: Condition) -> Self {
-        Self { channel, timeout, condition, late: FuturesUnordered::new(), broken: None }
+    pub(super) fn new(channel: Channel, patience: Patience, alarm: Alarm) -> Self {
+        Self { channel, patience, alarm, late: FuturesUnordered::new(), broken: None }
     }
 
     /// Why the channel is of no more use, if it is not.
@@ -62,7 +74,8 @@ impl Window {
         if let Err(error) = self.ready().await {
             return vec![Err(error); letters.len()];
         }
-        let deadline = Instant::now() + self.timeout;
+        let out_of_time = out_of_time(self.alarm.clone(), self.patience);
+        tokio::pin!(out_of_time);
         let addresses: Vec<Address> = letters.iter().map(|letter| letter.address.clone()).collect();
         let mut confirms: FuturesUnordered<Confirm> =
             letters.into_iter().enumerate().map(|(index, letter)| self.send(index, letter)).collect();
@@ -70,14 +83,17 @@ impl Window {
         let mut answers: Vec<Option<Answer>> = vec![None; addresses.len()];
         let mut returned = HashSet::new();
         loop {
-            match timeout_at(deadline, confirms.next()).await {
-                Ok(Some((index, confirm))) => {
-                    answers[index] = Some(self.answer(&addresses[index], confirm, &mut returned));
-                }
-                Ok(None) => break,
-                Err(_) => {
+            tokio::select! {
+                biased;
+                next = confirms.next() => match next {
+                    Some((index, confirm)) => {
+                        answers[index] = Some(self.answer(&addresses[index], confirm, &mut returned));
+                    }
+                    None => break,
+                },
+                () = &mut out_of_time => {
                     self.late = confirms;
-                    return vec![Err(self.out_of_time()); addresses.len()];
+                    return vec![Err(self.why_out_of_time()); addresses.len()];
                 }
             }
         }
@@ -100,6 +116,9 @@ impl Window {
             (
                 index,
                 match sent {
+                    Ok(_) if crate::failpoint::removed("protection::confirm_awaited") => {
+                        Ok(Confirmation::Ack(None))
+                    }
                     Ok(confirm) => confirm.await,
                     Err(error) => Err(error),
                 },
@@ -135,34 +154,51 @@ impl Window {
 
     /// Sends nothing into an alarm, and nothing before the last window is through.
     async fn ready(&mut self) -> Answer {
-        if let Some(reason) = self.condition.why_blocked() {
+        if tokio::time::timeout(self.patience.blocked, self.alarm.over()).await.is_err()
+            && let Some(reason) = self.alarm.reason()
+        {
             return Err(BrokerError::Blocked(reason));
         }
-        let deadline = Instant::now() + self.timeout;
-        loop {
-            match timeout_at(deadline, self.late.next()).await {
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(()),
-                Err(_) => {
-                    let error = self.out_of_time();
-                    // An alarm ends some time. Without one the broker has forgotten us: connect again.
-                    if !matches!(error, BrokerError::Blocked(_)) {
-                        self.broken = Some(error.clone());
-                    }
-                    return Err(error);
-                }
-            }
+        let through = async { while self.late.next().await.is_some() {} };
+        tokio::select! {
+            biased;
+            () = through => return Ok(()),
+            () = out_of_time(self.alarm.clone(), self.patience) => {}
         }
+        let error = self.why_out_of_time();
+        // An alarm ends some time. Without one the broker has forgotten us: connect again.
+        if !matches!(error, BrokerError::Blocked(_)) {
+            self.broken = Some(error.clone());
+        }
+        Err(error)
     }
 
-    fn out_of_time(&self) -> BrokerError {
-        match self.condition.why_blocked() {
+    fn why_out_of_time(&self) -> BrokerError {
+        match self.alarm.reason() {
             Some(reason) => BrokerError::Blocked(reason),
             None => BrokerError::TimedOut {
                 attempt: "waiting for the broker's confirms".to_owned(),
-                after: self.timeout,
+                after: self.patience.confirm,
             },
         }
+    }
+}
+
+/// Waits until it is no longer worth waiting for confirms. What was sent into an alarm is read only after it, so the
+/// time-out begins anew then; all together it is bounded.
+async fn out_of_time(alarm: Alarm, patience: Patience) {
+    let blocked = patience.blocked.max(AFTER_ALARM);
+    let limit = Instant::now() + patience.confirm + blocked;
+    let mut deadline = Instant::now() + patience.confirm;
+    loop {
+        tokio::select! {
+            () = sleep_until(deadline) => if alarm.reason().is_none() { return },
+            () = alarm.heard() => {}
+        }
+        if timeout_at(limit.min(Instant::now() + blocked), alarm.over()).await.is_err() {
+            return;
+        }
+        deadline = limit.min(Instant::now() + patience.confirm);
     }
 }
 

@@ -150,6 +150,8 @@ pub(super) enum Dlq {
     Show(Filter),
     /// Sends the chosen messages back to work; a dry run until --apply
     Replay(Replay),
+    /// Takes the chosen messages out for good, and keeps them in the database; a dry run until --apply
+    Discard(Discard),
 }
 
 #[derive(Args, Clone, Debug, Default)]
@@ -166,7 +168,7 @@ pub(super) struct Filter {
     /// Only messages that failed last at this time or later (RFC 3339, or a duration back from now)
     #[arg(long, value_name = "TIME")]
     pub(super) since: Option<PointInTime>,
-    /// At most so many messages
+    /// At most so many messages, the first to die (default: all)
     #[arg(long, value_name = "N")]
     pub(super) limit: Option<usize>,
 }
@@ -178,9 +180,35 @@ pub(super) struct Replay {
     /// Does it
     #[arg(long)]
     pub(super) apply: bool,
+    /// At most so many messages a second, as in 10/s
+    #[arg(long, value_name = "N/s", value_parser = rate)]
+    pub(super) rate: Option<f64>,
+    /// Starts with one message a second, doubles while they succeed, halves when one fails
+    #[arg(long)]
+    pub(super) ramp: bool,
     /// Stops when so many messages have failed again
-    #[arg(long, value_name = "N")]
-    pub(super) max_failures: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) max_failures: Option<u32>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct Discard {
+    #[command(flatten)]
+    pub(super) filter: Filter,
+    /// Why; kept with the messages
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(super) why: String,
+    /// Does it
+    #[arg(long)]
+    pub(super) apply: bool,
+}
+
+/// `10/s`, or `0.5/s`.
+fn rate(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix("/s").and_then(|number| number.parse::<f64>().ok());
+    number
+        .filter(|rate| rate.is_finite() && *rate > 0.0)
+        .ok_or_else(|| "it must be a number above 0 and /s, as in 10/s".to_owned())
 }
 
 #[derive(Args, Debug)]

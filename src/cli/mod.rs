@@ -68,6 +68,7 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
             Dlq::List(filter) => dlq::list(&loaded.config, filter, json).await,
             Dlq::Show(filter) => dlq::show(&loaded.config, filter, json).await,
             Dlq::Replay(replay) => dlq::replay(&loaded.config, replay, json).await,
+            Dlq::Discard(discard) => dlq::discard(&loaded.config, discard, json).await,
         },
         Command::Status => status::run(&loaded.config, json).await,
         Command::Adopt(adopt) => adopt::run(&loaded.config, &adopt, json).await,

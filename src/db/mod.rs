@@ -4,6 +4,7 @@
 pub mod alive;
 pub mod catalog;
 pub mod dangling;
+pub mod discarded;
 pub mod environment;
 mod error;
 pub mod hanging;

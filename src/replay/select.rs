@@ -1,6 +1,7 @@
 //! One dead letter as people and scripts see it, and the choice among them.
 
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::broker::Delivery;
 use crate::event::{Deleted, Event, IdKind};
@@ -71,6 +72,13 @@ impl DeadLetter {
             worker: history.worker.clone(),
         }
     }
+}
+
+/// What tells one death of a message from its next, and from those of others.
+pub(super) fn fingerprint(letter: &DeadLetter, delivery: &Delivery) -> Uuid {
+    let last = letter.last_failure.map(OffsetDateTime::unix_timestamp_nanos);
+    let head = format!("{}\n{:?}\n{last:?}\n{}\n", letter.id, letter.reason, letter.attempts);
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, &[head.as_bytes(), &delivery.body].concat())
 }
 
 /// The event's type, also of one that is not known or otherwise wrong.

@@ -10,7 +10,7 @@ use crate::db::outbox::Backlog;
 use crate::gate;
 use crate::listener::{Observer, Relay, Relayed};
 use crate::metrics::Metrics;
-use crate::outcome::Failure;
+use crate::outcome::{Advice, Failure};
 use crate::stop::Stop;
 
 /// How long the broker may take to confirm.
@@ -61,7 +61,20 @@ impl Parts {
         let relaying = async {
             let may_proceed = || std::future::ready(self.gate.why_closed(gate::RELAY).is_none());
             let counter = Counter(self.metrics.clone());
-            relay.run(&publisher, self.config.listener.poll, &may_proceed, &counter, &over).await
+            loop {
+                let poll = self.config.listener.poll;
+                match relay.run(&publisher, poll, &may_proceed, &counter, &over).await {
+                    // Not an outage: whoever needs no publication goes on. And not a matter of connecting again.
+                    Err(failure) if failure.advice == Advice::Hold && self.broker.blocked().is_some() => {
+                        info!(error = %failure, "relaying waits; what was not confirmed stays in the outbox");
+                        tokio::select! {
+                            () = over.cancelled() => return Ok(()),
+                            () = publisher.unblocked() => {}
+                        }
+                    }
+                    ended => return ended,
+                }
+            }
         };
         let ends = async {
             tokio::select! {

@@ -146,7 +146,7 @@ impl Parts {
         self.metrics.queue(QueueKind::Work, depth(session, &self.topology.work()).await?);
         self.metrics.queue(QueueKind::Wait, waiting);
         self.metrics.queue(QueueKind::Dead, depth(session, &self.topology.dead()).await?);
-        self.health.blocked(session.blocked().is_some());
+        self.health.blocked(self.broker.blocked().is_some());
         Ok(())
     }
 }

@@ -56,6 +56,25 @@ pub struct Capabilities {
     pub recycle_versioned: bool,
 }
 
+impl Capabilities {
+    /// Of a server that was not probed: nothing is relied on, so everything is looked at.
+    pub const fn unknown() -> Self {
+        Self {
+            copy_if_none_match: Support::Ignored,
+            copy_if_match: Support::Ignored,
+            copy_source_if_match: Support::Ignored,
+            delete_if_match: Support::Ignored,
+            put_if_none_match: Support::Ignored,
+            put_if_match: Support::Ignored,
+            copy_keeps_etag: false,
+            unseen_class: UnseenClass::Lost,
+            exact_keys: true,
+            object_versioned: false,
+            recycle_versioned: false,
+        }
+    }
+}
+
 #[cfg(test)]
 impl Capabilities {
     /// What AWS S3 documents, for buckets without versions.

@@ -74,7 +74,8 @@ impl<R: Registry> Worker<R> {
 
     /// A panic on the way is this one message's: it goes to the dead-letter queue as a fault of our own.
     pub(super) async fn look_at_guarded(self: &Arc<Self>, delivery: &Delivery, judge: Judge) -> Handled {
-        let handled = AssertUnwindSafe(self.look_at(delivery, judge)).catch_unwind().await;
+        // In a box: the layout of all that is below it is more than the compiler takes in one piece.
+        let handled = AssertUnwindSafe(Box::pin(self.look_at(delivery, judge))).catch_unwind().await;
         handled.unwrap_or_else(|_| {
             error!("the worker panicked over this message");
             let failure =

@@ -34,6 +34,9 @@ use crate::stop::Stop;
 /// How long the worker lets a foreign environment's event be before it looks at the queue again.
 const FOREIGN_EVENT_PAUSE: Duration = Duration::from_secs(30);
 
+/// Pause after a shift that ended by itself while everything is well.
+const BETWEEN_SHIFTS: Duration = Duration::from_secs(1);
+
 /// How long the broker may take to confirm a message that goes to a wait queue or to the dead.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -128,6 +131,10 @@ impl<R: Registry> Worker<R> {
             }
             if let Err(error) = self.shift(&stop, &mut ending).await {
                 self.gate.report(&Failure::new(error.advice(), error.to_string()));
+                if self.gate.why_closed(gate::WORKER).is_none() {
+                    info!(%error, "taking messages was interrupted");
+                    tokio::time::sleep(BETWEEN_SHIFTS).await;
+                }
             }
         }
         stop.drain(&mut ending).await;

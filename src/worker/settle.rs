@@ -43,7 +43,7 @@ impl<R: Registry> Worker<R> {
             Verdict::Settle(parts) => self.publish(&delivery, &handled, parts, publisher).await,
         };
         if let Err(error) = settled {
-            self.gate.report(&Failure::new(error.advice(), error.to_string()));
+            self.report(&error);
             warn!(%error, "an undone part could not be published; the message goes back to its queue");
             tokio::time::sleep(BEFORE_GIVING_BACK).await;
             return self.give_back(delivery).await;
@@ -83,7 +83,7 @@ impl<R: Registry> Worker<R> {
             self.record_replay(&delivery, parts).await;
         }
         if let Err(error) = delivery.ack().await {
-            self.gate.report(&Failure::new(error.advice(), error.to_string()));
+            self.report(&error);
             warn!(%error, "a settled message could not be acknowledged; the broker delivers it again");
             return;
         }
@@ -102,8 +102,16 @@ impl<R: Registry> Worker<R> {
     pub(super) async fn give_back(&self, delivery: Delivery) {
         if let Err(error) = delivery.give_back().await {
             // Its connection is gone, and with it our hold on the message.
-            self.gate.report(&Failure::new(error.advice(), error.to_string()));
+            self.report(&error);
             debug!(%error, "a message could not be given back; the broker takes it back by itself");
+        }
+    }
+
+    /// Tells the gate of everybody's trouble. A connection that is gone is not: it has ended the shift that it
+    /// belonged to, and a message left over from that one must not end the next.
+    fn report(&self, error: &BrokerError) {
+        if !matches!(error, BrokerError::Connection { .. }) {
+            self.gate.report(&Failure::new(error.advice(), error.to_string()));
         }
     }
 
@@ -137,7 +145,11 @@ impl<R: Registry> Worker<R> {
     async fn record_replay(&self, delivery: &Delivery, parts: &[Part]) {
         let Some(token) = delivery.history.replay else { return };
         let failure = parts.first().map(|part| part.error.as_str());
-        if let Err(error) = self.db.replay_finished(token, failure, self.clock.now()).await {
+        let reason = parts.iter().find_map(|part| match part.to {
+            To::Dead(reason) => Some(reason.as_str()),
+            To::Wait(_) => None,
+        });
+        if let Err(error) = self.db.replay_finished(token, failure, reason, self.clock.now()).await {
             warn!(%token, %error, "the outcome of a replayed message could not be recorded");
         }
     }

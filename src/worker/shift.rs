@@ -60,13 +60,17 @@ impl<R: Registry> Worker<R> {
         ending: &mut JoinSet<()>,
     ) -> Result<(), BrokerError> {
         let session = self.broker.connect().await?;
-        let publisher = session.publisher(&self.topology, CONFIRM_TIMEOUT).await?;
+        let publisher = session.patient_publisher(&self.topology, CONFIRM_TIMEOUT).await?;
         let mut consumer = session.consume(&self.topology.work(), self.prefetch).await?;
         info!(queue = self.topology.work(), prefetch = self.prefetch, "taking messages");
         let mut in_flight = JoinSet::new();
         let mut hands =
             Hands { publisher: &publisher, consumer: &mut consumer, in_flight: &mut in_flight, stop };
-        let end = self.take(&mut hands).await;
+        let end = tokio::select! {
+            end = self.take(&mut hands) => end,
+            // The publisher has a connection of its own, which can break alone.
+            why = session.closed() => Err(why),
+        };
         let cancelled = give_back_rest(&mut consumer).await;
         let stop = stop.clone();
         ending.spawn(async move {

@@ -2,7 +2,7 @@
 
 use file_recycler::db::environment::Buckets;
 use file_recycler::db::registry::Registry;
-use file_recycler::db::replay::ReplayOutcomes;
+use file_recycler::db::replay::{ReplayOutcomes, Replayed};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -56,16 +56,23 @@ async fn the_first_end_of_a_replayed_message_counts() {
     let (replay, now) = (Uuid::new_v4(), OffsetDateTime::now_utc());
     // One event, dead for two reasons: two messages under one id.
     let tokens = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
-    let messages = tokens.map(|token| (token, "one id".to_owned()));
+    let messages = tokens.map(|token| Replayed {
+        token,
+        id: "one id".to_owned(),
+        fingerprint: Uuid::from_u128(1),
+        was_reason: Some("conflict"),
+    });
     for _ in 0..2 {
         db.replay_begin(replay, &messages, &actor()).await.unwrap();
     }
-    db.replay_published(tokens[0], now).await.unwrap();
-    db.replay_finished(tokens[0], None, now).await.unwrap();
-    db.replay_finished(tokens[1], Some("it waits again"), now).await.unwrap();
-    db.replay_finished(tokens[1], None, now).await.unwrap();
+    db.replay_published(&tokens[..1], now).await.unwrap();
+    db.replay_finished(tokens[0], None, None, now).await.unwrap();
+    db.replay_finished(tokens[1], Some("it waits again"), None, now).await.unwrap();
+    db.replay_finished(tokens[1], None, None, now).await.unwrap();
+    db.replay_finished(tokens[2], Some("still there"), Some("conflict"), now).await.unwrap();
 
     let outcomes = db.replay_outcomes(replay).await.unwrap();
 
-    assert_eq!(outcomes, ReplayOutcomes { succeeded: 1, failed: 1 });
+    let same_reason = vec![("conflict".to_owned(), 1)];
+    assert_eq!(outcomes, ReplayOutcomes { succeeded: 1, failed: 2, same_reason });
 }

@@ -1,6 +1,10 @@
 //! Tests against real servers: PostgreSQL, RabbitMQ, and S3 servers that others wrote as well as our own.
 
 mod broker_deliveries;
+mod broker_faults;
+mod broker_faults_names;
+mod broker_faults_node;
+mod broker_faults_run;
 mod broker_publishing;
 mod broker_topology;
 mod conformance;
@@ -11,6 +15,9 @@ mod db_capture;
 mod db_dangling;
 mod db_environment;
 mod db_outbox;
+mod dlq_look;
+#[cfg(feature = "failpoints")]
+mod dlq_replay;
 mod fairness;
 #[cfg(feature = "failpoints")]
 mod move_crash;

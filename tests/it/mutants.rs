@@ -18,9 +18,23 @@ const MUTANTS: &[(&str, &str)] = &[
     ("abort_of_parts", "move_parts::case_06_parts_are_aborted_on_failure"),
     ("doubt_of_a_miss", "move_faults::case_49_a_miss_is_believed_only_after_the_buckets_answered_after_it"),
     ("control_question", "move_outage::a_refusal_of_one_key_is_its_own_and_one_of_every_key_is_an_outage"),
+    ("confirm_awaited", "broker_publishing::a_connection_cut_while_publishing_loses_no_confirmed_message"),
+    ("x_death_stripped", "broker_faults::case_20_fifty_rounds_through_a_wait_queue_are_no_cycle"),
     ("evidence", "move_outage::case_48_rights_lost_for_files_and_not_for_our_own_object_are_an_outage"),
     ("outage_counts_nothing", "outage::a_message_that_meets_an_outage_goes_back_uncounted"),
     ("only_marks_condemn", "crash_loop::case_44_thirty_rounds_of_giving_back_condemn_nobody"),
+    (
+        "ack_before_confirm_in_replay",
+        "dlq_replay::case_53_cut_before_the_publication_is_known_it_says_what_may_be_done_twice",
+    ),
+    (
+        "boundary_of_replay",
+        "dlq_replay::a_message_that_dies_again_during_a_replay_is_left_for_the_next_one_and_its_reason_is_told",
+    ),
+    (
+        "max_failures",
+        "spine_dead_letters::one_event_that_is_dead_for_two_reasons_is_two_letters_and_both_are_replayed",
+    ),
     ("settled_before_ack", "crash_loop::a_worker_that_dies_between_copying_and_settling_loses_no_message"),
     (
         "compare_at_each_poll",

@@ -60,11 +60,9 @@ impl Scene {
 
     /// A broker that is reached through a proxy.
     pub async fn proxied(&self) -> (Broker, Proxy) {
-        let mut url = broker_url();
+        let url = broker_url();
         let proxy = Proxy::to(format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5672))).await;
-        url.set_port(Some(proxy.address().port())).unwrap();
-        url.set_query(Some("heartbeat=1"));
-        (broker_at(&url), proxy)
+        (broker_through(&proxy), proxy)
     }
 
     /// Takes messages from `queue` and acknowledges them, until there is none.
@@ -103,7 +101,14 @@ impl Scene {
 
 /// Runs a test on a prefix of its own and deletes its queues, also when it fails.
 pub async fn scene<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Arc<Scene>) -> F) {
-    let scene = Arc::new(Scene::new());
+    run_scene(Arc::new(Scene::new()), test).await;
+}
+
+/// The same with a scene that the caller made.
+pub async fn run_scene<F: Future<Output = ()> + Send + 'static>(
+    scene: Arc<Scene>,
+    test: impl FnOnce(Arc<Scene>) -> F,
+) {
     let ended = tokio::spawn(tokio::time::timeout(4 * SOON, test(scene.clone()))).await;
     scene.delete().await;
     match ended {
@@ -113,6 +118,7 @@ pub async fn scene<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Ar
 }
 
 pub fn broker_at(url: &Url) -> Broker {
+    super::storage::take_a_protection_away();
     let config = config::Broker {
         url: Some(SecretString::from(url.as_str())),
         prefix: String::new(),
@@ -122,14 +128,36 @@ pub fn broker_at(url: &Url) -> Broker {
     Broker::new(&config).unwrap()
 }
 
+/// The broker behind that proxy, with heartbeats every second.
+pub fn broker_through(proxy: &Proxy) -> Broker {
+    broker_at(&url_through(proxy))
+}
+
+/// Its address.
+pub fn url_through(proxy: &Proxy) -> Url {
+    let mut url = broker_url();
+    url.set_port(Some(proxy.address().port())).unwrap();
+    url.set_query(Some("heartbeat=1"));
+    url
+}
+
 /// A connection that is not the program's own.
 pub async fn plain_connection() -> Connection {
-    Connection::connect(broker_url().as_str(), ConnectionProperties::default()).await.unwrap()
+    plain_connection_to(&broker_url()).await
+}
+
+async fn plain_connection_to(url: &Url) -> Connection {
+    Connection::connect(url.as_str(), ConnectionProperties::default()).await.unwrap()
 }
 
 /// A plain channel in confirm mode, with the connection that it lives on.
 pub async fn plain() -> (Connection, Channel) {
-    let connection = plain_connection().await;
+    plain_to(&broker_url()).await
+}
+
+/// The same to another broker.
+pub async fn plain_to(url: &Url) -> (Connection, Channel) {
+    let connection = plain_connection_to(url).await;
     let channel = connection.create_channel().await.unwrap();
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     (connection, channel)
@@ -138,6 +166,11 @@ pub async fn plain() -> (Connection, Channel) {
 /// Puts a message into a queue as another program would.
 pub async fn put(queue: &str, body: &[u8], properties: BasicProperties) {
     let (_connection, channel) = plain().await;
+    put_through(&channel, queue, body, properties).await;
+}
+
+/// The same through a channel in confirm mode.
+pub async fn put_through(channel: &Channel, queue: &str, body: &[u8], properties: BasicProperties) {
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let sent = channel.basic_publish("".into(), queue.into(), options, body, properties).await.unwrap();
     let confirmation = sent.await.unwrap();

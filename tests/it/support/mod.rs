@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod crm;
 pub mod database;
+pub mod node;
 pub mod outbox;
 pub mod parts;
 pub mod process;

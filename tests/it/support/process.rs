@@ -55,7 +55,8 @@ impl Output {
     }
 }
 
-fn command(environment: &[(String, String)], arguments: &[&str]) -> Command {
+/// The binary with an environment of its own, to be started.
+pub fn command(environment: &[(String, String)], arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_file-recycler"));
     command
         .args(arguments)

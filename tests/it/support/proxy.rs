@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -15,31 +15,43 @@ pub enum Weather {
     Fair,
     /// Connections stay open and nothing passes.
     BlackHole,
-    /// Connections are closed; new ones are closed at once.
+    /// Connections are closed (FIN); new ones are closed at once.
     Cut,
+    /// Connections are reset (RST); new ones are reset at once.
+    Reset,
 }
 
 /// A proxy on a port of its own; it ends with the test's runtime.
 pub struct Proxy {
     address: SocketAddr,
+    sky: Sky,
+}
+
+#[derive(Clone)]
+struct Sky {
     weather: watch::Sender<Weather>,
     /// Bytes that went from the client to the server.
     sent: Arc<AtomicU64>,
+    /// After so many of them the weather turns.
+    turn: watch::Sender<Option<(u64, Weather)>>,
 }
 
 impl Proxy {
     pub async fn to(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let weather = watch::Sender::new(Weather::Fair);
-        let sent = Arc::new(AtomicU64::new(0));
-        let (changes, counter) = (weather.clone(), sent.clone());
+        let sky = Sky {
+            weather: watch::Sender::new(Weather::Fair),
+            sent: Arc::default(),
+            turn: watch::Sender::new(None),
+        };
+        let above = sky.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(pass(client, server.clone(), changes.subscribe(), counter.clone()));
+                tokio::spawn(pass(client, server.clone(), above.clone()));
             }
         });
-        Self { address, weather, sent }
+        Self { address, sky }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -47,36 +59,59 @@ impl Proxy {
     }
 
     pub fn set(&self, weather: Weather) {
-        self.weather.send_replace(weather);
+        self.sky.weather.send_replace(weather);
+    }
+
+    /// After `bytes` more bytes from the client, exactly, the weather turns.
+    pub fn turn_after(&self, bytes: u64, weather: Weather) {
+        self.sky.turn.send_replace(Some((self.sent() + bytes, weather)));
     }
 
     pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::SeqCst)
+        self.sky.sent.load(Ordering::SeqCst)
     }
 }
 
-async fn pass(client: TcpStream, server: String, weather: watch::Receiver<Weather>, sent: Arc<AtomicU64>) {
-    let Ok(server) = TcpStream::connect(server).await else { return };
-    let (client_in, client_out) = client.into_split();
-    let (server_in, server_out) = server.into_split();
+impl Sky {
+    /// How many of `count` bytes may still pass to the server.
+    fn count(&self, count: usize) -> usize {
+        let sent = self.sent.fetch_add(count as u64, Ordering::SeqCst);
+        let Some((end, weather)) = *self.turn.borrow() else { return count };
+        if sent + (count as u64) < end {
+            return count;
+        }
+        self.weather.send_replace(weather);
+        self.turn.send_replace(None);
+        usize::try_from(end.saturating_sub(sent)).unwrap().min(count)
+    }
+}
+
+async fn pass(mut client: TcpStream, server: String, sky: Sky) {
+    let Ok(mut server) = TcpStream::connect(server).await else { return };
+    let (client_in, client_out) = client.split();
+    let (server_in, server_out) = server.split();
     // Whichever direction ends first ends both: the sockets close when they are dropped.
     tokio::select! {
-        () = copy(client_in, server_out, weather.clone(), Some(sent)) => {}
-        () = copy(server_in, client_out, weather, None) => {}
+        () = copy(client_in, server_out, sky.weather.subscribe(), Some(&sky)) => {}
+        () = copy(server_in, client_out, sky.weather.subscribe(), None) => {}
+    }
+    if *sky.weather.borrow() == Weather::Reset {
+        client.set_zero_linger().unwrap();
+        server.set_zero_linger().unwrap();
     }
 }
 
 async fn copy(
-    mut from: impl AsyncReadExt + Unpin,
-    mut to: impl AsyncWriteExt + Unpin,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
     mut weather: watch::Receiver<Weather>,
-    counter: Option<Arc<AtomicU64>>,
+    counted: Option<&Sky>,
 ) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let now = *weather.borrow_and_update();
         match now {
-            Weather::Cut => return,
+            Weather::Cut | Weather::Reset => return,
             Weather::BlackHole => {
                 if weather.changed().await.is_err() {
                     return;
@@ -87,11 +122,9 @@ async fn copy(
                 read = from.read(&mut buffer) => match read {
                     Ok(0) | Err(_) => return,
                     Ok(count) => {
+                        let count = counted.map_or(count, |sky| sky.count(count));
                         if to.write_all(&buffer[..count]).await.is_err() {
                             return;
-                        }
-                        if let Some(counter) = &counter {
-                            counter.fetch_add(count as u64, Ordering::SeqCst);
                         }
                     }
                 },

@@ -1,0 +1,149 @@
+//! `dlq replay` and `dlq discard`: first a walk that counts, then, with `--apply`, one that does it.
+
+use std::cell::Cell;
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::super::arguments;
+use super::super::output::{Failed, Finding, operator, print};
+use super::super::parts;
+use super::{selection, words};
+use crate::broker::{Session, Topology};
+use crate::clock::Clock;
+use crate::config::{Config, Needs};
+use crate::replay::{Discard, DiscardSummary, Replay, Selection, Summary, Walk, Wanted};
+use crate::stop::Stop;
+
+/// How often a line tells how far it is, where there is no terminal to draw on.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+pub(in crate::cli) async fn replay(
+    config: &Config,
+    arguments: arguments::Replay,
+    json: bool,
+) -> Result<Finding, Failed> {
+    config.require(Needs { storage: false, ..Needs::ALL }).map_err(Failed::usage)?;
+    let (broker, topology) = parts::broker(config)?;
+    let db = parts::database(config)?;
+    let clock = Clock::system();
+    let stop = listening(config)?;
+    let session = broker.connect().await?;
+    let selection = selection(arguments.filter, clock.now());
+    let selected = count(&session, &topology, &selection).await?;
+    let summary = if arguments.apply {
+        db.ping().await?;
+        let progress = Progress::new(selected);
+        let replay = Replay {
+            session: &session,
+            topology: &topology,
+            db: &db,
+            operator: operator(),
+            wanted: Wanted {
+                rate: arguments.rate,
+                ramp: arguments.ramp,
+                max_failures: arguments.max_failures.map(|most| most as usize),
+            },
+            clock,
+            stop,
+        };
+        let mut walk = Walk::begin(&session, &topology, &selection).await?;
+        let summary = replay.run(&mut walk, selected, &|summary| progress.tell(summary)).await?;
+        progress.end();
+        walk.end().await?;
+        summary
+    } else {
+        Summary { selected, left: selected, ..Summary::default() }
+    };
+    session.close().await;
+    print(json, &summary, || words::replayed(&summary))?;
+    Ok(Finding::healthy_if(summary.failed == 0 && summary.stopped.is_none()))
+}
+
+pub(in crate::cli) async fn discard(
+    config: &Config,
+    arguments: arguments::Discard,
+    json: bool,
+) -> Result<Finding, Failed> {
+    config.require(Needs { storage: false, ..Needs::ALL }).map_err(Failed::usage)?;
+    let (broker, topology) = parts::broker(config)?;
+    let db = parts::database(config)?;
+    let clock = Clock::system();
+    let stop = listening(config)?;
+    let session = broker.connect().await?;
+    let selection = selection(arguments.filter, clock.now());
+    let selected = count(&session, &topology, &selection).await?;
+    let summary = if arguments.apply {
+        let discard = Discard { db: &db, operator: operator(), why: arguments.why, clock, stop };
+        let mut walk = Walk::begin(&session, &topology, &selection).await?;
+        let summary = discard.run(&mut walk, selected).await?;
+        walk.end().await?;
+        summary
+    } else {
+        DiscardSummary { selected, left: selected, ..DiscardSummary::default() }
+    };
+    session.close().await;
+    print(json, &summary, || words::discarded(&summary))?;
+    Ok(Finding::healthy_if(summary.stopped.is_none()))
+}
+
+/// A Ctrl-C stops after what is in hand; a second one at once.
+fn listening(config: &Config) -> Result<Stop, Failed> {
+    let stop = Stop::new(config.shutdown_timeout);
+    stop.on_signals()?;
+    let at_once = stop.clone();
+    tokio::spawn(async move {
+        at_once.at_once().await;
+        std::process::exit(1);
+    });
+    Ok(stop)
+}
+
+async fn count(session: &Session, topology: &Topology, selection: &Selection) -> Result<usize, Failed> {
+    let mut walk = Walk::begin(session, topology, selection).await?;
+    let mut count = 0;
+    while walk.next().await?.is_some() {
+        count += 1;
+    }
+    walk.end().await?;
+    Ok(count)
+}
+
+/// How far a replay is: a bar on a terminal, lines otherwise; on standard error, for standard output is the
+/// summary's.
+struct Progress {
+    bar: Option<ProgressBar>,
+    told: Cell<Instant>,
+}
+
+impl Progress {
+    fn new(selected: usize) -> Self {
+        let bar =
+            std::io::stderr().is_terminal().then(|| ProgressBar::new(selected as u64).with_style(style()));
+        Self { bar, told: Cell::new(Instant::now()) }
+    }
+
+    fn tell(&self, summary: &Summary) {
+        let ended = summary.succeeded + summary.failed;
+        if let Some(bar) = &self.bar {
+            bar.set_position(ended as u64);
+            bar.set_message(format!("{} failed again", summary.failed));
+        } else if self.told.get().elapsed() >= LINE_EVERY {
+            self.told.set(Instant::now());
+            eprintln!("{ended} of {} replayed, {} failed again", summary.selected, summary.failed);
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn style() -> ProgressStyle {
+    // The template is a constant; a wrong one would only look plainer.
+    ProgressStyle::with_template("{bar:40} {pos}/{len} replayed, {msg}, {per_sec}, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}

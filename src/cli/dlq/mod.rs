@@ -1,0 +1,23 @@
+//! `dlq list|show|replay|discard`: the dead-letter queue. None of them holds it in memory.
+
+mod change;
+mod look;
+mod words;
+
+pub(super) use change::{discard, replay};
+pub(super) use look::{list, show};
+
+use time::OffsetDateTime;
+
+use super::arguments::Filter;
+use crate::replay::Selection;
+
+fn selection(filter: Filter, now: OffsetDateTime) -> Selection {
+    Selection {
+        ids: filter.id,
+        reason: filter.reason,
+        schema: filter.schema,
+        since: filter.since.map(|since| since.resolve(now)),
+        limit: filter.limit.unwrap_or(usize::MAX),
+    }
+}
