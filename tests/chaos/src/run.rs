@@ -31,6 +31,8 @@ pub struct Plan {
     pub binary: PathBuf,
     /// Logs, notes and actions go here.
     pub folder: PathBuf,
+    /// Also links of weakly owned files, which the program does not follow to the end.
+    pub weak_links: bool,
     /// Leave database, queues and buckets for a look.
     pub keep: bool,
 }
@@ -62,6 +64,13 @@ impl Meanwhile {
 /// The chaos itself failed; what the program did wrong is in the summary.
 pub async fn run(servers: Servers, plan: &Plan) -> Result<Summary> {
     std::fs::create_dir_all(&plan.folder)?;
+    for entry in std::fs::read_dir(&plan.folder)? {
+        // Of an earlier run: its lines would be counted again.
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            std::fs::remove_file(path)?;
+        }
+    }
     let unique = uuid::Uuid::new_v4().simple().to_string();
     let scene = Scene::create(servers, format!("chaos-{}-{}", plan.seed, &unique[..8])).await?;
     let done = in_scene(&scene, plan).await;
@@ -83,7 +92,7 @@ async fn in_scene(scene: &Scene, plan: &Plan) -> Result<Summary> {
     fleet.command_to_end(&["listener", "install"]).await?;
     fleet.command_to_end(&["adopt", "--apply"]).await?;
     let notes = Notes::default();
-    let mut workload = Workload::new(scene.clone(), Seed::new(plan.seed, 1), notes.clone());
+    let mut workload = Workload::new(scene.clone(), Seed::new(plan.seed, 1), notes.clone(), plan.weak_links);
     workload.prepare(RECORDS_TO_BEGIN_WITH).await?;
     fleet.start(Half::Listen)?;
     for _ in 0..plan.workers {

@@ -155,9 +155,11 @@ async fn empty(storage: &Client, bucket: &str) -> Result<()> {
         if page.contents().is_empty() {
             return Ok(());
         }
-        let deletes = page.contents().iter().filter_map(|object| object.key()).map(|key| {
-            storage.delete_object().bucket(bucket).key(key).send()
-        });
+        let deletes = page
+            .contents()
+            .iter()
+            .filter_map(|object| object.key())
+            .map(|key| storage.delete_object().bucket(bucket).key(key).send());
         futures_util::future::try_join_all(deletes).await?;
     }
 }

@@ -88,7 +88,9 @@ impl fmt::Display for Summary {
             self.findings.ledger_duplicates
         )?;
         match self.quiet_after_seconds {
-            Some(seconds) => writeln!(f, "quiet after {seconds} s; {} checks meanwhile", self.checks_meanwhile)?,
+            Some(seconds) => {
+                writeln!(f, "quiet after {seconds} s; {} checks meanwhile", self.checks_meanwhile)?
+            }
             None => writeln!(f, "VIOLATED: it never became quiet")?,
         }
         let (panics, warnings, errors) = (self.panics, self.warnings, self.errors);
