@@ -68,8 +68,7 @@ const WINDOWS: &[(&str, &str, Load)] = &[
 const ELSEWHERE: &[&str] = &["worker::about"];
 
 /// The rooms on the way from the outbox to the acknowledgement.
-const ROOMS: &[&str] =
-    &["src/listener", "src/broker", "src/worker", "src/recycle", "src/resolve", "src/db"];
+const ROOMS: &[&str] = &["src/listener", "src/broker", "src/worker", "src/recycle", "src/resolve", "src/db"];
 
 /// What a load consists of.
 struct Scene {
@@ -168,9 +167,15 @@ async fn dies_at(world: Arc<World>, (point, half, load): (&'static str, &str, Lo
             let total = dead["total"].as_u64().unwrap();
             assert!((1..=2).contains(&total), "{point}: {dead}");
             for letter in dead["messages"].as_array().unwrap() {
-                assert_eq!((&letter["reason"], &letter["files"][0]), (&"conflict".into(), &file.to_string().into()));
+                assert_eq!(
+                    (&letter["reason"], &letter["files"][0]),
+                    (&"conflict".into(), &file.to_string().into())
+                );
             }
-            world.storage.holds(&file.to_string(), Some(file.to_string().as_bytes()), Some(b"other content")).await;
+            world
+                .storage
+                .holds(&file.to_string(), Some(file.to_string().as_bytes()), Some(b"other content"))
+                .await;
         }
     }
     drop((service, other, doomed));
@@ -179,7 +184,9 @@ async fn dies_at(world: Arc<World>, (point, half, load): (&'static str, &str, Lo
 /// Every file that moved is in the ledger once for its event, and nothing else is.
 async fn noted_once(world: &World, scene: &Scene) {
     let expected = i64::try_from(scene.files.len()).unwrap();
-    let count = |what: &str| format!("SELECT count({what}) FROM file_recycler.ledger WHERE outcome IN ('moved', 'already_moved')");
+    let count = |what: &str| {
+        format!("SELECT count({what}) FROM file_recycler.ledger WHERE outcome IN ('moved', 'already_moved')")
+    };
     eventually("every file is in the ledger", async || {
         (world.crm.number(count("DISTINCT file_id")).await >= expected).then_some(())
     })
@@ -242,7 +249,8 @@ fn every_crash_window_of_the_code_is_in_the_table() {
     for path in ROOMS.iter().flat_map(|room| crate::tidy::rust_files(room)) {
         let text = std::fs::read_to_string(path).unwrap();
         for start in ["failpoint::reach(\"", "failpoint::reach_about(\""] {
-            let points = text.match_indices(start).filter_map(|(at, _)| text[at + start.len()..].split('"').next());
+            let points =
+                text.match_indices(start).filter_map(|(at, _)| text[at + start.len()..].split('"').next());
             found.extend(points.map(str::to_owned));
         }
     }

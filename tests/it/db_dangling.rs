@@ -98,9 +98,12 @@ async fn rows_that_something_else_holds_are_left_and_counted() {
         left_elsewhere: 1,
         left_linked: 1,
         left_referenced: 3,
+        more: true,
         ..DanglingReport::default()
     };
-    assert_eq!(report, expected);
+    assert_eq!(report, expected, "the record is remembered, and looked at once more");
+    let again = dangling(&database, "Contact", gone, true).await;
+    assert_eq!(again, DanglingReport { deleted: 0, more: false, ..expected });
     assert_eq!(
         database
             .value::<i64>(r#"SELECT count(*) FROM "UsrA" JOIN "UsrB" ON "UsrB"."File" IS NOT NULL"#)

@@ -46,7 +46,8 @@ async fn four_workers_share_one_queue_and_each_file_costs_one_copy_and_is_delete
         .await;
         world.quiet(&listener).await;
         let count = i64::try_from(FILES).unwrap();
-        eventually("every file is in the ledger", async || (noted(&world).await.0 == count).then_some(())).await;
+        eventually("every file is in the ledger", async || (noted(&world).await.0 == count).then_some(()))
+            .await;
         assert_eq!(noted(&world).await.1, count, "each once");
 
         let counts = control.counts();
@@ -108,7 +109,8 @@ async fn workers_that_join_and_are_killed_at_random_note_no_file_twice() {
         }
         world.quiet(&listener).await;
         let count = i64::try_from(FILES).unwrap();
-        eventually("every file is in the ledger", async || (noted(&world).await.0 == count).then_some(())).await;
+        eventually("every file is in the ledger", async || (noted(&world).await.0 == count).then_some(()))
+            .await;
         assert_eq!(noted(&world).await.1, count, "each once");
         world.is_untouched(bystander).await;
         assert!(world.object(Side::Recycle, bystander).await.is_none());
