@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use file_recycler::storage::Side;
 use recycler_test_s3::{Action, Operation, Rule, When};
 use uuid::Uuid;
 
 use crate::support::crm::{FILE_TYPE, S3_STORAGE};
-use crate::support::process::{Service, eventually};
+use crate::support::process::{Service, eventually, eventually_within};
 use crate::support::world::{S3, World, world};
 
 const SIGKILL: i32 = 9;
@@ -68,8 +69,7 @@ const WINDOWS: &[(&str, &str, Load)] = &[
 const ELSEWHERE: &[&str] = &["worker::about"];
 
 /// The rooms on the way from the outbox to the acknowledgement.
-const ROOMS: &[&str] =
-    &["src/listener", "src/broker", "src/worker", "src/recycle", "src/resolve", "src/db"];
+const ROOMS: &[&str] = &["src/listener", "src/broker", "src/worker", "src/recycle", "src/resolve", "src/db"];
 
 /// What a load consists of.
 struct Scene {
@@ -94,7 +94,7 @@ impl Load {
             }
             Self::Later => {
                 let refused =
-                    Action::Status { status: 400, code: "InvalidTag".to_owned(), when: When::Before };
+                    Action::Status { status: 500, code: "InternalError".to_owned(), when: When::Before };
                 let key = files[0].to_string();
                 world.storage.control().fault(Rule::new(Operation::CopyObject, refused).key(key));
             }
@@ -154,9 +154,7 @@ async fn dies_at(world: Arc<World>, (point, half, load): (&'static str, &str, Lo
 
     world.storage.control().clear_faults();
     let service = world.run().await.expect_log("dead-lettered");
-    for file in &scene.files {
-        world.recycled(*file).await;
-    }
+    everything_moves(&world, &scene).await;
     world.quiet(&service).await;
     noted_once(&world, &scene).await;
     world.is_untouched(bystander).await;
@@ -168,18 +166,41 @@ async fn dies_at(world: Arc<World>, (point, half, load): (&'static str, &str, Lo
             let total = dead["total"].as_u64().unwrap();
             assert!((1..=2).contains(&total), "{point}: {dead}");
             for letter in dead["messages"].as_array().unwrap() {
-                assert_eq!((&letter["reason"], &letter["files"][0]), (&"conflict".into(), &file.to_string().into()));
+                assert_eq!(
+                    (&letter["reason"], &letter["files"][0]),
+                    (&"conflict".into(), &file.to_string().into())
+                );
             }
-            world.storage.holds(&file.to_string(), Some(file.to_string().as_bytes()), Some(b"other content")).await;
+            world
+                .storage
+                .holds(&file.to_string(), Some(file.to_string().as_bytes()), Some(b"other content"))
+                .await;
         }
     }
     drop((service, other, doomed));
 }
 
+/// Waits until every file is in the recycle bucket only, and compares contents (of the many only some).
+async fn everything_moves(world: &World, scene: &Scene) {
+    let control = world.storage.control();
+    eventually_within(Duration::from_mins(3), "every file is recycled", async || {
+        let recycled: BTreeSet<String> = control.keys(&world.storage.recycle).into_iter().collect();
+        let left: BTreeSet<String> = control.keys(&world.storage.object).into_iter().collect();
+        let moved = |file: &Uuid| recycled.contains(&file.to_string()) && !left.contains(&file.to_string());
+        scene.files.iter().all(moved).then_some(())
+    })
+    .await;
+    for file in scene.files.iter().take(20) {
+        world.recycled(*file).await;
+    }
+}
+
 /// Every file that moved is in the ledger once for its event, and nothing else is.
 async fn noted_once(world: &World, scene: &Scene) {
     let expected = i64::try_from(scene.files.len()).unwrap();
-    let count = |what: &str| format!("SELECT count({what}) FROM file_recycler.ledger WHERE outcome IN ('moved', 'already_moved')");
+    let count = |what: &str| {
+        format!("SELECT count({what}) FROM file_recycler.ledger WHERE outcome IN ('moved', 'already_moved')")
+    };
     eventually("every file is in the ledger", async || {
         (world.crm.number(count("DISTINCT file_id")).await >= expected).then_some(())
     })
@@ -242,7 +263,8 @@ fn every_crash_window_of_the_code_is_in_the_table() {
     for path in ROOMS.iter().flat_map(|room| crate::tidy::rust_files(room)) {
         let text = std::fs::read_to_string(path).unwrap();
         for start in ["failpoint::reach(\"", "failpoint::reach_about(\""] {
-            let points = text.match_indices(start).filter_map(|(at, _)| text[at + start.len()..].split('"').next());
+            let points =
+                text.match_indices(start).filter_map(|(at, _)| text[at + start.len()..].split('"').next());
             found.extend(points.map(str::to_owned));
         }
     }
