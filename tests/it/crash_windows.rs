@@ -153,7 +153,8 @@ async fn dies_at(world: Arc<World>, (point, half, load): (&'static str, &str, Lo
     world.is_untouched(bystander).await;
 
     world.storage.control().clear_faults();
-    let service = world.run().await.expect_log("dead-lettered");
+    // A thousand files at once on a busy machine may wait for a connection: an outage, which passes.
+    let service = world.run().await.expect_log("dead-lettered").expect_log("none within the time allowed");
     everything_moves(&world, &scene).await;
     world.quiet(&service).await;
     noted_once(&world, &scene).await;

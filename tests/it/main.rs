@@ -32,7 +32,6 @@ mod pause;
 mod relay_crash;
 mod relay_outbox;
 mod relay_size;
-mod scale_out;
 mod silence;
 mod spine_bulk;
 mod spine_configuration;
