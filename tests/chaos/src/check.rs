@@ -195,7 +195,9 @@ async fn outbox(scene: &Scene) -> Result<Invariant> {
     let rows: Vec<i64> =
         sqlx::query_scalar("SELECT id FROM file_recycler.outbox ORDER BY id").fetch_all(&scene.crm).await?;
     let mut invariant = Invariant::new("the outbox is empty", 1);
-    rows.into_iter().for_each(|row| invariant.violate(format!("row {row}")));
+    for row in rows {
+        invariant.violate(format!("row {row}"));
+    }
     Ok(invariant)
 }
 

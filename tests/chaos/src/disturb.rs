@@ -36,13 +36,13 @@ pub enum Disturbance {
 
 /// The next disturbance of this seed, and the pause before it.
 pub fn next(seed: &mut Seed) -> (Duration, Disturbance) {
-    let pause = Duration::from_millis(200 + seed.next() % 2_300);
+    let pause = Duration::from_millis(200 + seed.number() % 2_300);
     let (kind, number) = (seed.below(100), seed.below(1_000));
     let half = if number % 3 == 0 { Half::Listen } else { Half::Work };
     let disturbance = match kind {
         0..26 => Disturbance::KillWorker(number),
         26..40 => Disturbance::KillRelay(number),
-        40..50 => Disturbance::Freeze(half, number, Duration::from_millis(500 + seed.next() % 4_500)),
+        40..50 => Disturbance::Freeze(half, number, Duration::from_millis(500 + seed.number() % 4_500)),
         50..58 => Disturbance::AddWorker,
         58..66 => Disturbance::RemoveWorker(number),
         66..74 => Disturbance::Restart(half, number),

@@ -228,12 +228,12 @@ impl Fleet {
     /// One cannot be started.
     pub fn supervise(&mut self) -> Result<()> {
         let mut ended = Vec::new();
-        self.processes.retain_mut(|process| match process.child.try_wait() {
-            Ok(None) => true,
-            _ => {
+        self.processes.retain_mut(|process| {
+            let runs = matches!(process.child.try_wait(), Ok(None));
+            if !runs {
                 ended.push(process.half);
-                false
             }
+            runs
         });
         for half in ended {
             self.counts.ended_by_themselves += 1;

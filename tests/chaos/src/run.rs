@@ -112,7 +112,7 @@ async fn in_scene(scene: &Scene, plan: &Plan) -> Result<Summary> {
         let mut seed = Seed::new(plan.seed, 3);
         let mut meanwhile = Meanwhile { rounds: 0, invariants: Vec::new() };
         while Instant::now() < ends {
-            tokio::time::sleep(Duration::from_millis(500 + seed.next() % 5_000)).await;
+            tokio::time::sleep(Duration::from_millis(500 + seed.number() % 5_000)).await;
             meanwhile.add(check::meanwhile(scene, || notes.now()).await?);
         }
         Ok::<_, crate::Error>(meanwhile)

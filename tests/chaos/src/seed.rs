@@ -10,12 +10,12 @@ impl Seed {
     /// The generator of one purpose (`stream`) of a run.
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut seed = Self(seed ^ stream.wrapping_mul(0xa076_1d64_78bd_642f));
-        seed.next();
+        seed.number();
         seed
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,7 +26,7 @@ impl Seed {
     /// A number below `bound`; 0 where that is 0.
     pub fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound).unwrap_or(u64::MAX).max(1);
-        usize::try_from(self.next() % bound).unwrap_or(0)
+        usize::try_from(self.number() % bound).unwrap_or(0)
     }
 
     /// A number from `least` to `most`, both included.
@@ -36,7 +36,7 @@ impl Seed {
 
     /// An id.
     pub fn id(&mut self) -> Uuid {
-        let bits = u128::from(self.next()) << 64 | u128::from(self.next());
+        let bits = u128::from(self.number()) << 64 | u128::from(self.number());
         uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
     }
 
@@ -53,10 +53,10 @@ mod tests {
     #[test]
     fn a_seed_gives_the_same_numbers_for_ever() {
         let mut seed = Seed::new(1, 2);
-        let numbers: Vec<u64> = (0..3).map(|_| seed.next()).collect();
+        let numbers: Vec<u64> = (0..3).map(|_| seed.number()).collect();
         let mut again = Seed::new(1, 2);
-        assert_eq!(numbers, (0..3).map(|_| again.next()).collect::<Vec<_>>());
-        assert_ne!(numbers, (0..3).map(|_| Seed::new(1, 3).next()).collect::<Vec<_>>());
+        assert_eq!(numbers, (0..3).map(|_| again.number()).collect::<Vec<_>>());
+        assert_ne!(numbers, (0..3).map(|_| Seed::new(1, 3).number()).collect::<Vec<_>>());
         assert!((0..100).all(|_| (3..=5).contains(&seed.between(3, 5))));
     }
 }

@@ -87,11 +87,10 @@ impl fmt::Display for Summary {
             self.findings.events,
             self.findings.ledger_duplicates
         )?;
-        match self.quiet_after_seconds {
-            Some(seconds) => {
-                writeln!(f, "quiet after {seconds} s; {} checks meanwhile", self.checks_meanwhile)?
-            }
-            None => writeln!(f, "VIOLATED: it never became quiet")?,
+        if let Some(seconds) = self.quiet_after_seconds {
+            writeln!(f, "quiet after {seconds} s; {} checks meanwhile", self.checks_meanwhile)?;
+        } else {
+            writeln!(f, "VIOLATED: it never became quiet")?;
         }
         let (panics, warnings, errors) = (self.panics, self.warnings, self.errors);
         writeln!(f, "logs: {panics} panics, {errors} errors, {warnings} warnings")?;

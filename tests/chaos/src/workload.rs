@@ -93,7 +93,7 @@ impl Workload {
             }
             _ => self.whole_table().await?,
         }
-        tokio::time::sleep(Duration::from_millis(10 + self.seed.next() % 40)).await;
+        tokio::time::sleep(Duration::from_millis(10 + self.seed.number() % 40)).await;
         Ok(())
     }
 
