@@ -41,10 +41,6 @@ enum Command {
         /// Where logs, notes and the list of actions go.
         #[arg(long, default_value = "target/chaos")]
         folder: PathBuf,
-        /// Weakly owned files get links, too. Known to be violated: such a file stays when its owner goes before its
-        /// last link does.
-        #[arg(long)]
-        weak_links: bool,
         /// Leave database, queues and buckets, for `check`.
         #[arg(long)]
         keep: bool,
@@ -92,8 +88,8 @@ async fn main() -> ExitCode {
 async fn act(arguments: Arguments) -> Result<bool> {
     let servers = Servers::from_environment()?;
     match arguments.command {
-        Command::Run { seed, length, workers, binary, folder, weak_links, keep } => {
-            let plan = Plan { seed, length, workers, binary, folder, weak_links, keep };
+        Command::Run { seed, length, workers, binary, folder, keep } => {
+            let plan = Plan { seed, length, workers, binary, folder, keep };
             let summary = run::run(servers, &plan).await?;
             show(&summary, arguments.json)?;
             Ok(summary.holds())

@@ -24,8 +24,6 @@ pub struct File {
     pub links: Vec<Uuid>,
     /// Its row outlives its record (ON DELETE SET NULL).
     pub stays: bool,
-    /// It hangs on its record by name and id only.
-    pub weak: bool,
     /// Bytes of its object.
     pub size: usize,
 }
@@ -85,7 +83,7 @@ mod tests {
             let mut model = Model::default();
             model.records.insert(owner, record(owner_alive));
             model.records.insert(linked, record(linked_alive));
-            let file = File { owner, links: vec![linked], stays, weak: false, size: 1 };
+            let file = File { owner, links: vec![linked], stays, size: 1 };
             assert_eq!(model.is_alive(&file), expected);
         }
     }

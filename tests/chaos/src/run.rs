@@ -31,8 +31,6 @@ pub struct Plan {
     pub binary: PathBuf,
     /// Logs, notes and actions go here.
     pub folder: PathBuf,
-    /// Also links of weakly owned files, which the program does not follow to the end.
-    pub weak_links: bool,
     /// Leave database, queues and buckets for a look.
     pub keep: bool,
 }
@@ -92,7 +90,7 @@ async fn in_scene(scene: &Scene, plan: &Plan) -> Result<Summary> {
     fleet.command_to_end(&["listener", "install"]).await?;
     fleet.command_to_end(&["adopt", "--apply"]).await?;
     let notes = Notes::default();
-    let mut workload = Workload::new(scene.clone(), Seed::new(plan.seed, 1), notes.clone(), plan.weak_links);
+    let mut workload = Workload::new(scene.clone(), Seed::new(plan.seed, 1), notes.clone());
     workload.prepare(RECORDS_TO_BEGIN_WITH).await?;
     fleet.start(Half::Listen)?;
     for _ in 0..plan.workers {

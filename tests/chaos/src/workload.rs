@@ -44,7 +44,6 @@ pub struct Workload {
     scene: Scene,
     seed: Seed,
     notes: Notes,
-    links_weak_files: bool,
 }
 
 /// A file that is about to be.
@@ -57,9 +56,8 @@ struct New {
 
 impl Workload {
     /// Users of this scene, whose actions follow from `seed`.
-    /// `links_weak_files`: also weakly owned files appear on other records.
-    pub fn new(scene: Scene, seed: Seed, notes: Notes, links_weak_files: bool) -> Self {
-        Self { scene, seed, notes, links_weak_files }
+    pub fn new(scene: Scene, seed: Seed, notes: Notes) -> Self {
+        Self { scene, seed, notes }
     }
 
     /// Records and files to begin with.
@@ -131,10 +129,7 @@ impl Workload {
         let Some(record) = self.living(None) else { return Ok(()) };
         let (candidates, section) = {
             let model = self.notes.lock();
-            let owned = |file: &File| {
-                (self.links_weak_files || !file.weak)
-                    && model.records.get(&file.owner).is_some_and(|owner| owner.alive)
-            };
+            let owned = |file: &File| model.records.get(&file.owner).is_some_and(|owner| owner.alive);
             let candidates: Vec<_> =
                 model.files.iter().filter(|(_, file)| owned(file)).map(|(id, _)| *id).collect();
             (candidates, model.records.get(&record).map(|record| record.section.clone()))
@@ -175,7 +170,7 @@ impl Workload {
         model.records.entry(record).or_insert_with(|| Record { section: section.to_owned(), alive: true });
         for file in files {
             let stays = section == KEEPING.0 && !file.weak;
-            let noted = File { owner: record, links: Vec::new(), stays, weak: file.weak, size: file.size };
+            let noted = File { owner: record, links: Vec::new(), stays, size: file.size };
             model.files.insert(file.id, noted);
         }
         Ok(())

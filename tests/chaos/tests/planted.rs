@@ -32,7 +32,7 @@ async fn clean() -> (Scene, Model) {
     for (file, alive) in [(LIVING, true), (DEAD, false)] {
         let owner = Uuid::from_u128(file.as_u128() + 0x100);
         model.records.insert(owner, Record { section: "Contact".to_owned(), alive });
-        model.files.insert(file, File { owner, links: Vec::new(), stays: false, weak: false, size: SIZE });
+        model.files.insert(file, File { owner, links: Vec::new(), stays: false, size: SIZE });
     }
     put(&scene, &scene.object_bucket(), LIVING, content(LIVING, SIZE)).await;
     put(&scene, &scene.recycle_bucket(), DEAD, content(DEAD, SIZE)).await;
