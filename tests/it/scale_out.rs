@@ -41,7 +41,14 @@ async fn four_workers_share_one_queue_and_each_file_costs_one_copy_and_is_delete
         let listener = Service::start(&world.environment, &["listen"]).await.ready().await;
         let mut workers = Vec::new();
         for _ in 0..4 {
-            workers.push(worker(&world).await.ready().await);
+            workers.push(worker(&world).await);
+        }
+        for worker in &workers {
+            // Ready is earlier: the probe of the storage, which copies and deletes too, comes in between.
+            eventually("a worker takes messages", async || {
+                worker.log().iter().any(|line| line.contains("taking messages")).then_some(())
+            })
+            .await;
         }
         let control = world.storage.control();
         // Their probes are over, and one worker alone must not be through before the others have begun.
