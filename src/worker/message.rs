@@ -185,7 +185,9 @@ impl<R: Registry> Worker<R> {
         let done = retry::retry(Pauses::system(WITHIN_A_DELIVERY), || self.resolver.let_go(&files)).await;
         if let Err(failure) = done {
             // Tried again later with these files.
-            alive.into_iter().for_each(|end| end.result = Err(failure.clone()));
+            for end in alive {
+                end.result = Err(failure.clone());
+            }
         }
     }
 
