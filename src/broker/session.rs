@@ -21,10 +21,6 @@ use super::window::Patience;
 /// message may be in hand meanwhile.
 const LONGEST_BLOCKED: Duration = Duration::from_mins(5);
 
-/// How long the broker may take to put what was given back into its place.
-const BACK_WITHIN: Duration = Duration::from_secs(3);
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
-
 /// An open session. When any part of it breaks, all of it is over: drop it and connect again.
 ///
 /// Publishers have connections of their own, because an alarm of the broker stops a publishing connection as a
@@ -128,18 +124,6 @@ impl Session {
                 Ok(Some(Depth { messages: messages.into(), consumers: consumers.into() }))
             }
         }
-    }
-
-    /// Waits until `queue` has `count` messages; not for ever, for somebody else may take them at once.
-    pub(super) async fn until_depth(&self, queue: &str, count: u64) -> Result<(), BrokerError> {
-        let patience = tokio::time::Instant::now() + BACK_WITHIN;
-        while self.depth(queue).await?.is_some_and(|depth| depth.messages < count) {
-            if tokio::time::Instant::now() >= patience {
-                break;
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        Ok(())
     }
 
     /// Says goodbye, within a bound. Consumers and browsers of the session should be gone before; what they

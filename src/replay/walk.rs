@@ -93,7 +93,7 @@ impl<'a> Walk<'a> {
         }
         let anew = self.session.read(&self.queue).await?;
         let reader = std::mem::replace(&mut self.reader, anew);
-        reader.end(self.session).await?;
+        reader.end().await?;
         self.passed = 0;
         self.began = Instant::now();
         Ok(())
@@ -101,7 +101,7 @@ impl<'a> Walk<'a> {
 
     /// Ends the walk: everything that was not taken is back in its place.
     pub async fn end(self) -> Result<(), BrokerError> {
-        self.reader.end(self.session).await
+        self.reader.end().await
     }
 
     /// The same walk, which begins anew so often: for tests of that.

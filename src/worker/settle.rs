@@ -70,7 +70,9 @@ impl<R: Registry> Worker<R> {
                 To::Wait(delay) => Target::Wait(delay),
                 To::Dead(_) => Target::Dead,
             };
+            crate::failpoint::reach("worker::before_part");
             publisher.publish(target, outgoing).await?;
+            crate::failpoint::reach("worker::part_published");
             self.tell(part, &history);
         }
         Ok(())

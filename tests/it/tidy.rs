@@ -208,7 +208,7 @@ fn is_test(path: &Path) -> bool {
 
 #[test]
 fn both_packages_share_one_feature_set() {
-    for name in ["Cargo.toml", "tests/s3/Cargo.toml"] {
+    for name in ["Cargo.toml", "tests/s3/Cargo.toml", "tests/chaos/Cargo.toml"] {
         let text = fs::read_to_string(root().join(name)).unwrap();
         for shared in ["tokio", "serde", "time", "uuid", "bytes", "hyper-util"] {
             let dependencies = text.split_once("\n[dependencies]").unwrap().1;
