@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use lapin::Channel;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{
+    BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions,
+};
 use lapin::types::FieldTable;
 
 use super::connect::answered;
@@ -20,11 +22,15 @@ use super::declare::short;
 use super::error::BrokerError;
 use super::link::{ANSWER_TIMEOUT, Link};
 
-/// Messages that are on their way to us at once.
-const WINDOW: u16 = 1_000;
+/// Messages that are on their way to us at once: a message may have some megabytes.
+const WINDOW: u16 = 64;
 /// Messages that are given back together. A quorum queue puts what is returned at once into the order of a hash
 /// map, which is the order of death up to 32 (RabbitMQ 3.10, `rabbit_fifo:return`; Erlang's small maps).
 const TOGETHER: usize = 32;
+/// How long the broker may take to put them into their places. The next come after that: the broker gathers what it
+/// has no time for by consumer (`rabbit_fifo_client`), and with that their order is lost.
+const BACK_WITHIN: Duration = Duration::from_secs(3);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// Where no message comes for so long, the rest is in somebody else's hands.
 const NOTHING_COMES: Duration = Duration::from_secs(3);
 
@@ -85,14 +91,19 @@ impl Reader {
         }
     }
 
+    /// Waits until the broker has everything that was said before: an acknowledgement has no answer of its own.
+    pub async fn settled(&self) -> Result<(), BrokerError> {
+        let asked = self.channel.basic_qos(WINDOW, BasicQosOptions::default());
+        answered(&self.attempt(), ANSWER_TIMEOUT, asked).await
+    }
+
     /// This message was acknowledged: it is not given back.
     pub fn taken(&mut self, tag: u64) {
         self.held.remove(&tag);
     }
 
-    /// Gives everything back that was not taken, in its order; how many messages that were. The broker puts them
-    /// into their places a moment later.
-    pub async fn end(mut self) -> Result<u64, BrokerError> {
+    /// Gives everything back that was not taken, in its order, and waits until the broker has it in its place.
+    pub async fn end(mut self) -> Result<(), BrokerError> {
         if let Some(mut window) = self.window.take() {
             if !window.cancelled {
                 self.cancel(&mut window).await?;
@@ -102,12 +113,33 @@ impl Reader {
             }
         }
         let held: Vec<u64> = std::mem::take(&mut self.held).into_iter().collect();
-        for last in held.chunks(TOGETHER).filter_map(<[u64]>::last) {
+        let (mut back, mut alone) = (0, true);
+        for together in held.chunks(TOGETHER) {
+            let Some(last) = together.last() else { continue };
             let options = BasicNackOptions { multiple: true, requeue: true };
             answered(&self.attempt(), ANSWER_TIMEOUT, self.channel.basic_nack(*last, options)).await?;
+            back += together.len();
+            // Where somebody else takes them at once, there is nothing to wait for.
+            alone = alone && self.until_depth(back).await?;
         }
-        answered(&self.attempt(), ANSWER_TIMEOUT, self.channel.close(200, "OK".into())).await?;
-        Ok(held.len() as u64)
+        answered(&self.attempt(), ANSWER_TIMEOUT, self.channel.close(200, "OK".into())).await
+    }
+
+    /// Waits until the queue has `count` messages; `false` when it never had.
+    async fn until_depth(&self, count: usize) -> Result<bool, BrokerError> {
+        let patience = tokio::time::Instant::now() + BACK_WITHIN;
+        loop {
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let asked = self.channel.queue_declare(short(&self.queue)?, options, FieldTable::default());
+            let depth = answered(&self.attempt(), ANSWER_TIMEOUT, asked).await?.message_count();
+            if depth as usize >= count {
+                return Ok(true);
+            }
+            if tokio::time::Instant::now() >= patience {
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     async fn open_window(&self) -> Result<Window, BrokerError> {

@@ -112,6 +112,7 @@ impl Window {
             let options = BasicPublishOptions { mandatory: true, immediate: false };
             let Outgoing { properties, body } = message;
             let sent = channel.basic_publish(exchange, routing_key, options, &body, properties).await;
+            crate::failpoint::reach("broker::sent");
             (
                 index,
                 match sent {

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::Db;
 use super::catalog::{Catalog, FILE_LINK, FileTable};
 use super::error::{Attempted, Class, DbError, Problem};
+use super::held;
 use super::sql::{TableName, built};
 use crate::file::{RecordId, SchemaName};
 use page::Page;
@@ -103,10 +104,14 @@ impl Db {
             }
             pages.push(page);
         }
+        crate::failpoint::reach("dangling::deleted");
         insist_on_capture(&mut tx, first, report.deleted + report.links_deleted).await?;
         if !report.more {
             for page in pages {
                 page.count(&mut tx, record, id, &refused, &mut report).await?;
+            }
+            if record.may_delete {
+                report.more = held::settle(&mut tx, record, id, &report).await?;
             }
         }
         tx.commit().await.attempted(DOING)?;
@@ -148,7 +153,7 @@ struct Found {
 }
 
 /// Tables whose rows can dangle, and can say what is in S3.
-fn weak_tables(catalog: &Catalog) -> impl Iterator<Item = &FileTable> {
+pub(super) fn weak_tables(catalog: &Catalog) -> impl Iterator<Item = &FileTable> {
     catalog.file_tables.iter().filter(|file| file.weak && file.tells_storage)
 }
 

@@ -134,6 +134,11 @@ impl DbError {
         }
     }
 
+    /// Is something of our own schema missing, or not allowed?
+    pub fn is_of_schema(&self) -> bool {
+        matches!(self.problem, Problem::Server { class: Class::Missing | Class::Blind, .. })
+    }
+
     /// The class of the server's error, where it is one.
     pub(super) fn class(&self) -> Option<Class> {
         match &self.problem {

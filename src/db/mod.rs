@@ -8,6 +8,7 @@ pub mod discarded;
 pub mod environment;
 mod error;
 pub mod hanging;
+pub mod held;
 pub mod ledger;
 pub mod low_water;
 pub mod outbox;

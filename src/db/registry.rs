@@ -11,6 +11,7 @@ use super::catalog::Catalog;
 use super::dangling::{DanglingReport, DeletedRecord};
 use super::error::{Class, DbError, Problem};
 use super::hanging::Record;
+use super::held::Held;
 use super::ledger::LedgerEntry;
 use crate::config::{Crm, DanglingRows};
 use crate::file::FileId;
@@ -141,6 +142,12 @@ impl Registry {
         let may_delete = record.may_delete && self.crm.dangling_rows == DanglingRows::Delete;
         let catalog = self.catalog().await?;
         self.db.dangling(&catalog, DeletedRecord { may_delete, ..record }).await
+    }
+
+    /// The remembered records (see [`super::held`]) of which a row of these files is left.
+    pub async fn held(&self, files: &[FileId]) -> Result<Vec<Held>, DbError> {
+        let catalog = self.catalog().await?;
+        self.db.held(&catalog, files).await
     }
 
     /// Asks until the tables looked the same to the question as to the discovery before it.

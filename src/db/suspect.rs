@@ -18,8 +18,9 @@ pub struct Mark {
 }
 
 impl Db {
-    /// Marks a message as being tried by `worker`, which lives for `lease` at least. Gives how many tries under
-    /// a mark ended with the death of their worker; nothing while another worker that lives is trying it.
+    /// Marks a message as being tried by `worker`, a name that no other process ever has, which lives for `lease`
+    /// at least. Gives how many tries in a row ended with the death of their worker; nothing while a worker that
+    /// lives is trying it. A mark that `worker` itself has left was no death.
     pub async fn mark_suspect(
         &self,
         mark: Mark,
@@ -31,7 +32,8 @@ impl Db {
             "INSERT INTO file_recycler.suspect AS known (message, message_id, trial, worker, alive_until)
              VALUES ($1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5))
              ON CONFLICT (message) DO UPDATE
-                SET crashes = known.crashes + CASE WHEN known.trial IS NULL THEN 0 ELSE 1 END,
+                SET crashes = known.crashes
+                            + CASE WHEN known.trial IS NULL OR known.worker = excluded.worker THEN 0 ELSE 1 END,
                     trial = excluded.trial, worker = excluded.worker, alive_until = excluded.alive_until,
                     seen_at = clock_timestamp()
               WHERE known.trial IS NULL OR known.alive_until < clock_timestamp()
@@ -63,14 +65,14 @@ impl Db {
         Ok(())
     }
 
-    /// The try ended and its worker lives. A message that is settled is a suspect no more, and what nobody has
-    /// seen for a month is forgotten along with it.
+    /// The try ended and its worker lives, so it was no crash, nor were those before it. A message that is settled is
+    /// a suspect no more, and what nobody has seen for a month is forgotten along with it.
     pub async fn unmark_suspect(&self, mark: Mark, settled: bool) -> Result<(), DbError> {
         let query = if settled {
             "DELETE FROM file_recycler.suspect
               WHERE (message = $1 AND trial = $2) OR seen_at < clock_timestamp() - interval '30 days'"
         } else {
-            "UPDATE file_recycler.suspect SET trial = NULL WHERE message = $1 AND trial = $2"
+            "UPDATE file_recycler.suspect SET trial = NULL, crashes = 0 WHERE message = $1 AND trial = $2"
         };
         sqlx::query(query)
             .bind(mark.message)
@@ -78,6 +80,16 @@ impl Db {
             .execute(&self.pool)
             .await
             .attempted("taking the mark of a message away")?;
+        Ok(())
+    }
+
+    /// This worker ends in good order: what it was trying did not kill it.
+    pub async fn unmark_worker(&self, worker: &str) -> Result<(), DbError> {
+        sqlx::query("UPDATE file_recycler.suspect SET trial = NULL WHERE worker = $1")
+            .bind(worker)
+            .execute(&self.pool)
+            .await
+            .attempted("taking the marks of this worker away")?;
         Ok(())
     }
 }

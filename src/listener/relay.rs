@@ -134,7 +134,9 @@ impl Relay {
         let Some(batch) = self.db.begin_batch(limits, &mut self.low_water, self.grace).await? else {
             return Ok(Turn::Idle);
         };
+        failpoint::reach("relay::locked");
         let composed = compose(batch.rows(), self.environment, &self.source);
+        failpoint::reach("relay::composed");
         let answers = match publish(publisher, &composed).await {
             Ok(answers) => answers,
             Err(failure) => {
@@ -174,7 +176,9 @@ async fn finish(mut batch: OutboxBatch, confirmed: &Confirmed) -> Result<(), DbE
     }
     batch.delete(&confirmed.rows).await?;
     failpoint::reach("relay::before_commit");
-    batch.commit().await
+    batch.commit().await?;
+    failpoint::reach("relay::after_commit");
+    Ok(())
 }
 
 /// The rows whose every event was confirmed.

@@ -34,6 +34,7 @@ pub(super) async fn delete_batch<R: Registry, B: Buckets>(
     } else {
         check(shared, &batch).await?
     };
+    failpoint::reach("recycle::checked_again");
     let doomed: Vec<_> = batch
         .iter()
         .zip(&alive)

@@ -15,6 +15,7 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
     /// only that is deleted. Whatever is unusual about it, a look at both buckets tells more.
     pub(super) async fn copy_unseen(&self, file: &Move, this: &mut Try) -> Result<Option<Outcome>, Failure> {
         let job = &file.job;
+        failpoint::reach("recycle::before_copy");
         let copied = match self.shared().buckets.copy_unseen(&job.key).await {
             Ok(copied) => copied,
             Err(error) if changed_meanwhile(&error) || error.kind == Kind::BadRequest => {

@@ -46,17 +46,26 @@ pub struct Discard<'a> {
 }
 
 impl Discard<'_> {
-    /// Discards what `walk` gives, `selected` messages as far as is known.
-    ///
-    /// # Errors
-    /// What was removed until then was kept before; call again to go on.
-    pub async fn run(&self, walk: &mut Walk<'_>, selected: usize) -> Result<DiscardSummary, ReplayError> {
+    /// Discards what `walk` gives, `selected` messages as far as is known. Trouble on the way is told in the
+    /// summary: what was removed until then was kept before.
+    pub async fn run(&self, walk: &mut Walk<'_>, selected: usize) -> DiscardSummary {
         let mut summary =
             DiscardSummary { applied: true, selected, left: selected, ..DiscardSummary::default() };
+        if let Err(error) = self.windows(walk, &mut summary).await {
+            summary.stopped = Some(format!("{error}; run it again to go on"));
+        }
+        summary.left = selected.saturating_sub(summary.discarded);
+        if summary.left > 0 && summary.stopped.is_none() {
+            summary.stopped = Some(super::OUT_OF_REACH.to_owned());
+        }
+        summary
+    }
+
+    async fn windows(&self, walk: &mut Walk<'_>, summary: &mut DiscardSummary) -> Result<(), ReplayError> {
         loop {
             if self.stop.is_requested() {
                 summary.stopped = Some("interrupted; run it again to go on".to_owned());
-                break;
+                return Ok(());
             }
             let mut window = Vec::new();
             while window.len() < WINDOW {
@@ -64,19 +73,21 @@ impl Discard<'_> {
                 window.push(next);
             }
             if window.is_empty() {
-                break;
+                return Ok(());
             }
-            let tags = self.window(window).await?;
-            walk.taken(&tags);
+            let (tags, tokens) = self.window(window).await?;
+            walk.taken(&tags).await?;
+            self.db.discard_removed(&tokens, self.clock.now()).await?;
             summary.discarded += tags.len();
             walk.refresh().await?;
         }
-        summary.left = selected.saturating_sub(summary.discarded);
-        Ok(summary)
     }
 
-    /// Keeps and removes messages; their tags.
-    async fn window(&self, window: Vec<(DeadLetter, Delivery)>) -> Result<Vec<u64>, ReplayError> {
+    /// Keeps and acknowledges messages; their tags, and the tokens that they are kept under.
+    async fn window(
+        &self,
+        window: Vec<(DeadLetter, Delivery)>,
+    ) -> Result<(Vec<u64>, Vec<Uuid>), ReplayError> {
         let prints: Vec<Uuid> =
             window.iter().map(|(letter, delivery)| fingerprint(letter, delivery)).collect();
         // What an earlier discard has kept and not removed: each keeping is for one message.
@@ -101,8 +112,7 @@ impl Discard<'_> {
             delivery.ack().await?;
         }
         failpoint::reach("discard::after_ack");
-        self.db.discard_removed(&tokens, self.clock.now()).await?;
-        Ok(tags)
+        Ok((tags, tokens))
     }
 }
 

@@ -17,6 +17,10 @@ pub use run::{Replay, Summary};
 pub use select::{DeadLetter, Selection};
 pub use walk::Walk;
 
+/// Why chosen messages are left although nothing went wrong.
+const OUT_OF_REACH: &str =
+    "the rest is in somebody else's hands, or the broker is slow; run it again to go on";
+
 /// Why the dead-letter queue could not be worked on.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {

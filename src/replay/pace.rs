@@ -7,7 +7,7 @@ use crate::failpoint;
 /// Messages under way at once, where nothing else bounds them.
 const UNDER_WAY: usize = 1_000;
 /// Messages that are sent together.
-pub(super) const WINDOW: usize = 200;
+pub(super) const WINDOW: usize = 64;
 /// What a ramp begins with, in messages a second.
 const RAMP_FROM: f64 = 1.0;
 /// A ramp goes no higher, in messages a second: nothing is faster.

@@ -92,52 +92,61 @@ struct Chosen {
 }
 
 impl Replay<'_> {
-    /// Replays what `walk` gives, `selected` messages as far as is known. `progress` hears how far it is.
-    ///
-    /// # Errors
-    /// What was removed until then was confirmed before; call again to go on.
-    pub async fn run(
-        &self,
-        walk: &mut Walk<'_>,
-        selected: usize,
-        progress: &impl Fn(&Summary),
-    ) -> Result<Summary, ReplayError> {
+    /// Replays what `walk` gives, `selected` messages as far as is known. `progress` hears how far it is. Trouble on
+    /// the way is told in the summary: what was removed until then was confirmed before.
+    pub async fn run(&self, walk: &mut Walk<'_>, selected: usize, progress: &impl Fn(&Summary)) -> Summary {
         let replay = Uuid::new_v4();
         let mut summary =
             Summary { applied: true, replay: Some(replay), selected, left: selected, ..Summary::default() };
+        let mut outcomes = Outcomes::new();
+        let driven = self.drive(walk, replay, &mut summary, &mut outcomes, progress).await;
+        let looked = outcomes.look_now(self.db, replay, &mut summary).await;
+        progress(&summary);
+        summary.left = selected.saturating_sub(summary.replayed + summary.finished_earlier);
+        if let Err(error) = driven.and(looked.map_err(ReplayError::from)) {
+            summary.stopped = Some(format!("{error}; run it again to go on"));
+        } else if summary.left > 0 && summary.stopped.is_none() {
+            summary.stopped = Some(super::OUT_OF_REACH.to_owned());
+        }
+        summary
+    }
+
+    async fn drive(
+        &self,
+        walk: &mut Walk<'_>,
+        replay: Uuid,
+        summary: &mut Summary,
+        outcomes: &mut Outcomes,
+        progress: &impl Fn(&Summary),
+    ) -> Result<(), ReplayError> {
         let publisher = self.session.publisher(self.topology, CONFIRM_TIMEOUT).await?;
         let mut pace = Pace::new(self.wanted, Instant::now());
-        let mut outcomes = Outcomes::new();
         loop {
-            let looked = outcomes.look(self.db, replay, &mut summary).await?;
+            let looked = outcomes.look(self.db, replay, summary).await?;
             pace.ended(summary.succeeded, summary.failed);
             if looked {
-                progress(&summary);
+                progress(summary);
             }
-            if let Some(why) = self.ends(&pace, &outcomes, &summary) {
+            if let Some(why) = self.ends(&pace, outcomes, summary) {
                 summary.stopped = Some(why);
-                break;
+                return Ok(());
             }
             let room = pace.room(Instant::now(), summary.under_way());
             let window = if room == 0 { Vec::new() } else { self.gather(walk, room, replay).await? };
             if window.is_empty() {
                 if room > 0 && summary.under_way() == 0 {
-                    break;
+                    return Ok(());
                 }
                 tokio::select! {
                     () = self.stop.requested() => {}
                     () = tokio::time::sleep(pace.pause()) => {}
                 }
-                continue;
+            } else {
+                pace.sent(window.len());
+                self.send(window, &publisher, walk, summary).await?;
             }
-            pace.sent(window.len());
-            self.send(window, &publisher, walk, &mut summary).await?;
             walk.refresh().await?;
         }
-        outcomes.look_now(self.db, replay, &mut summary).await?;
-        progress(&summary);
-        summary.left = summary.selected.saturating_sub(summary.replayed + summary.finished_earlier);
-        Ok(summary)
     }
 
     /// Why it ends before its time, if it does.
@@ -190,7 +199,8 @@ impl Replay<'_> {
         let chosen = found.into_iter().zip(fingerprints).map(|((letter, delivery), fingerprint)| {
             let earlier = begun.get_mut(&fingerprint).and_then(VecDeque::pop_front);
             let token = earlier.map_or_else(Uuid::new_v4, |earlier| earlier.token);
-            let at_work = earlier.is_some_and(|earlier| earlier.at_work);
+            // Without a time of death, an equal message may have died anew.
+            let at_work = earlier.is_some_and(|earlier| earlier.at_work) && letter.last_failure.is_some();
             let noted = Replayed {
                 token,
                 id: letter.id,
@@ -223,10 +233,11 @@ impl Replay<'_> {
             .collect();
         if failpoint::removed("protection::ack_before_confirm_in_replay") {
             let tokens: Vec<Uuid> = window.iter().map(|chosen| chosen.token).collect();
-            walk.taken(&window.iter().map(|chosen| chosen.delivery.tag).collect::<Vec<_>>());
+            let tags: Vec<u64> = window.iter().map(|chosen| chosen.delivery.tag).collect();
             for chosen in window {
                 chosen.delivery.ack().await?;
             }
+            walk.taken(&tags).await?;
             failpoint::reach("replay::confirmed");
             self.db.replay_removed(&tokens, self.clock.now()).await?;
             publisher.publish_all(messages).await;
@@ -271,7 +282,7 @@ impl Replay<'_> {
             }
         }
         failpoint::reach("replay::after_ack");
-        walk.taken(&tags);
+        walk.taken(&tags).await?;
         self.db.replay_removed(&tokens, self.clock.now()).await?;
         Ok(())
     }

@@ -77,7 +77,9 @@ impl DeadLetter {
 /// What tells one death of a message from its next, and from those of others.
 pub(super) fn fingerprint(letter: &DeadLetter, delivery: &Delivery) -> Uuid {
     let last = letter.last_failure.map(OffsetDateTime::unix_timestamp_nanos);
-    let head = format!("{}\n{:?}\n{last:?}\n{}\n", letter.id, letter.reason, letter.attempts);
+    // A message that the broker moved here has no time of death; its last replay tells its deaths apart.
+    let replay = delivery.history.replay;
+    let head = format!("{}\n{:?}\n{last:?}\n{}\n{replay:?}\n", letter.id, letter.reason, letter.attempts);
     Uuid::new_v5(&Uuid::NAMESPACE_OID, &[head.as_bytes(), &delivery.body].concat())
 }
 

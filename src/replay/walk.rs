@@ -15,10 +15,6 @@ use crate::failpoint;
 /// The broker takes messages back that are in hand for half an hour; a walk begins anew long before.
 const ANEW_AFTER: Duration = Duration::from_mins(10);
 
-/// How long the broker may take to put what was passed back into its place.
-const BACK_WITHIN: Duration = Duration::from_secs(5);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
 /// A walk. Messages that join the queue after its beginning are left for the next one.
 pub struct Walk<'a> {
     session: &'a Session,
@@ -71,14 +67,22 @@ impl<'a> Walk<'a> {
         Ok(None)
     }
 
-    /// Takes note that messages were acknowledged, by their tags.
-    pub fn taken(&mut self, tags: &[u64]) {
+    /// Takes note that messages were acknowledged, by their tags, and waits until the broker has done so.
+    pub async fn taken(&mut self, tags: &[u64]) -> Result<(), BrokerError> {
+        self.reader.settled().await?;
         for tag in tags {
             self.reader.taken(*tag);
         }
         let count = tags.len() as u64;
         self.there = self.there.saturating_sub(count);
         self.passed = self.passed.saturating_sub(count);
+        Ok(())
+    }
+
+    /// Messages that were there at the beginning and did not come: they are in somebody else's hands, or the broker
+    /// is slow.
+    pub fn missed(&self) -> u64 {
+        if self.wanted > 0 { self.there.saturating_sub(self.passed) } else { 0 }
     }
 
     /// Lets go of what was passed, where it has been in hand for long, and begins at the head again. Only for a
@@ -89,8 +93,7 @@ impl<'a> Walk<'a> {
         }
         let anew = self.session.read(&self.queue).await?;
         let reader = std::mem::replace(&mut self.reader, anew);
-        let held = reader.end().await?;
-        back(self.session, &self.queue, held).await?;
+        reader.end().await?;
         self.passed = 0;
         self.began = Instant::now();
         Ok(())
@@ -98,8 +101,7 @@ impl<'a> Walk<'a> {
 
     /// Ends the walk: everything that was not taken is back in its place.
     pub async fn end(self) -> Result<(), BrokerError> {
-        let held = self.reader.end().await?;
-        back(self.session, &self.queue, held).await
+        self.reader.end().await
     }
 
     /// The same walk, which begins anew so often: for tests of that.
@@ -108,16 +110,4 @@ impl<'a> Walk<'a> {
         self.anew_after = pause;
         self
     }
-}
-
-/// Waits until `count` messages are back in the queue; not for ever, for somebody else may take them at once.
-async fn back(session: &Session, queue: &str, count: u64) -> Result<(), BrokerError> {
-    let patience = Instant::now() + BACK_WITHIN;
-    while session.depth(queue).await?.is_some_and(|depth| depth.messages < count) {
-        if Instant::now() >= patience {
-            break;
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    Ok(())
 }

@@ -12,7 +12,7 @@ use crate::db::dangling::DeletedRecord;
 use crate::db::hanging::Record;
 use crate::db::registry::Registry;
 use crate::event::{Deleted, Event, IdKind};
-use crate::file::{FileRef, ObjectKey, RecordId, SchemaName};
+use crate::file::{FileId, FileRef, ObjectKey, RecordId, SchemaName};
 use crate::key_template::KeyTemplate;
 use crate::outcome::{Advice, DeadReason, Dependency, Failure, FileEnd, Outcome};
 use crate::recycle::{EventContext, Job};
@@ -95,7 +95,7 @@ impl Resolver {
             && self.hanging.submit((schema.clone(), record_id.clone())).await?
         {
             let may_delete = (ours || self.policy.trust_outside_events) && !self.policy.observe;
-            resolved.left = self.clear_dangling(event, schema, record_id, may_delete).await?;
+            resolved.left = self.clear_dangling(&event.id, schema, record_id, may_delete).await?;
         }
         let context = context(event);
         for file in event.data.files() {
@@ -132,7 +132,7 @@ impl Resolver {
 
     async fn clear_dangling(
         &self,
-        event: &Event,
+        event_id: &str,
         schema: &SchemaName,
         record: &RecordId,
         may_delete: bool,
@@ -140,8 +140,10 @@ impl Resolver {
         for _ in 0..MAX_PAGES {
             // The semaphore is never closed; without a permit there would only be more connections in use.
             let _permit = self.clearing.acquire().await.ok();
-            let record = DeletedRecord { schema, id: record, event_id: &event.id, may_delete };
+            let record = DeletedRecord { schema, id: record, event_id, may_delete };
+            crate::failpoint::reach("resolve::before_dangling");
             let report = self.registry.clear_dangling(record).await?;
+            crate::failpoint::reach("resolve::after_dangling");
             if report.left() > 0 {
                 info!(%schema, record = %record.id, ?report, "rows that hang on the record were left alone");
             }
@@ -153,6 +155,20 @@ impl Resolver {
         }
         warn!(%schema, %record, "the record has more dangling rows than one delivery works off");
         Err(Failure::new(Advice::Retry, "the record has more dangling rows than one delivery works off"))
+    }
+
+    /// These files, named by an event of our own, are alive. One whose record is gone, as our triggers captured
+    /// earlier, and which only a link had kept, may have lost its last one: then its row goes now, and our triggers
+    /// capture that.
+    pub async fn let_go(&self, files: &[FileId]) -> Result<(), Failure> {
+        if self.policy.observe {
+            return Ok(());
+        }
+        for record in self.registry.held(files).await? {
+            let Ok(schema) = SchemaName::try_from(record.schema.as_str()) else { continue };
+            self.clear_dangling(&record.event_id, &schema, &RecordId::from(record.id), true).await?;
+        }
+        Ok(())
     }
 
     /// The key of a file: the template's, or the event's own where that cannot be another file's.

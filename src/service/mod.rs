@@ -34,7 +34,7 @@ use crate::resolve::{Policy, Resolver};
 use crate::retry::{Pauses, UNTIL_BACK};
 use crate::stop::Stop;
 use crate::storage::{Answer, Capabilities, Operation, Storage, StorageError};
-use crate::worker::{Brake, Judgement, Trial, Worker};
+use crate::worker::{Brake, Judgement, Marks, Trial, Worker};
 use registry::GuardedRegistry;
 
 /// Files in flight for each request in flight: enough that deletions find company while copies go on.
@@ -200,6 +200,7 @@ impl Parts {
             brake: Brake::new(self.config.recycle.brake),
             judgement: Judgement::default(),
             trial: Trial::default(),
+            marks: Marks::default(),
         };
         Arc::new(worker).run(stop).await;
         if let Some(sweeping) = sweeping {

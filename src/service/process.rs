@@ -11,6 +11,8 @@ use crate::stop::Stop;
 
 /// How often a process tells of itself where nothing changes; `status` takes a longer silence for its end.
 const TELLS_EVERY: Duration = Duration::from_secs(2);
+/// How often it tries where the schema does not have the place for it.
+const TELLS_AGAIN: Duration = Duration::from_mins(1);
 /// How long the last word may take.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
@@ -28,13 +30,16 @@ impl Parts {
                 ready: report.ready,
                 why: report.why(),
             };
+            let mut pause = TELLS_EVERY;
             if let Err(error) = self.db.tell_process(&process).await {
                 debug!(%error, "the database could not be told how this process is");
+                // A schema that is older than this program: no line in the server's log every other second.
+                pause = if error.is_of_schema() { TELLS_AGAIN } else { pause };
             }
             tokio::select! {
                 () = stop.requested() => {}
                 _ = changes.changed() => {}
-                () = tokio::time::sleep(TELLS_EVERY) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
         let forgotten = tokio::time::timeout(LAST_WORD, self.db.forget_process(&name)).await;

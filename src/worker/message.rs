@@ -14,8 +14,8 @@ use super::verdict::{To, Verdict, verdict, verdict_of_whole};
 use crate::broker::{Delivery, Publisher};
 use crate::circuit::End;
 use crate::db::suspect::Mark;
-use crate::event::Event;
-use crate::outcome::{Advice, DeadReason, Failure, FileEnd, Outcome};
+use crate::event::{Deleted, Event};
+use crate::outcome::{Advice, DeadReason, Dependency, Failure, FileEnd, Outcome};
 use crate::recycle::{Job, Move, Registry};
 use crate::retry::{self, Pauses, WITHIN_A_DELIVERY};
 
@@ -65,8 +65,7 @@ impl<R: Registry> Worker<R> {
         mark: Option<Mark>,
         publisher: &Publisher,
     ) {
-        let settled = matches!(handled.verdict, Verdict::Settle(_));
-        self.settle(delivery, handled, publisher).await;
+        let settled = self.settle(delivery, handled, publisher).await;
         if let Some(mark) = mark {
             self.unmark(mark, settled).await;
         }
@@ -93,6 +92,7 @@ impl<R: Registry> Worker<R> {
                 return Handled::whole(None, verdict_of_whole(&failure, &[], 0, &[]));
             }
         };
+        crate::failpoint::reach("worker::decoded");
         crate::failpoint::reach_about("worker::about", &event.id);
         let attempts = delivery.history.attempts;
         let ours = match self.admit(&event) {
@@ -107,8 +107,10 @@ impl<R: Registry> Worker<R> {
         match resolved {
             Err(failure) => self.failed_whole(event, &failure, attempts),
             Ok(resolved) => {
+                crate::failpoint::reach("worker::resolved");
                 let mut ends = resolved.ends;
                 ends.extend(self.recycle_all(resolved.jobs).await);
+                self.let_go(ours, &event, &mut ends).await;
                 let verdict = verdict(&ends, attempts, &self.delays);
                 let handled = Handled { event: Some(event), ends, left: resolved.left, verdict };
                 match judge {
@@ -122,6 +124,13 @@ impl<R: Registry> Worker<R> {
     /// The same end, unless too many others end like it: then it is nobody's own, and nothing is counted.
     fn judged(&self, handled: Handled) -> Handled {
         let Some((event, end)) = handled.event.as_ref().zip(handled.end()) else { return handled };
+        if end == End::Failed
+            && let Some(why) = self.gate.doubt()
+        {
+            // It was in flight when the outage was found.
+            let outage = Failure::new(Advice::Outage(Dependency::Storage), why);
+            return Handled { verdict: Verdict::GiveBack(outage), ..handled };
+        }
         match self.judgement.ended(&event.id, end) {
             Some(outage) => Handled { verdict: Verdict::GiveBack(outage), ..handled },
             None => handled,
@@ -169,6 +178,23 @@ impl<R: Registry> Worker<R> {
         let one = Move::from(job);
         let tries = retry::retry(Pauses::system(WITHIN_A_DELIVERY), || self.recycler.attempt(&one));
         FileEnd { result: tries.await, file }
+    }
+
+    /// A file that is alive after a deletion that was captured may hang on nothing but a link that is gone now.
+    async fn let_go(&self, ours: bool, event: &Event, ends: &mut [FileEnd]) {
+        let is_alive = |end: &&mut FileEnd| matches!(end.result, Ok(Outcome::Alive));
+        let alive: Vec<_> = ends.iter_mut().filter(is_alive).collect();
+        if !ours || alive.is_empty() || !matches!(event.data, Deleted::Files { .. }) {
+            return;
+        }
+        let files: Vec<_> = alive.iter().map(|end| end.file.file_id.clone()).collect();
+        let done = retry::retry(Pauses::system(WITHIN_A_DELIVERY), || self.resolver.let_go(&files)).await;
+        if let Err(failure) = done {
+            // Tried again later with these files.
+            for end in alive {
+                end.result = Err(failure.clone());
+            }
+        }
     }
 
     fn failed_whole(&self, event: Event, failure: &Failure, attempts: u32) -> Handled {

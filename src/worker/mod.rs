@@ -31,6 +31,8 @@ use crate::recycle::{Recycler, Registry};
 use crate::resolve::Resolver;
 use crate::stop::Stop;
 
+pub use suspect::Marks;
+
 /// How long the worker lets a foreign environment's event be before it looks at the queue again.
 const FOREIGN_EVENT_PAUSE: Duration = Duration::from_secs(30);
 
@@ -76,6 +78,8 @@ pub struct Worker<R: Registry> {
     pub judgement: Judgement,
     /// Messages that the next trial of the storage may meet in vain.
     pub trial: Trial,
+    /// Who marks suspects.
+    pub marks: Marks,
 }
 
 /// How messages ended lately, shared by all messages in flight.
@@ -138,6 +142,7 @@ impl<R: Registry> Worker<R> {
             }
         }
         stop.drain(&mut ending).await;
+        self.unmark_all().await;
     }
 
     /// Counts moved files, and pauses the whole environment where they are more than the operator allows.

@@ -23,18 +23,20 @@ const LONGEST_IN_HAND: Duration = Duration::from_mins(20);
 const BEFORE_GIVING_BACK: Duration = Duration::from_secs(1);
 
 impl<R: Registry> Worker<R> {
-    /// Brings a handled message to its end. Where that fails, it goes back to the queue.
-    pub(super) async fn settle(&self, delivery: Delivery, handled: Handled, publisher: &Publisher) {
+    /// Brings a handled message to its end; whether it is acknowledged. Where that fails, it goes back to the queue.
+    pub(super) async fn settle(&self, delivery: Delivery, handled: Handled, publisher: &Publisher) -> bool {
         if crate::failpoint::removed("protection::settled_before_ack") {
-            self.acknowledge(delivery, &handled).await;
-            return crate::failpoint::reach("worker::before_settling");
+            let acknowledged = self.acknowledge(delivery, &handled).await;
+            crate::failpoint::reach("worker::before_settling");
+            return acknowledged;
         }
         crate::failpoint::reach("worker::before_settling");
         let settled = match &handled.verdict {
             Verdict::GiveBack(failure) => {
                 self.gate.report(failure);
                 debug!(error = %failure, "given back");
-                return self.give_back(delivery).await;
+                self.give_back(delivery).await;
+                return false;
             }
             Verdict::Rest { first_seen, delay } => {
                 let history = History { first_seen: Some(*first_seen), ..delivery.history.clone() };
@@ -46,9 +48,10 @@ impl<R: Registry> Worker<R> {
             self.report(&error);
             warn!(%error, "an undone part could not be published; the message goes back to its queue");
             tokio::time::sleep(BEFORE_GIVING_BACK).await;
-            return self.give_back(delivery).await;
+            self.give_back(delivery).await;
+            return false;
         }
-        self.acknowledge(delivery, &handled).await;
+        self.acknowledge(delivery, &handled).await
     }
 
     /// Publishes the undone parts, each confirmed.
@@ -67,7 +70,9 @@ impl<R: Registry> Worker<R> {
                 To::Wait(delay) => Target::Wait(delay),
                 To::Dead(_) => Target::Dead,
             };
+            crate::failpoint::reach("worker::before_part");
             publisher.publish(target, outgoing).await?;
+            crate::failpoint::reach("worker::part_published");
             self.tell(part, &history);
         }
         Ok(())
@@ -75,7 +80,7 @@ impl<R: Registry> Worker<R> {
 
     /// Everything is somewhere else for good: the message may go. A failure here means that the connection
     /// is gone; the broker delivers the message again, and everything is found done.
-    async fn acknowledge(&self, delivery: Delivery, handled: &Handled) {
+    async fn acknowledge(&self, delivery: Delivery, handled: &Handled) -> bool {
         crate::failpoint::reach("worker::before_ack");
         if let Verdict::Settle(parts) = &handled.verdict {
             self.record_replay(&delivery, parts).await;
@@ -83,10 +88,10 @@ impl<R: Registry> Worker<R> {
         if let Err(error) = delivery.ack().await {
             self.report(&error);
             warn!(%error, "a settled message could not be acknowledged; the broker delivers it again");
-            return;
+            return false;
         }
         crate::failpoint::reach("worker::after_ack");
-        let (Verdict::Settle(_), Some(event)) = (&handled.verdict, &handled.event) else { return };
+        let (Verdict::Settle(_), Some(event)) = (&handled.verdict, &handled.event) else { return true };
         self.metrics.event(event.event_type());
         let mut moved = 0;
         for (outcome, count) in handled.outcomes() {
@@ -94,6 +99,7 @@ impl<R: Registry> Worker<R> {
             moved += if outcome == Outcome::Moved { count } else { 0 };
         }
         self.brake(moved).await;
+        true
     }
 
     /// The message goes back to its queue as it is.

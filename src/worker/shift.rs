@@ -25,7 +25,13 @@ use crate::stop::Stop;
 
 /// How long a suspect waits for the others to finish, and they for it. A copy of many gigabytes takes longer:
 /// it has shown by then that it is not what crashes.
-const ALONE: Duration = Duration::from_secs(30);
+pub(super) const ALONE: Duration = Duration::from_secs(30);
+/// A trial is given up after this, well before the broker takes back what is in hand.
+const TRIAL: Duration = Duration::from_mins(5);
+/// No trial meets more messages in vain.
+const LONGEST_TRIAL: usize = 4_096;
+/// Fewer files than these that fail, each by its own, are no outage (as in `storage/evidence.rs`).
+const MANY: usize = 3;
 /// Where no message comes for so long, nothing waits that could prove anything about the storage.
 const NOTHING_WAITS: Duration = Duration::from_secs(5);
 /// Messages that the first trial after an outage may meet in vain; each later one meets twice as many, so
@@ -39,7 +45,15 @@ enum Shown {
     /// Nothing: no file of it needed the storage.
     Nothing,
     /// It does not serve this one's; the message is still in hand.
-    Fails(Delivery, Failure),
+    Fails(Box<Failing>),
+}
+
+/// A message that the storage has not served.
+struct Failing {
+    delivery: Delivery,
+    failure: Failure,
+    /// The control question went well: by itself it would be this file's own trouble.
+    own: bool,
 }
 
 /// Why taking ended.
@@ -61,29 +75,49 @@ impl<R: Registry> Worker<R> {
     ) -> Result<(), BrokerError> {
         let session = self.broker.connect().await?;
         let publisher = session.patient_publisher(&self.topology, CONFIRM_TIMEOUT).await?;
-        let mut consumer = session.consume(&self.topology.work(), self.prefetch).await?;
-        info!(queue = self.topology.work(), prefetch = self.prefetch, "taking messages");
+        // A trial takes no more than it may try: what is given back each time would soon be suspect.
+        let most = self.trial.0.load(Ordering::Relaxed);
+        let prefetch = self.gate.doubt().map_or(self.prefetch, |_| u16::try_from(most).unwrap_or(u16::MAX));
+        let mut consumer = session.consume(&self.topology.work(), prefetch).await?;
+        info!(queue = self.topology.work(), prefetch, "taking messages");
         let mut in_flight = JoinSet::new();
-        let mut hands =
-            Hands { publisher: &publisher, consumer: &mut consumer, in_flight: &mut in_flight, stop };
+        let mut hands = Hands {
+            publisher: &publisher,
+            consumer: &mut consumer,
+            in_flight: &mut in_flight,
+            stop,
+            trial: prefetch != self.prefetch,
+            long: 0,
+        };
         let end = tokio::select! {
             end = self.take(&mut hands) => end,
             // The publisher has a connection of its own, which can break alone.
             why = session.closed() => Err(why),
         };
-        let cancelled = give_back_rest(&mut consumer).await;
-        let stop = stop.clone();
+        let ended = match end {
+            Ok(()) => give_back_rest(&mut consumer).await,
+            broken => broken,
+        };
+        let (stop, broken) = (stop.clone(), ended.is_err());
         ending.spawn(async move {
-            stop.drain(&mut in_flight).await;
+            if !broken {
+                stop.drain(&mut in_flight).await;
+            }
             drop((consumer, publisher));
             session.close().await;
+            // Of a session that broke in one part, all is over: what nobody holds in hand goes back at once, and
+            // what is in flight comes again and is found done.
+            stop.drain(&mut in_flight).await;
         });
-        end.and(cancelled)
+        ended
     }
 
     async fn take(self: &Arc<Self>, hands: &mut Hands<'_>) -> Result<(), BrokerError> {
-        if self.gate.doubt().is_some() && self.try_waiting(hands).await? == Next::Over {
-            return Ok(());
+        if hands.trial || self.gate.doubt().is_some() {
+            let next = self.try_waiting(hands).await?;
+            if next == Next::Over || hands.trial {
+                return Ok(());
+            }
         }
         loop {
             tokio::select! {
@@ -138,14 +172,16 @@ impl<R: Registry> Worker<R> {
     /// Waits until nothing is in flight, within a bound.
     async fn finished(&self, hands: &mut Hands<'_>) -> Next {
         let bound = Instant::now() + ALONE;
-        while !hands.in_flight.is_empty() {
+        // Those that were waited for in vain before are not waited for again.
+        while hands.in_flight.len() > hands.long {
             tokio::select! {
                 () = hands.stop.requested() => return Next::Over,
                 _ = self.gate.shut(gate::WORKER) => return Next::Over,
                 _ = hands.in_flight.join_next() => {}
-                () = tokio::time::sleep_until(bound) => break,
+                () = tokio::time::sleep_until(bound) => hands.long = hands.in_flight.len(),
             }
         }
+        hands.long = hands.long.min(hands.in_flight.len());
         Next::On
     }
 
@@ -154,30 +190,35 @@ impl<R: Registry> Worker<R> {
     /// they are tried again and are judged by themselves; when none does, all go back, uncounted.
     async fn try_waiting(self: &Arc<Self>, hands: &mut Hands<'_>) -> Result<Next, BrokerError> {
         let most = self.trial.0.load(Ordering::Relaxed);
-        let mut failing = Vec::new();
+        // Before anything can end it: the next one goes further in any case.
+        self.trial.0.store((2 * most).min(LONGEST_TRIAL), Ordering::Relaxed);
+        let until = Instant::now() + TRIAL;
+        let mut failing: Vec<Failing> = Vec::new();
         let works = loop {
             let Some(delivery) = self.next_of_trial(hands).await? else { break false };
-            let Some(delivery) = delivery else { break failing.is_empty() };
+            let Some(delivery) = delivery else {
+                // Nothing else waits. A few that fail by themselves, with nobody to compare with, are their own.
+                break failing.len() < MANY && failing.iter().all(|failing| failing.own);
+            };
             match self.try_one(delivery, hands).await {
                 None => break false,
                 Some(Shown::Works) => break true,
                 Some(Shown::Nothing) => {}
-                Some(Shown::Fails(delivery, failure)) => failing.push((delivery, failure)),
+                Some(Shown::Fails(one)) => failing.push(*one),
             }
-            if failing.len() >= most {
+            if failing.len() >= most || Instant::now() >= until {
                 break false;
             }
         };
         if works {
             self.trial.0.store(FIRST_TRIAL, Ordering::Relaxed);
             self.gate.proven();
-            self.begin_failed(failing.into_iter().map(|(delivery, _)| delivery).collect(), hands);
+            self.begin_failed(failing.into_iter().map(|failing| failing.delivery).collect(), hands);
             return Ok(Next::On);
         }
-        self.trial.0.store((2 * most).min(usize::from(self.prefetch)).max(1), Ordering::Relaxed);
-        let last = failing.last().map(|(_, failure)| failure.clone());
-        for (delivery, _) in failing {
-            self.give_back(delivery).await;
+        let last = failing.last().map(|failing| failing.failure.clone());
+        for failing in failing {
+            self.give_back(failing.delivery).await;
         }
         if let Some(failure) = last {
             info!(error = %failure, "files that wait were tried, and the storage serves none of them");
@@ -204,25 +245,27 @@ impl<R: Registry> Worker<R> {
         hands.in_flight.spawn(async move {
             let span = span_of(&delivery);
             let shown = worker.show(delivery, &publisher).instrument(span).await;
-            if let Err(Shown::Fails(delivery, _)) = tell.send(shown) {
-                // The shift is over.
-                worker.give_back(delivery).await;
+            if let Err(Shown::Fails(failing)) = tell.send(shown) {
+                // The shift is over, or it took too long.
+                worker.give_back(failing.delivery).await;
             }
         });
         tokio::select! {
             () = hands.stop.requested() => None,
             _ = self.gate.shut(gate::WORKER) => None,
             shown = told => shown.ok(),
+            // A long copy: it goes on beside the trial.
+            () = tokio::time::sleep(ALONE) => Some(Shown::Nothing),
         }
     }
 
     async fn show(self: &Arc<Self>, delivery: Delivery, publisher: &Publisher) -> Shown {
         let (handled, mark) = self.look(&delivery, Judge::ByItself).await;
-        if let Some(failure) = failure_of_storage(&handled) {
+        if let Some((failure, own)) = failure_of_storage(&handled) {
             if let Some(mark) = mark {
                 self.unmark(mark, false).await;
             }
-            return Shown::Fails(delivery, failure);
+            return Shown::Fails(Box::new(Failing { delivery, failure, own }));
         }
         let works = handled.end() == Some(End::Worked);
         self.finish(delivery, handled, mark, publisher).await;
@@ -236,19 +279,26 @@ pub(super) struct Hands<'a> {
     consumer: &'a mut Consumer,
     in_flight: &'a mut JoinSet<()>,
     stop: &'a Stop,
+    /// The consumer is one for a trial: it takes no more than that.
+    trial: bool,
+    /// Tasks in flight that a suspect has waited for in vain.
+    long: usize,
 }
 
-/// Why the storage has not served a message, where it has not: it is out, or may serve it later.
-fn failure_of_storage(handled: &Handled) -> Option<Failure> {
+/// Why the storage has not served a message, where it has not: it is out, or (the file's own trouble) may serve it
+/// later.
+fn failure_of_storage(handled: &Handled) -> Option<(Failure, bool)> {
     match &handled.verdict {
         Verdict::GiveBack(failure)
             if matches!(failure.advice, Advice::Outage(Dependency::Storage) | Advice::SlowDown) =>
         {
-            Some(failure.clone())
+            Some((failure.clone(), false))
         }
         Verdict::Settle(_) if handled.end() == Some(End::Failed) => {
             let failed = handled.ends.iter().find_map(|end| end.result.as_ref().err());
-            failed.map(|failure| Failure::new(Advice::Outage(Dependency::Storage), failure.error.clone()))
+            let outage =
+                |error: &Failure| Failure::new(Advice::Outage(Dependency::Storage), error.error.clone());
+            failed.map(|failure| (outage(failure), true))
         }
         _ => None,
     }
@@ -258,7 +308,7 @@ fn failure_of_storage(handled: &Handled) -> Option<Failure> {
 /// the rest of this shift takes.
 async fn give_back_rest(consumer: &mut Consumer) -> Result<(), BrokerError> {
     consumer.cancel().await?;
-    while let Some(delivery) = consumer.next().await {
+    while let Ok(Some(delivery)) = tokio::time::timeout(NOTHING_WAITS, consumer.next()).await {
         delivery?.give_back().await?;
     }
     Ok(())

@@ -7,11 +7,12 @@
 
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::Worker;
 use super::message::{Handled, Judge};
+use super::shift::ALONE;
 use super::verdict::{Verdict, verdict_of_whole};
 use crate::broker::Delivery;
 use crate::db::suspect::Mark;
@@ -30,6 +31,22 @@ const BEAT: Duration = Duration::from_secs(2);
 /// How often a mark of another is looked at again, and how many times before the message goes back.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const LOOKS: u32 = 10;
+
+/// Who marks: this process, and no other that ever had its name.
+#[derive(Debug)]
+pub struct Marks(Uuid);
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl Marks {
+    fn owner(&self) -> String {
+        self.0.to_string()
+    }
+}
 
 /// Has it been in hand suspiciously often?
 pub(super) fn is_suspect(delivery: &Delivery) -> bool {
@@ -60,19 +77,30 @@ impl<R: Registry> Worker<R> {
         if crashes > 0 {
             info!(crashes, "a message over which a worker died is tried alone");
         }
-        let handled = tokio::select! {
-            handled = self.look_at_guarded(delivery, judge) => handled,
+        let mut looking = std::pin::pin!(self.look_at_guarded(delivery, judge));
+        tokio::select! {
+            handled = &mut looking => return (handled, Some(mark)),
             never = self.keep(mark) => match never {},
-        };
-        (handled, Some(mark))
+            () = tokio::time::sleep(ALONE) => {}
+        }
+        // Others begin beside it now: whatever kills the worker from here on may be one of them.
+        self.unmark(mark, false).await;
+        (looking.await, None)
     }
 
     /// Takes the mark, after the one of another worker that still lives.
     async fn mark(&self, mark: Mark, delivery: &Delivery) -> Result<u32, Failure> {
         for _ in 0..LOOKS {
-            let marked = self.db.mark_suspect(mark, delivery.id.as_deref(), &self.name, LEASE).await?;
-            if let Some(crashes) = marked {
-                return Ok(crashes);
+            let marked = self.db.mark_suspect(mark, delivery.id.as_deref(), &self.marks.owner(), LEASE).await;
+            match marked {
+                Ok(Some(crashes)) => return Ok(crashes),
+                Ok(None) => {}
+                // The schema is older than this program, or may not be written: work goes on without marks.
+                Err(error) if error.is_of_schema() => {
+                    warn!(%error, "a suspect is tried without a mark: run `file-recycler listener install`");
+                    return Ok(0);
+                }
+                Err(error) => return Err(error.into()),
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -88,7 +116,16 @@ impl<R: Registry> Worker<R> {
         }
     }
 
-    /// Takes the mark away. Where that fails, it looks like one more crash: some more are needed to condemn.
+    /// The worker ends in good order: what is dropped in flight did not kill it.
+    pub(super) async fn unmark_all(&self) {
+        let owner = self.marks.owner();
+        let unmarked = self.db.unmark_worker(&owner);
+        if let Ok(Err(error)) = tokio::time::timeout(BEAT, unmarked).await {
+            debug!(%error, "the marks of this worker could not be taken away");
+        }
+    }
+
+    /// Takes the mark away. Where that fails, it is this process's own, and no crash as long as it lives.
     pub(super) async fn unmark(&self, mark: Mark, settled: bool) {
         if let Err(error) = self.db.unmark_suspect(mark, settled).await {
             warn!(%error, "the mark of a suspect could not be taken away");

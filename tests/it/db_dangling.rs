@@ -98,9 +98,12 @@ async fn rows_that_something_else_holds_are_left_and_counted() {
         left_elsewhere: 1,
         left_linked: 1,
         left_referenced: 3,
+        more: true,
         ..DanglingReport::default()
     };
-    assert_eq!(report, expected);
+    assert_eq!(report, expected, "the record is remembered, and looked at once more");
+    let again = dangling(&database, "Contact", gone, true).await;
+    assert_eq!(again, DanglingReport { deleted: 0, more: false, ..expected });
     assert_eq!(
         database
             .value::<i64>(r#"SELECT count(*) FROM "UsrA" JOIN "UsrB" ON "UsrB"."File" IS NOT NULL"#)
@@ -111,6 +114,23 @@ async fn rows_that_something_else_holds_are_left_and_counted() {
         database.value::<i64>(&format!(r#"SELECT count(*) FROM "SysFile" WHERE "Id" = '{free}'"#)).await,
         0
     );
+}
+
+#[tokio::test]
+async fn a_link_that_goes_before_its_record_is_remembered_is_found_by_one_more_look() {
+    let database = TestDatabase::installed().await;
+    let gone = Uuid::new_v4();
+    let linked = database.weak_file("SysFile", "Contact", gone).await;
+    database.link("Account", Uuid::new_v4(), "SysFile", linked).await;
+
+    let first = dangling(&database, "Contact", gone, true).await;
+    assert_eq!((first.deleted, first.left_linked, first.more), (0, 1, true));
+    // Whoever handled this link's deletion before the first look committed found nothing remembered.
+    database.run(r#"DELETE FROM "FileLink""#).await;
+    let second = dangling(&database, "Contact", gone, true).await;
+
+    assert_eq!((second.deleted, second.left(), second.more), (1, 0, false));
+    assert_eq!(database.value::<i64>("SELECT count(*) FROM file_recycler.held_record").await, 0);
 }
 
 #[tokio::test]

@@ -10,6 +10,8 @@ mod broker_topology;
 mod conformance;
 #[cfg(feature = "failpoints")]
 mod crash_loop;
+#[cfg(feature = "failpoints")]
+mod crash_windows;
 mod db_alive;
 mod db_capture;
 mod db_dangling;
@@ -37,6 +39,7 @@ mod pause;
 mod relay_crash;
 mod relay_outbox;
 mod relay_size;
+mod scale_out;
 mod silence;
 mod spine_bulk;
 mod spine_configuration;

@@ -18,6 +18,10 @@ const MUTANTS: &[(&str, &str)] = &[
     ("abort_of_parts", "move_parts::case_06_parts_are_aborted_on_failure"),
     ("doubt_of_a_miss", "move_faults::case_49_a_miss_is_believed_only_after_the_buckets_answered_after_it"),
     ("control_question", "move_outage::a_refusal_of_one_key_is_its_own_and_one_of_every_key_is_an_outage"),
+    (
+        "linked_remembered",
+        "spine_links::a_weak_file_that_links_keep_goes_with_the_last_of_them_and_its_kin_too",
+    ),
     ("confirm_awaited", "broker_publishing::a_connection_cut_while_publishing_loses_no_confirmed_message"),
     ("x_death_stripped", "broker_faults::case_20_fifty_rounds_through_a_wait_queue_are_no_cycle"),
     ("evidence", "move_outage::case_48_rights_lost_for_files_and_not_for_our_own_object_are_an_outage"),

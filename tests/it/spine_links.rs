@@ -94,6 +94,65 @@ async fn a_file_that_another_record_shows_stays_until_its_last_link_goes() {
 
         world.crm.delete("Account", second).await;
         world.recycled(files[0]).await;
+        world.recycled(weak).await;
+        assert_eq!(world.crm.number("SELECT count(*) FROM file_recycler.held_record").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_weak_file_that_links_keep_goes_with_the_last_of_them_and_its_kin_too() {
+    world(S3::Embedded, async |world| {
+        let service = world.run().await;
+        let owner = world.crm.record("Contact").await;
+        let (second, third) = (world.crm.record("Account").await, world.crm.record("Lead").await);
+        let [shared, other] = [
+            world.crm.weak_file("SysFile", "Contact", owner).await,
+            world.crm.weak_file("FeedFile", "Contact", owner).await,
+        ];
+        for file in [shared, other] {
+            world.upload(file).await;
+            world.crm.link("Account", second, "SysFile", file).await;
+        }
+        world.crm.link("Lead", third, "SysFile", shared).await;
+        world.crm.delete("Contact", owner).await;
+        eventually("both files were found alive", async || {
+            (service.metric(r#"file_recycler_files_total{outcome="alive"}"#).await >= 2).then_some(())
+        })
+        .await;
+        world.crm.sql(r#"DELETE FROM "FileLink" WHERE "RecordSchemaName" = 'Account'"#).await;
+        world.recycled(other).await;
+        world.quiet(&service).await;
+        world.is_untouched(shared).await;
+        world.crm.delete("Lead", third).await;
+        world.recycled(shared).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_record_that_came_back_keeps_its_files_when_their_last_link_goes() {
+    world(S3::Embedded, async |world| {
+        let service = world.run().await;
+        let owner = world.crm.record("Contact").await;
+        let weak = world.crm.weak_file("SysFile", "Contact", owner).await;
+        world.upload(weak).await;
+        let second = world.crm.record("Account").await;
+        world.crm.link("Account", second, "SysFile", weak).await;
+        world.crm.delete("Contact", owner).await;
+        eventually("the record is remembered", async || {
+            let held = "SELECT count(*) FROM file_recycler.held_record";
+            (world.crm.number(held).await == 1).then_some(())
+        })
+        .await;
+        world.crm.sql(format!(r#"INSERT INTO "Contact" ("Id") VALUES ('{owner}')"#)).await;
+        world.crm.delete("Account", second).await;
+        eventually("the file was found alive once more", async || {
+            (service.metric(r#"file_recycler_files_total{outcome="alive"}"#).await >= 2).then_some(())
+        })
+        .await;
+        world.quiet(&service).await;
+        world.is_untouched(weak).await;
     })
     .await;
 }

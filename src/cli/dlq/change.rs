@@ -49,9 +49,9 @@ pub(in crate::cli) async fn replay(
             stop,
         };
         let mut walk = Walk::begin(&session, &topology, &selection).await?;
-        let summary = replay.run(&mut walk, selected, &|summary| progress.tell(summary)).await?;
+        let summary = replay.run(&mut walk, selected, &|summary| progress.tell(summary)).await;
         progress.end();
-        walk.end().await?;
+        ended(walk).await;
         summary
     } else {
         Summary { selected, left: selected, ..Summary::default() }
@@ -77,8 +77,8 @@ pub(in crate::cli) async fn discard(
     let summary = if arguments.apply {
         let discard = Discard { db: &db, operator: operator(), why: arguments.why, clock, stop };
         let mut walk = Walk::begin(&session, &topology, &selection).await?;
-        let summary = discard.run(&mut walk, selected).await?;
-        walk.end().await?;
+        let summary = discard.run(&mut walk, selected).await;
+        ended(walk).await;
         summary
     } else {
         DiscardSummary { selected, left: selected, ..DiscardSummary::default() }
@@ -108,6 +108,13 @@ async fn count(session: &Session, topology: &Topology, selection: &Selection) ->
     }
     walk.end().await?;
     Ok(count)
+}
+
+/// What was done is done, and is told, whatever becomes of the connection now.
+async fn ended(walk: Walk<'_>) {
+    if let Err(error) = walk.end().await {
+        eprintln!("the broker puts the other messages back by itself: {error}");
+    }
 }
 
 /// How far a replay is: a bar on a terminal, lines otherwise; on standard error, for standard output is the

@@ -125,6 +125,9 @@ async fn each(
         }
     }
     printer.tail()?;
+    if walk.missed() > 0 && !printer.closed {
+        eprintln!("{} messages are in somebody else's hands, or the broker is slow", walk.missed());
+    }
     walk.end().await?;
     session.close().await;
     Ok(())

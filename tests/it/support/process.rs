@@ -171,6 +171,13 @@ impl Service {
         ended.expect("it ends by itself").unwrap().code()
     }
 
+    /// Waits until it has ended by itself, and gives the signal that ended it; nothing where it exited.
+    pub async fn signal(&mut self) -> Option<i32> {
+        use std::os::unix::process::ExitStatusExt as _;
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("it ends by itself").unwrap().signal()
+    }
+
     /// SIGTERM, and the exit code.
     pub async fn stop(&mut self) -> Option<i32> {
         self.terminate().await;
