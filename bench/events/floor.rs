@@ -59,9 +59,8 @@ async fn publish(channel: Channel, queue: String, messages: usize, body: Vec<u8>
         }
         let options = BasicPublishOptions { mandatory: true, immediate: false };
         let properties = BasicProperties::default().with_delivery_mode(2);
-        outstanding.push(
-            channel.basic_publish("".into(), queue.as_str().into(), options, &body, properties).await?,
-        );
+        outstanding
+            .push(channel.basic_publish("".into(), queue.as_str().into(), options, &body, properties).await?);
     }
     while let Some(confirm) = outstanding.next().await {
         stored(Some(confirm))?;

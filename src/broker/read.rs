@@ -31,6 +31,8 @@ const TOGETHER: usize = 32;
 /// has no time for by consumer (`rabbit_fifo_client`), and with that their order is lost.
 const BACK_WITHIN: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// Where no message comes for so long, none is on its way.
+const NOTHING_ON_ITS_WAY: Duration = Duration::from_millis(300);
 /// Where no message comes for so long, the rest is in somebody else's hands.
 const NOTHING_COMES: Duration = Duration::from_secs(3);
 
@@ -47,8 +49,14 @@ pub struct Reader {
 /// The consumer of one window.
 struct Window {
     deliveries: lapin::Consumer,
-    received: u16,
-    cancelled: bool,
+    /// Messages of this window that are in hand. As many as fit: the broker sends no more, and none is on its way.
+    held: BTreeSet<u64>,
+}
+
+impl Window {
+    fn is_full(&self) -> bool {
+        self.held.len() >= usize::from(WINDOW)
+    }
 }
 
 impl Reader {
@@ -61,32 +69,33 @@ impl Reader {
 
     /// The next message; `None` when none comes any more.
     pub async fn next(&mut self) -> Result<Option<Delivery>, BrokerError> {
-        loop {
-            let mut window = match self.window.take() {
-                Some(window) => window,
-                None => self.open_window().await?,
-            };
-            if window.received >= WINDOW && !window.cancelled {
-                // What was on its way comes before the end. Its messages stay in hand.
-                self.cancel(&mut window).await?;
-            }
-            let Ok(next) = tokio::time::timeout(NOTHING_COMES, window.deliveries.next()).await else {
+        self.next_within(NOTHING_COMES).await
+    }
+
+    async fn next_within(&mut self, patience: Duration) -> Result<Option<Delivery>, BrokerError> {
+        if self.window.as_ref().is_some_and(Window::is_full) {
+            self.end_window().await?;
+        }
+        let mut window = match self.window.take() {
+            Some(window) => window,
+            None => self.open_window().await?,
+        };
+        let next = tokio::time::timeout(patience, window.deliveries.next()).await;
+        match next {
+            Err(_) => {
                 self.window = Some(window);
-                return Ok(None);
-            };
-            match next {
-                Some(Ok(delivery)) => {
-                    window.received = window.received.saturating_add(1);
-                    self.window = Some(window);
-                    self.held.insert(delivery.delivery_tag);
-                    return Ok(Some(Delivery::new(delivery)));
-                }
-                Some(Err(error)) => return Err(BrokerError::from_lapin(self.attempt(), &error)),
-                None if window.cancelled => {}
-                None => {
-                    let cause = "the broker ended it, or the connection broke".to_owned();
-                    return Err(BrokerError::Connection { attempt: self.attempt(), cause });
-                }
+                Ok(None)
+            }
+            Ok(Some(Ok(delivery))) => {
+                window.held.insert(delivery.delivery_tag);
+                self.window = Some(window);
+                self.held.insert(delivery.delivery_tag);
+                Ok(Some(Delivery::new(delivery)))
+            }
+            Ok(Some(Err(error))) => Err(BrokerError::from_lapin(self.attempt(), &error)),
+            Ok(None) => {
+                let cause = "the broker ended it, or the connection broke".to_owned();
+                Err(BrokerError::Connection { attempt: self.attempt(), cause })
             }
         }
     }
@@ -100,18 +109,18 @@ impl Reader {
     /// This message was acknowledged: it is not given back.
     pub fn taken(&mut self, tag: u64) {
         self.held.remove(&tag);
+        if let Some(window) = &mut self.window {
+            window.held.remove(&tag);
+        }
     }
 
     /// Gives everything back that was not taken, in its order, and waits until the broker has it in its place.
     pub async fn end(mut self) -> Result<(), BrokerError> {
-        if let Some(mut window) = self.window.take() {
-            if !window.cancelled {
-                self.cancel(&mut window).await?;
-            }
-            while let Some(Ok(delivery)) = window.deliveries.next().await {
-                self.held.insert(delivery.delivery_tag);
-            }
-        }
+        // What is on its way comes first: the broker would put it back by itself, before what is in hand.
+        while self.window.as_ref().is_some_and(|window| !window.is_full())
+            && self.next_within(NOTHING_ON_ITS_WAY).await?.is_some()
+        {}
+        self.end_window().await?;
         let held: Vec<u64> = std::mem::take(&mut self.held).into_iter().collect();
         let (mut back, mut alone) = (0, true);
         for together in held.chunks(TOGETHER) {
@@ -147,11 +156,12 @@ impl Reader {
         let started =
             self.channel.basic_consume(short(&self.queue)?, "".into(), options, FieldTable::default());
         let deliveries = answered(&self.attempt(), ANSWER_TIMEOUT, started).await?;
-        Ok(Window { deliveries, received: 0, cancelled: false })
+        Ok(Window { deliveries, held: BTreeSet::new() })
     }
 
-    async fn cancel(&self, window: &mut Window) -> Result<(), BrokerError> {
-        window.cancelled = true;
+    /// Ends the consumer of a window of which nothing is on its way; its messages stay in hand.
+    async fn end_window(&mut self) -> Result<(), BrokerError> {
+        let Some(window) = self.window.take() else { return Ok(()) };
         let told = self.channel.basic_cancel(window.deliveries.tag(), BasicCancelOptions::default());
         answered(&self.attempt(), ANSWER_TIMEOUT, told).await
     }

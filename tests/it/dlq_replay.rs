@@ -130,15 +130,15 @@ async fn cut_and_run_again(point: &'static str) -> Value {
 
 #[tokio::test]
 async fn case_53_cut_before_the_publication_is_known_it_says_what_may_be_done_twice() {
-    for point in ["replay::noted", "replay::confirmed"] {
-        let summary = cut_and_run_again(point).await;
-        assert_eq!(
-            (&summary["replayed"], &summary["maybe_twice"]),
-            (&json!(5), &json!(5)),
-            "{point}: {summary}"
-        );
-        assert_eq!(summary["succeeded"], 5, "{point}: {summary}");
-    }
+    let summary = cut_and_run_again("replay::noted").await;
+    assert_eq!((&summary["replayed"], &summary["maybe_twice"]), (&json!(5), &json!(5)), "{summary}");
+    assert_eq!(summary["succeeded"], 5, "{summary}");
+    // Here they are in the work queue already: those of which a worker has told by now are only removed.
+    let summary = cut_and_run_again("replay::confirmed").await;
+    let number = |name: &str| summary[name].as_u64().unwrap();
+    assert_eq!(number("replayed") + number("finished_earlier"), 5, "{summary}");
+    assert_eq!(number("maybe_twice"), number("replayed"), "{summary}");
+    assert_eq!(summary["succeeded"], 5, "{summary}");
 }
 
 #[tokio::test]

@@ -107,6 +107,9 @@ async fn a_message_that_meets_an_outage_goes_back_uncounted() {
             .expect_log("could not be");
         let control = world.storage.control();
         let ids = world.many(3).await;
+        // The storage was probed by then: what meets the outage is a message.
+        let takes = || service.log().iter().any(|line| line.contains("taking messages"));
+        eventually("it takes messages", async || takes().then_some(())).await;
         control.fault(Rule::new(Operation::CopyObject, status(403, "InvalidAccessKeyId")));
         world.delete_one_by_one().await;
         eventually("it met the outage", async || {
