@@ -33,14 +33,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     channel.queue_declare(queue.as_str().into(), QueueDeclareOptions::durable(), arguments).await?;
     let began = Instant::now();
-    let (publisher, consumer) = (publishing.create_channel().await?, channel.clone());
-    let publish = tokio::spawn(publish(publisher, queue.clone(), messages, vec![b'x'; bytes]));
-    let consume = tokio::spawn(consume(consumer, queue.clone(), messages));
+    let sending = publishing.create_channel().await?;
+    let publish = tokio::spawn(publish(sending, queue.clone(), messages, vec![b'x'; bytes]));
+    let consume = tokio::spawn(consume(channel.clone(), queue.clone(), messages));
     publish.await??;
     let published = began.elapsed().as_secs_f64();
     consume.await??;
     let seconds = began.elapsed().as_secs_f64();
     channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
     let rate = |seconds: f64| (messages as f64 / seconds).round();
     println!(
         r#"{{"messages": {messages}, "bytes": {bytes}, "seconds": {seconds:.2}, "per_second": {}, "published_per_second": {}}}"#,
