@@ -10,7 +10,6 @@ use serde_json::Value;
 use url::Url;
 
 use crate::support::broker::broker_url;
-use crate::support::crm::{FILE_TYPE, S3_STORAGE};
 use crate::support::process::{Service, eventually, eventually_within};
 use crate::support::proxy::{Proxy, Weather};
 use crate::support::world::{S3, World, world};
@@ -20,25 +19,6 @@ fn status(status: u16, code: &str) -> Action {
 }
 
 impl World {
-    /// Contacts with a file each, and the files' ids.
-    pub async fn many(&self, count: usize) -> Vec<String> {
-        self.crm
-            .sql(format!(
-                r#"INSERT INTO "Contact" ("Name") SELECT 'n' FROM generate_series(1, {count});
-                   INSERT INTO "ContactFile" ("TypeId", "SysFileStorageId", "Size", "ContactId")
-                   SELECT '{FILE_TYPE}', '{S3_STORAGE}', 36, "Id" FROM "Contact""#
-            ))
-            .await;
-        let ids: Vec<String> = sqlx::query_scalar(r#"SELECT "Id"::text FROM "ContactFile""#)
-            .fetch_all(&self.crm.pool)
-            .await
-            .unwrap();
-        for id in &ids {
-            self.storage.control().put(&self.storage.object, id, id.clone());
-        }
-        ids
-    }
-
     /// Deletes all contacts, each in a statement of its own: as many messages as records.
     pub async fn delete_one_by_one(&self) {
         self.crm

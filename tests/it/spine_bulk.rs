@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use file_recycler::storage::Side;
 
-use crate::support::crm::{FILE_TYPE, S3_STORAGE};
 use crate::support::process::{eventually, eventually_within};
 use crate::support::world::{S3, world};
 
@@ -13,22 +12,8 @@ use crate::support::world::{S3, world};
 async fn deleted_together(count: usize) {
     world(S3::Embedded, async move |world| {
         let service = world.run().await;
-        world
-            .crm
-            .sql(format!(
-                r#"INSERT INTO "Contact" ("Name") SELECT 'n' FROM generate_series(1, {count});
-                   INSERT INTO "ContactFile" ("TypeId", "SysFileStorageId", "Size", "ContactId")
-                   SELECT '{FILE_TYPE}', '{S3_STORAGE}', 36, "Id" FROM "Contact""#
-            ))
-            .await;
-        let ids: Vec<String> = sqlx::query_scalar(r#"SELECT "Id"::text FROM "ContactFile""#)
-            .fetch_all(&world.crm.pool)
-            .await
-            .unwrap();
+        let ids = world.many(count).await;
         let control = world.storage.control();
-        for id in &ids {
-            control.put(&world.storage.object, id, id.clone());
-        }
         world.crm.sql(r#"DELETE FROM "Contact""#).await;
         eventually_within(Duration::from_mins(4), "the object bucket has no file left", async || {
             let left = control.keys(&world.storage.object);

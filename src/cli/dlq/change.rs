@@ -13,6 +13,7 @@ use super::{selection, words};
 use crate::broker::{Session, Topology};
 use crate::clock::Clock;
 use crate::config::{Config, Needs};
+use crate::db::Db;
 use crate::replay::{Discard, DiscardSummary, Replay, Selection, Summary, Walk, Wanted};
 use crate::stop::Stop;
 
@@ -24,31 +25,25 @@ pub(in crate::cli) async fn replay(
     arguments: arguments::Replay,
     json: bool,
 ) -> Result<Finding, Failed> {
-    config.require(Needs { storage: false, ..Needs::ALL }).map_err(Failed::usage)?;
-    let (broker, topology) = parts::broker(config)?;
-    let db = parts::database(config)?;
-    let clock = Clock::system();
-    let stop = listening(config)?;
-    let session = broker.connect().await?;
-    let selection = selection(arguments.filter, clock.now());
-    let selected = count(&session, &topology, &selection).await?;
+    let desk = Desk::open(config, arguments.filter).await?;
+    let selected = desk.selected;
     let summary = if arguments.apply {
-        db.ping().await?;
+        desk.db.ping().await?;
         let progress = Progress::new(selected);
         let replay = Replay {
-            session: &session,
-            topology: &topology,
-            db: &db,
+            session: &desk.session,
+            topology: &desk.topology,
+            db: &desk.db,
             operator: operator(),
             wanted: Wanted {
                 rate: arguments.rate,
                 ramp: arguments.ramp,
                 max_failures: arguments.max_failures.map(|most| most as usize),
             },
-            clock,
-            stop,
+            clock: desk.clock.clone(),
+            stop: desk.stop.clone(),
         };
-        let mut walk = Walk::begin(&session, &topology, &selection).await?;
+        let mut walk = desk.walk().await?;
         let summary = replay.run(&mut walk, selected, &|summary| progress.tell(summary)).await;
         progress.end();
         ended(walk).await;
@@ -56,7 +51,7 @@ pub(in crate::cli) async fn replay(
     } else {
         Summary { selected, left: selected, ..Summary::default() }
     };
-    session.close().await;
+    desk.session.close().await;
     print(json, &summary, || words::replayed(&summary))?;
     Ok(Finding::healthy_if(summary.failed == 0 && summary.stopped.is_none()))
 }
@@ -66,26 +61,56 @@ pub(in crate::cli) async fn discard(
     arguments: arguments::Discard,
     json: bool,
 ) -> Result<Finding, Failed> {
-    config.require(Needs { storage: false, ..Needs::ALL }).map_err(Failed::usage)?;
-    let (broker, topology) = parts::broker(config)?;
-    let db = parts::database(config)?;
-    let clock = Clock::system();
-    let stop = listening(config)?;
-    let session = broker.connect().await?;
-    let selection = selection(arguments.filter, clock.now());
-    let selected = count(&session, &topology, &selection).await?;
+    let desk = Desk::open(config, arguments.filter).await?;
+    let selected = desk.selected;
     let summary = if arguments.apply {
-        let discard = Discard { db: &db, operator: operator(), why: arguments.why, clock, stop };
-        let mut walk = Walk::begin(&session, &topology, &selection).await?;
+        let discard = Discard {
+            db: &desk.db,
+            operator: operator(),
+            why: arguments.why,
+            clock: desk.clock.clone(),
+            stop: desk.stop.clone(),
+        };
+        let mut walk = desk.walk().await?;
         let summary = discard.run(&mut walk, selected).await;
         ended(walk).await;
         summary
     } else {
         DiscardSummary { selected, left: selected, ..DiscardSummary::default() }
     };
-    session.close().await;
+    desk.session.close().await;
     print(json, &summary, || words::discarded(&summary))?;
     Ok(Finding::healthy_if(summary.stopped.is_none()))
+}
+
+/// What both commands work on: the queue, the choice among its messages, and how many those are.
+struct Desk {
+    session: Session,
+    topology: Topology,
+    db: Db,
+    clock: Clock,
+    stop: Stop,
+    selection: Selection,
+    selected: usize,
+}
+
+impl Desk {
+    /// Connects, and walks along the queue once to count.
+    async fn open(config: &Config, filter: arguments::Filter) -> Result<Self, Failed> {
+        config.require(Needs { storage: false, ..Needs::ALL }).map_err(Failed::usage)?;
+        let (broker, topology) = parts::broker(config)?;
+        let db = parts::database(config)?;
+        let clock = Clock::system();
+        let stop = listening(config)?;
+        let session = broker.connect().await?;
+        let selection = selection(filter, clock.now());
+        let selected = count(&session, &topology, &selection).await?;
+        Ok(Self { session, topology, db, clock, stop, selection, selected })
+    }
+
+    async fn walk(&self) -> Result<Walk<'_>, Failed> {
+        Ok(Walk::begin(&self.session, &self.topology, &self.selection).await?)
+    }
 }
 
 /// A Ctrl-C stops after what is in hand; a second one at once.

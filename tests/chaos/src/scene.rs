@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::Result;
 
-const MINIATURE: &str = include_str!("../crm.sql");
+const MINIATURE: &str = include_str!("../../it/fixtures/crm.sql");
 /// Times after which the program tries a failed file again.
 pub const DELAYS: [&str; 4] = ["1s", "2s", "5s", "10s"];
 

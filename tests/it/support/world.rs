@@ -9,7 +9,7 @@ use recycler_test_s3::Options;
 use uuid::Uuid;
 
 use super::broker::{self, Scene};
-use super::crm::Crm;
+use super::crm::{Crm, FILE_TYPE, S3_STORAGE};
 use super::process::{self, Output, Service, eventually};
 use super::storage::TestStorage;
 
@@ -131,6 +131,25 @@ impl World {
             ids.push(file);
         }
         (record, ids)
+    }
+
+    /// Contacts with a file each, and the files' ids.
+    pub async fn many(&self, count: usize) -> Vec<String> {
+        self.crm
+            .sql(format!(
+                r#"INSERT INTO "Contact" ("Name") SELECT 'n' FROM generate_series(1, {count});
+                   INSERT INTO "ContactFile" ("TypeId", "SysFileStorageId", "Size", "ContactId")
+                   SELECT '{FILE_TYPE}', '{S3_STORAGE}', 36, "Id" FROM "Contact""#
+            ))
+            .await;
+        let ids: Vec<String> = sqlx::query_scalar(r#"SELECT "Id"::text FROM "ContactFile""#)
+            .fetch_all(&self.crm.pool)
+            .await
+            .unwrap();
+        for id in &ids {
+            self.storage.control().put(&self.storage.object, id, id.clone());
+        }
+        ids
     }
 
     /// The object of a file: its content is its id.
