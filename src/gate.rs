@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -55,6 +56,7 @@ pub const RELAY: &[Cause] = &[Cause::Database, Cause::Broker, Cause::Guard, Caus
 pub struct Gate {
     closed: Arc<watch::Sender<BTreeMap<Cause, String>>>,
     doubt: Arc<watch::Sender<Option<String>>>,
+    proofs: Arc<AtomicU64>,
     alarms: Arc<[Notify; 3]>,
 }
 
@@ -62,7 +64,12 @@ impl Default for Gate {
     /// A gate at which everything is closed: nothing has been looked at yet.
     fn default() -> Self {
         let closed = Cause::ALL.into_iter().map(|cause| (cause, "not checked yet".to_owned())).collect();
-        Self { closed: Arc::new(watch::Sender::new(closed)), doubt: Arc::default(), alarms: Arc::default() }
+        Self {
+            closed: Arc::new(watch::Sender::new(closed)),
+            doubt: Arc::default(),
+            proofs: Arc::default(),
+            alarms: Arc::default(),
+        }
     }
 }
 
@@ -118,6 +125,20 @@ impl Gate {
         self.alarms[dependency as usize].notify_one();
     }
 
+    /// Takes note of what a message has met that began when the storage had been proven `proofs` times. What began
+    /// before the last proof may have met the outage that is over: it must not begin a new one.
+    pub fn report_since(&self, proofs: u64, failure: &Failure) {
+        let of_storage = matches!(failure.advice, Advice::Outage(Dependency::Storage) | Advice::SlowDown);
+        if !of_storage || proofs == self.proofs() {
+            self.report(failure);
+        }
+    }
+
+    /// How many times waiting files have shown that an outage of the storage is over.
+    pub fn proofs(&self) -> u64 {
+        self.proofs.load(Ordering::Relaxed)
+    }
+
     /// What work has met at the storage, as long as no work has shown that it is over.
     pub fn doubt(&self) -> Option<String> {
         self.doubt.borrow().clone()
@@ -125,6 +146,7 @@ impl Gate {
 
     /// Waiting files were tried, and the storage served them: its circuit is closed.
     pub fn proven(&self) {
+        self.proofs.fetch_add(1, Ordering::Relaxed);
         self.doubt.send_if_modified(|doubt| doubt.take().is_some());
     }
 
@@ -197,6 +219,21 @@ mod tests {
         gate.proven();
         gate.undoubted().await;
         assert_eq!(gate.doubt(), None);
+    }
+
+    #[test]
+    fn what_began_before_the_storage_was_proven_begins_no_new_outage() {
+        let gate = open_gate();
+        let before = gate.proofs();
+        gate.proven();
+        for advice in [Advice::Outage(Dependency::Storage), Advice::SlowDown] {
+            gate.report_since(before, &Failure::new(advice, "late"));
+        }
+        assert_eq!((gate.why_closed(WORKER), gate.doubt()), (None, None));
+        gate.report_since(before, &Failure::new(Advice::Outage(Dependency::Database), "out"));
+        assert_eq!(gate.why_closed(WORKER), Some((Cause::Database, "out".into())));
+        gate.report_since(gate.proofs(), &Failure::new(Advice::SlowDown, "again"));
+        assert_eq!(gate.doubt().as_deref(), Some("again"));
     }
 
     #[test]

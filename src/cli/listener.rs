@@ -33,12 +33,22 @@ fn print_sql(json: bool, sql: &[String]) -> Result<Finding, Failed> {
 async fn install(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed> {
     let done = db.install(&config.crm, config.listener.on_capture_error, &operator()).await?;
     let tables: Vec<_> = done.tables.iter().map(ToString::to_string).collect();
-    let report = json!({ "applied": true, "tables": tables, "untouched": done.untouched });
+    let seen = db.see_capture_failures(&operator()).await?;
+    let report = json!({
+        "applied": true, "tables": tables, "untouched": done.untouched, "capture_failures_seen": seen
+    });
     print(json, &report, || {
-        if tables.is_empty() {
+        let triggers = if tables.is_empty() {
             format!("Everything was in place already: {} triggers.", done.untouched)
         } else {
             format!("Triggers are on: {} ({} were right already).", tables.join(", "), done.untouched)
+        };
+        match seen {
+            0 => triggers,
+            seen => format!(
+                "{triggers}\nTaken note of: the deletions of {seen} statements could not be captured; their files \
+                 stay in the object bucket."
+            ),
         }
     })?;
     Ok(Finding::Healthy)
@@ -63,10 +73,12 @@ async fn status(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed>
     };
     let failures = if status.schema == SchemaState::Missing { 0 } else { db.capture_failures().await? };
     let drift: Vec<_> = status.drift.iter().map(ToString::to_string).collect();
-    let silent = if status.schema == SchemaState::Current { db.silence().await? } else { None };
+    let current = status.schema == SchemaState::Current;
+    let silent = if current { db.silence().await? } else { None };
+    let unseen = if current { db.unseen_capture_failures().await? } else { failures };
     let report = json!({
         "state": state, "triggers": status.expected, "drift": drift, "capture_failures": failures,
-        "silence": silent
+        "capture_failures_unseen": unseen, "silence": silent
     });
     print(json, &report, || {
         let mut lines = vec![format!(
@@ -76,7 +88,9 @@ async fn status(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed>
         )];
         lines.extend(drift.iter().cloned());
         if failures > 0 {
-            lines.push(format!("{failures} statements' deletions could not be captured"));
+            lines.push(format!(
+                "{failures} statements' deletions could not be captured, {unseen} of them since somebody took note"
+            ));
         }
         lines.extend(silent.iter().map(ToString::to_string));
         lines.join("\n")

@@ -8,6 +8,7 @@ use super::output::{Failed, Finding, print};
 use super::parts;
 use crate::broker::BrokerError;
 use crate::config::{Config, Needs};
+use crate::db::failures::capture_failures_told;
 use crate::db::outbox::Backlog;
 use crate::db::process::Process;
 use crate::db::schema::SchemaState;
@@ -141,9 +142,11 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
         _ => "installed".to_owned(),
     };
     let mut processes = Vec::new();
+    let mut unseen = 0;
     if capture.schema == SchemaState::Current {
         processes = db.processes(SILENT_AFTER).await?;
         processes.retain(|process| !died_here(&process.name));
+        unseen = db.unseen_capture_failures().await?;
         warnings.extend(db.silence().await?.map(|silent| silent.to_string()));
     }
     warnings.extend(told_of(&backlog, config.recycle.grace, paused));
@@ -153,7 +156,10 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
             oldest_seconds: backlog.oldest.unwrap_or(Duration::ZERO).as_secs_f64(),
             capture_failures: db.capture_failures().await?,
         }),
-        listener: State { ok: true, message },
+        listener: State {
+            ok: unseen == 0,
+            message: if unseen == 0 { message } else { capture_failures_told(unseen) },
+        },
         processes,
         warnings,
     })

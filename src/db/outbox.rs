@@ -125,17 +125,6 @@ impl Db {
         })
     }
 
-    /// How many statements' deletions could not be captured since the schema was made.
-    pub async fn capture_failures(&self) -> Result<u64, DbError> {
-        let count: i64 = sqlx::query_scalar(
-            "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM file_recycler.capture_failures",
-        )
-        .fetch_one(&self.pool)
-        .await
-        .attempted("reading the count of capture failures")?;
-        Ok(count.unsigned_abs())
-    }
-
     /// The highest id given out so far, committed or not.
     async fn highest_outbox_id(&self) -> Result<i64, DbError> {
         sqlx::query_scalar(

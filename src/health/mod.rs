@@ -2,8 +2,8 @@
 //!
 //! Everybody writes here; each change is logged once, here. Not ready is: a dependency that is down or was
 //! never asked, a broker that blocks publishing, a guard or a topology that refuses, a listener that is not
-//! installed where this process runs it. Triggers that drifted, or that nothing is heard of, leave it
-//! ready but degraded. An operator's
+//! installed where this process runs it, deletions that could not be captured and that no operator has taken
+//! note of. Triggers that drifted, or that nothing is heard of, leave it ready but degraded. An operator's
 //! pause is shown and changes nothing else: it is what the operator wants, and no fault to be alarmed about.
 
 mod report;
@@ -45,6 +45,8 @@ pub enum ListenerState {
     Installed,
     /// Installed, but differently: what differs.
     Drift(String),
+    /// Installed, but deletions could not be captured: how many, and what to do.
+    Failing(String),
     /// Installed, but something is too quiet: what.
     Silent(String),
     /// Not installed: what to do.
@@ -133,6 +135,7 @@ impl Health {
         let (word, ok, message) = match state {
             ListenerState::Installed => ("installed", true, None),
             ListenerState::Drift(what) => ("drift", true, Some(what)),
+            ListenerState::Failing(what) => ("failing", false, Some(what)),
             ListenerState::Silent(what) => ("silent", true, Some(what)),
             ListenerState::NotInstalled(what) => ("not_installed", false, Some(what)),
             ListenerState::NotOurs => ("not_here", true, None),

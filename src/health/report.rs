@@ -20,7 +20,7 @@ pub struct State {
 /// The listener's state as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListenerReport {
-    /// `installed`, `drift`, `silent`, `not_installed`, `not_here` or `unknown`.
+    /// `installed`, `drift`, `silent`, `failing`, `not_installed`, `not_here` or `unknown`.
     pub state: &'static str,
     /// The rest, as everywhere.
     #[serde(flatten)]

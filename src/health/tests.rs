@@ -41,7 +41,7 @@ fn nothing_is_well_before_it_was_checked() {
 #[test]
 fn each_trouble_alone_makes_it_not_ready() {
     type Trouble = (&'static str, fn(&Health));
-    let troubles: [Trouble; 8] = [
+    let troubles: [Trouble; 9] = [
         ("database", |health| health.down(Dependency::Database, "x")),
         ("broker", |health| health.down(Dependency::Broker, "x")),
         ("storage", |health| health.down(Dependency::Storage, "x")),
@@ -50,6 +50,7 @@ fn each_trouble_alone_makes_it_not_ready() {
         ("guard unknown", |health| health.guard(GuardState::Unknown)),
         ("topology", |health| health.topology(Err("x".into()))),
         ("listener", |health| health.listener(ListenerState::NotInstalled("x".into()))),
+        ("capture", |health| health.listener(ListenerState::Failing("x".into()))),
     ];
     for (name, trouble) in troubles {
         let health = well();

@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 use super::Parts;
 use super::silence::{Silence, Stall};
 use crate::db::catalog::Catalog;
+use crate::db::failures::capture_failures_told;
 use crate::db::schema::SchemaState;
 use crate::db::triggers::{CaptureState, CaptureStatus};
 use crate::db::{Actor, DbError};
@@ -64,8 +65,8 @@ struct Listening {
     partitions: Again,
     silence: Silence,
     stall: Stall,
-    /// The first count of capture failures.
-    failures: Option<u64>,
+    /// Capture failures of which nobody has taken note.
+    failures: u64,
     /// What the last count found too quiet.
     quiet: Vec<String>,
     unknown: u64,
@@ -131,7 +132,7 @@ impl Parts {
                 Err(error) => info!(%error, "deletions could not be counted"),
             }
         }
-        self.health.listener(state_of(&status, &listening.quiet));
+        self.health.listener(state_of(&status, listening.failures, &listening.quiet));
         if listening.partitions.is_due() {
             match self.db.make_partitions().await {
                 Ok(()) => listening.partitions.after(PARTITIONS_EVERY),
@@ -191,14 +192,9 @@ impl Parts {
         schema: SchemaState,
     ) -> Result<Vec<String>, DbError> {
         let mut quiet = Vec::new();
-        let failures = self.db.capture_failures().await?;
-        self.metrics.capture_failures(failures);
-        let failed = failures - (*listening.failures.get_or_insert(failures)).min(failures);
-        if failed > 0 {
-            quiet.push(format!(
-                "{failed} statements' deletions could not be captured since this process began: run \
-                 `file-recycler audit`"
-            ));
+        self.metrics.capture_failures(self.db.capture_failures().await?);
+        if schema == SchemaState::Current {
+            listening.failures = self.db.unseen_capture_failures().await?;
         }
         let backlog = self.db.backlog().await?;
         let may_relay = self.gate.why_closed(gate::RELAY).is_none();
@@ -259,13 +255,16 @@ impl Parts {
     }
 }
 
-fn state_of(status: &CaptureStatus, quiet: &[String]) -> ListenerState {
-    match (status.state(), quiet.is_empty()) {
-        (CaptureState::Drifted, true) => ListenerState::Drift(status.told()),
-        (CaptureState::Drifted, false) => {
-            ListenerState::Drift(format!("{}; {}", status.told(), quiet.join("; ")))
-        }
-        (_, false) => ListenerState::Silent(quiet.join("; ")),
-        (_, true) => ListenerState::Installed,
+/// The worst of what was found gives the state its name; all of it is told.
+fn state_of(status: &CaptureStatus, failures: u64, quiet: &[String]) -> ListenerState {
+    let drifted = status.state() == CaptureState::Drifted;
+    let failing = (failures > 0).then(|| capture_failures_told(failures));
+    let drift = drifted.then(|| status.told());
+    let told: Vec<_> = failing.into_iter().chain(drift).chain(quiet.iter().cloned()).collect();
+    match (failures > 0, drifted, told.is_empty()) {
+        (true, _, _) => ListenerState::Failing(told.join("; ")),
+        (false, true, _) => ListenerState::Drift(told.join("; ")),
+        (false, false, false) => ListenerState::Silent(told.join("; ")),
+        (false, false, true) => ListenerState::Installed,
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Handled {
     pub(super) left: Vec<(Outcome, u64)>,
     /// What becomes of the message.
     pub(super) verdict: Verdict,
+    /// How often the storage had been proven when it began.
+    pub(super) proofs: u64,
 }
 
 /// What every line about a message carries.
@@ -50,11 +52,13 @@ impl<R: Registry> Worker<R> {
 
     /// Handles a message up to its settlement; one that may crash the worker under a mark.
     pub(super) async fn look(self: &Arc<Self>, delivery: &Delivery, judge: Judge) -> (Handled, Option<Mark>) {
-        if is_suspect(delivery) {
+        let proofs = self.gate.proofs();
+        let (handled, mark) = if is_suspect(delivery) {
             self.look_at_suspect(delivery, judge).await
         } else {
             (self.look_at_guarded(delivery, judge).await, None)
-        }
+        };
+        (Handled { proofs, ..handled }, mark)
     }
 
     /// Settles a message, and takes its mark away.
@@ -112,7 +116,7 @@ impl<R: Registry> Worker<R> {
                 ends.extend(self.recycle_all(resolved.jobs).await);
                 self.let_go(ours, &event, &mut ends).await;
                 let verdict = verdict(&ends, attempts, &self.delays);
-                let handled = Handled { event: Some(event), ends, left: resolved.left, verdict };
+                let handled = Handled { event: Some(event), ends, left: resolved.left, verdict, proofs: 0 };
                 match judge {
                     Judge::WithOthers => self.judged(handled),
                     Judge::ByItself => handled,
@@ -231,7 +235,7 @@ impl Handled {
     }
 
     pub(super) fn whole(event: Option<Event>, verdict: Verdict) -> Self {
-        Self { event, ends: Vec::new(), left: Vec::new(), verdict }
+        Self { event, ends: Vec::new(), left: Vec::new(), verdict, proofs: 0 }
     }
 
     /// The outcomes that are final now: of the files that are done, left alone, or given up.

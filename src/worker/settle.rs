@@ -33,7 +33,7 @@ impl<R: Registry> Worker<R> {
         crate::failpoint::reach("worker::before_settling");
         let settled = match &handled.verdict {
             Verdict::GiveBack(failure) => {
-                self.gate.report(failure);
+                self.gate.report_since(handled.proofs, failure);
                 debug!(error = %failure, "given back");
                 self.give_back(delivery).await;
                 return false;

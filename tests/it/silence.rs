@@ -195,10 +195,26 @@ async fn case_58_a_deletion_that_could_not_be_captured_commits_and_is_told() {
         world.crm.sql("ALTER TABLE file_recycler.outbox RENAME COLUMN n TO m").await;
         world.crm.delete("Contact", record).await;
         world.crm.sql("ALTER TABLE file_recycler.outbox RENAME COLUMN m TO n").await;
-        let answer = listener_says(&service, "silent", "could not be captured").await;
-        assert_eq!((&answer["degraded"], &answer["ready"]), (&true.into(), &true.into()));
+        let answer = listener_says(&service, "failing", "could not be captured").await;
+        assert_eq!(answer["ready"], false);
         assert_eq!(service.metric("file_recycler_capture_failures").await, 2, "the record's and the file's");
         world.is_untouched(files[0]).await;
+        // Work goes on meanwhile, and a new process knows what an old one has seen.
+        let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
+        world.crm.delete("Contact", record).await;
+        world.recycled(files[0]).await;
+        drop(service);
+        let service = Service::start(&world.environment, &["run"]).await.expect_log("could not be captured");
+        listener_says(&service, "failing", "2 statements").await;
+        assert_eq!(world.cli(&["status", "--json"]).await.expect(1).json()["listener"]["ok"], false);
+
+        // Until somebody has taken note.
+        let installed = world.cli(&["listener", "install", "--json"]).await.expect(0).json();
+        assert_eq!(installed["capture_failures_seen"], 2, "{installed}");
+        let answer = listener_says(&service, "installed", "").await;
+        assert_eq!(answer["ready"], true);
+        let status = world.cli(&["listener", "status", "--json"]).await.expect(0).json();
+        assert_eq!((&status["capture_failures"], &status["capture_failures_unseen"]), (&2.into(), &0.into()));
     })
     .await;
 }
