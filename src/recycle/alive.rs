@@ -3,7 +3,7 @@
 
 use super::decision::may_be_read_as_another;
 use super::mover::Shared;
-use super::{Buckets, Job, Recycler, Registry};
+use super::{Buckets, Job, Recycler, Registry, one_each};
 use crate::config::Mode;
 use crate::failpoint;
 use crate::file::ObjectKey;
@@ -57,10 +57,22 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
             return Ok(Outcome::Alive);
         }
         match self.look(&job.key).await {
-            Ok((None, Some(_))) => shared.bring_back(job).await,
+            Ok((None, Some(copy))) => self.gone_though_alive(job, copy).await,
             // An object of a living file that we cannot handle is none of our business.
             Ok(_) | Err(Failure { advice: Advice::GiveUp(_), .. }) => Ok(Outcome::Alive),
             Err(failure) => Err(failure),
+        }
+    }
+
+    /// It may have died since it was asked for, and another worker, by another event, may have moved it.
+    async fn gone_though_alive(&self, job: &Job, copy: Head) -> Result<Outcome, Failure> {
+        if failpoint::removed("protection::ask_before_bringing_back") {
+            return self.shared().bring_back(job).await;
+        }
+        match self.checks.submit(job.file.file_id.clone()).await? {
+            Liveness::Alive => self.shared().bring_back(job).await,
+            Liveness::Elsewhere => Ok(Outcome::Elsewhere),
+            Liveness::Dead => self.already_moved(job, copy).await,
         }
     }
 }
@@ -101,6 +113,18 @@ impl<R: Registry, B: Buckets> Shared<R, B> {
                 return Err(Failure { advice, ..failure });
             }
         }
-        Ok(Outcome::Alive)
+        self.is_alive_still(job).await
+    }
+
+    /// What died while it was brought back may have been looked for in vain by its own event: it moves by this one.
+    async fn is_alive_still(&self, job: &Job) -> Result<Outcome, Failure> {
+        let answer = one_each(self.registry.check(vec![job.file.file_id.clone()]).await?, 1)?;
+        match answer.first() {
+            Some(Liveness::Dead) => {
+                let error = format!("the file of '{}' died while its object was brought back", job.key);
+                Err(Failure::new(Advice::Retry, error))
+            }
+            _ => Ok(Outcome::Alive),
+        }
     }
 }

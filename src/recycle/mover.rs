@@ -53,7 +53,7 @@ const fn questions(size: usize) -> Limits {
 /// Moves files. One for the whole process: its batches gather the files of all messages.
 pub struct Recycler<R, B = Storage> {
     shared: Arc<Shared<R, B>>,
-    checks: Batcher<FileId, Liveness>,
+    pub(super) checks: Batcher<FileId, Liveness>,
     deletes: Batcher<Proven, Result<Ended, Failure>>,
     pub(super) notes: Batcher<LedgerEntry, Liveness>,
     in_flight: InFlight,

@@ -29,6 +29,8 @@ pub(super) struct File {
     pub(super) looked: HashMap<(usize, Side), usize>,
     /// When a process last wrote a copy.
     pub(super) wrote: HashMap<usize, usize>,
+    /// When a process last brought the object back.
+    pub(super) brought_back: HashMap<usize, usize>,
     /// Whether it was alive when a process last noted what became of it.
     pub(super) noted_alive: HashMap<usize, bool>,
     /// The last step after which the object bucket did not have it.
@@ -55,6 +57,7 @@ impl File {
             taken_at: None,
             looked: HashMap::new(),
             wrote: HashMap::new(),
+            brought_back: HashMap::new(),
             noted_alive: HashMap::new(),
             gone_at: None,
             nowhere_at: None,

@@ -3,6 +3,7 @@
 use super::drive::run;
 use super::history::{History, Start, Turn};
 use super::server::{Content, Server, Shape};
+use crate::outcome::Liveness;
 use crate::storage::{Capabilities, Support};
 
 const ONE: Content = 0;
@@ -45,4 +46,23 @@ fn a_server_that_copies_whatever_is_there_makes_our_note_no_proof() {
     let write = Turn::Write { file: 0, content: 1, shape: Shape::Whole };
     let turns = vec![go(0), go(0), go(0), write, go(0), go(0), Turn::WriteBack { file: 0 }];
     holds(can, (ONE, Shape::Parts), turns);
+}
+
+#[test]
+fn a_file_that_dies_and_moves_between_the_question_and_the_look_is_not_brought_back() {
+    let live = |liveness| Turn::Live { file: 0, liveness };
+    let mut turns = vec![live(Liveness::Alive), go(0), live(Liveness::Dead), Turn::Deliver { file: 0, slot: 1 }];
+    // The other worker moves it while the first one's two looks wait.
+    turns.extend([go(2); 8]);
+    holds(Capabilities::of_aws(), (ONE, Shape::Whole), turns);
+}
+
+#[test]
+fn a_file_that_dies_while_it_is_brought_back_does_not_stay() {
+    let live = |liveness| Turn::Live { file: 0, liveness };
+    // Looked at, copied, deleted; alive when it is noted; dead again before it is back.
+    let moved = [go(0); 7];
+    let mut turns = moved.to_vec();
+    turns.extend([live(Liveness::Alive), go(0), go(0), live(Liveness::Dead)]);
+    holds(Capabilities::of_aws(), (ONE, Shape::Whole), turns);
 }

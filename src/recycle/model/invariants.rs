@@ -18,6 +18,9 @@ pub(super) enum Invariant {
     ConflictsAreReal,
     /// A living file has its object, if there is one at all.
     LivingFilesHaveTheirs,
+    /// An object is brought back only for a file that was alive when it was seen to be gone; and one that died
+    /// before it was back does not stay.
+    DeadFilesStayAway,
     /// A copy in a recycle bucket without versions is not overwritten with other content.
     CopiesStay,
     /// "Moved" is said of what is gone from one bucket and is in the other.
@@ -78,6 +81,11 @@ impl State {
         }
         match end {
             Ok(Outcome::Moved) => self.hold(Invariant::MovedIsTrue, gone, || now),
+            Ok(Outcome::Alive) => {
+                let back = file.brought_back.get(&process).filter(|step| **step >= since);
+                let died = file.liveness == Liveness::Dead && back.is_some_and(|back| file.liveness_since < *back);
+                self.hold(Invariant::DeadFilesStayAway, !died, || format!("brought back: {now}"));
+            }
             Ok(Outcome::Missing) => self.hold(Invariant::MissingIsTrue, nowhere, || now),
             Err(failure) if failure.advice == crate::outcome::Advice::GiveUp(DeadReason::Conflict) => {
                 self.hold(Invariant::ConflictsAreReal, differed, || now);

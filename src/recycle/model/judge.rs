@@ -28,7 +28,16 @@ impl State {
         match side {
             Side::Object => {
                 let holds = old.is_none() || excused;
+                let look = file.looked.get(&(process, Side::Object));
+                // Without the condition it is looked at once more, right before.
+                let dead = file.liveness == Liveness::Dead
+                    && can.copy_if_none_match == Support::Honoured
+                    && !dropped
+                    && look.is_some_and(|look| file.liveness_since < *look);
                 self.hold(Invariant::OnlyCopiedIsRemoved, holds, || format!("{old:?} copied over: {new:?}"));
+                self.hold(Invariant::DeadFilesStayAway, !dead, || format!("brought back {new:?}"));
+                let step = self.step;
+                self.files[at].brought_back.insert(process, step);
             }
             Side::Recycle => {
                 let unsafe_source = can.copy_source_if_match != Support::Honoured;
