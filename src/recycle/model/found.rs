@@ -51,7 +51,8 @@ fn a_server_that_copies_whatever_is_there_makes_our_note_no_proof() {
 #[test]
 fn a_file_that_dies_and_moves_between_the_question_and_the_look_is_not_brought_back() {
     let live = |liveness| Turn::Live { file: 0, liveness };
-    let mut turns = vec![live(Liveness::Alive), go(0), live(Liveness::Dead), Turn::Deliver { file: 0, slot: 1 }];
+    let mut turns =
+        vec![live(Liveness::Alive), go(0), live(Liveness::Dead), Turn::Deliver { file: 0, slot: 1 }];
     // The other worker moves it while the first one's two looks wait.
     turns.extend([go(2); 8]);
     holds(Capabilities::of_aws(), (ONE, Shape::Whole), turns);

@@ -74,6 +74,8 @@ impl State {
         // A copy that expires between two looks was there for the one and not for the other.
         let nowhere = within(file.nowhere_at) || within(file.gone_at) && within(file.taken_at);
         let differed = within(file.differed_at) && !self.server.can.recycle_versioned;
+        let back = file.brought_back.get(&process).filter(|step| **step >= since);
+        let died = file.liveness == Liveness::Dead && back.is_some_and(|back| file.liveness_since < *back);
         let now = shown(file);
         if let Ok(Outcome::Moved | Outcome::AlreadyMoved) = end {
             let alive = file.noted_alive.get(&process) == Some(&true);
@@ -81,11 +83,7 @@ impl State {
         }
         match end {
             Ok(Outcome::Moved) => self.hold(Invariant::MovedIsTrue, gone, || now),
-            Ok(Outcome::Alive) => {
-                let back = file.brought_back.get(&process).filter(|step| **step >= since);
-                let died = file.liveness == Liveness::Dead && back.is_some_and(|back| file.liveness_since < *back);
-                self.hold(Invariant::DeadFilesStayAway, !died, || format!("brought back: {now}"));
-            }
+            Ok(Outcome::Alive) => self.hold(Invariant::DeadFilesStayAway, !died, || now),
             Ok(Outcome::Missing) => self.hold(Invariant::MissingIsTrue, nowhere, || now),
             Err(failure) if failure.advice == crate::outcome::Advice::GiveUp(DeadReason::Conflict) => {
                 self.hold(Invariant::ConflictsAreReal, differed, || now);
