@@ -66,9 +66,6 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
 
     /// It may have died since it was asked for, and another worker, by another event, may have moved it.
     async fn gone_though_alive(&self, job: &Job, copy: Head) -> Result<Outcome, Failure> {
-        if failpoint::removed("protection::ask_before_bringing_back") {
-            return self.shared().bring_back(job).await;
-        }
         match self.checks.submit(job.file.file_id.clone()).await? {
             Liveness::Alive => self.shared().bring_back(job).await,
             Liveness::Elsewhere => Ok(Outcome::Elsewhere),

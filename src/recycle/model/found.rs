@@ -15,9 +15,17 @@ fn go(which: u8) -> Turn {
 
 /// One dead file, whose size nobody knows: it is looked at first.
 fn holds(can: Capabilities, (content, shape): (Content, Shape), turns: Vec<Turn>) {
-    let server = Server { can, tells_parts: false, sums: false };
+    let server = Server { can, ..aws() };
     let files = vec![Start { object: Some((content, shape)), recycle: None, sized: false, odd: false }];
-    let failed = run(&History { server, files, turns }, None).err();
+    hold(&History { server, files, turns });
+}
+
+fn aws() -> Server {
+    Server { can: Capabilities::of_aws(), tells_parts: false, sums: false }
+}
+
+fn hold(history: &History) {
+    let failed = run(history, None).err();
     let failed = failed.map(|(broken, log)| format!("{broken:?}\n{log}"));
     assert!(failed.is_none(), "{}", failed.unwrap_or_default());
 }
@@ -61,9 +69,10 @@ fn a_file_that_dies_and_moves_between_the_question_and_the_look_is_not_brought_b
 #[test]
 fn a_file_that_dies_while_it_is_brought_back_does_not_stay() {
     let live = |liveness| Turn::Live { file: 0, liveness };
-    // Looked at, copied, deleted; alive when it is noted; dead again before it is back.
-    let moved = [go(0); 7];
-    let mut turns = moved.to_vec();
-    turns.extend([live(Liveness::Alive), go(0), go(0), live(Liveness::Dead)]);
-    holds(Capabilities::of_aws(), (ONE, Shape::Whole), turns);
+    // Alive when it is asked for, seen to be gone, alive still, and its copy is read; dead before that is written.
+    let mut turns = vec![live(Liveness::Alive)];
+    turns.extend([go(0); 6]);
+    turns.push(live(Liveness::Dead));
+    let moved = Start { object: None, recycle: Some((ONE, Shape::Whole)), sized: false, odd: false };
+    hold(&History { server: aws(), files: vec![moved], turns });
 }
