@@ -3,13 +3,13 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::arguments::Adopt;
+use super::arguments::{Adopt, AdoptFor};
 use super::output::{Failed, Finding, operator, print};
 use super::parts::{self, buckets};
 use crate::config::{Config, Needs};
-use crate::db::environment::{Buckets, EnvironmentState, Identity};
+use crate::db::environment::{Buckets, EnvironmentState, Identity, NewBinding, Purpose};
 use crate::db::schema::SchemaState;
-use crate::guard::{marked_environment, marker_of};
+use crate::guard::Marked;
 use crate::storage::Expected;
 
 /// Objects of so many rows are looked for.
@@ -25,8 +25,12 @@ struct Plan {
     buckets: Buckets,
     /// The environment that the object bucket's marker names now.
     marker: Option<Uuid>,
+    /// What files it is for.
+    purpose: Purpose,
     /// Was this very binding adopted before?
     adopted_already: bool,
+    /// Was the database set back since the marker was written, or is it a copy?
+    nonce_differs: bool,
     rows_in_storage: u64,
     sample: Sample,
 }
@@ -53,7 +57,13 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
     }
     storage.check().await?;
     let marker = storage.marker().await?;
-    let named = marker.as_ref().and_then(|marker| marked_environment(&marker.bytes));
+    let says = marker.as_ref().and_then(|marker| Marked::read(&marker.bytes));
+    let named = says.map(|says| says.environment);
+    let known = state.environment.as_ref().map(|environment| environment.nonce.clone()).unwrap_or_default();
+    let purpose = match arguments.purpose {
+        Some(AdoptFor::Restore) => Purpose::Restore,
+        None => Purpose::Work,
+    };
     let catalog = db.discover(&config.crm).await?;
     let some = db.some_files(&catalog, SAMPLE).await?;
     let mut found = 0;
@@ -64,7 +74,9 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
     let mut plan = Plan {
         applied: false,
         environment: environment_id(&state, &buckets, named),
-        adopted_already: is_adopted(&state, &buckets, named),
+        adopted_already: is_adopted(&state, &buckets, says, purpose),
+        purpose,
+        nonce_differs: says.is_some_and(|says| !known.allows(says.nonce)),
         database: state.identity.clone(),
         host: parts::database_host(config),
         buckets,
@@ -77,12 +89,21 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
         let actor = operator();
         // The database first: a marker without its binding refuses everything, a binding without its
         // marker does as well, and the second try repairs either.
-        db.adopt(plan.environment, &plan.database, &plan.buckets, &actor).await?;
-        if named != Some(plan.environment) {
-            let expected = marker.map_or(Expected::Absent, |marker| Expected::Unchanged(marker.etag));
-            let bytes = marker_of(plan.environment, &plan.database.name);
-            storage.put_marker(bytes, &expected, &server).await?;
-        }
+        let nonce = Uuid::new_v4();
+        // More than either has counted: whoever has seen one of them takes the other for no older one.
+        let advances = known.advances.max(says.map_or(0, |says| says.advances)) + 1;
+        let binding = NewBinding {
+            id: plan.environment,
+            identity: &plan.database,
+            buckets: &plan.buckets,
+            purpose,
+            nonce,
+            advances,
+        };
+        db.adopt(&binding, &actor).await?;
+        let expected = marker.map_or(Expected::Absent, |marker| Expected::Unchanged(marker.etag));
+        let says = Marked { environment: plan.environment, nonce: Some(nonce), advances };
+        storage.put_marker(says.bytes(&plan.database.name), &expected, &server).await?;
         plan.applied = true;
     }
     print(json, &plan, || text(&plan))?;
@@ -102,13 +123,15 @@ fn environment_id(state: &EnvironmentState, buckets: &Buckets, marked: Option<Uu
     }
 }
 
-fn is_adopted(state: &EnvironmentState, buckets: &Buckets, marked: Option<Uuid>) -> bool {
-    state.environment.as_ref().is_some_and(|environment| {
-        marked == Some(environment.id)
-            && environment
-                .adopted
-                .as_ref()
-                .is_some_and(|adopted| adopted.identity == state.identity && adopted.buckets == *buckets)
+fn is_adopted(state: &EnvironmentState, buckets: &Buckets, marked: Option<Marked>, purpose: Purpose) -> bool {
+    state.environment.as_ref().zip(marked).is_some_and(|(environment, marked)| {
+        marked.environment == environment.id
+            && environment.nonce.allows(marked.nonce)
+            && environment.adopted.as_ref().is_some_and(|adopted| {
+                adopted.identity == state.identity
+                    && adopted.buckets == *buckets
+                    && adopted.purpose == purpose
+            })
     })
 }
 
@@ -126,14 +149,21 @@ fn text(plan: &Plan) -> String {
             format!("only {found} of {rows} looked at have their object: are these the right buckets?")
         }
     };
-    let end = match (plan.applied, plan.adopted_already) {
-        (true, _) => "Adopted: files may move.",
-        (false, true) => "This is what is adopted already; --apply would write it again.",
-        (false, false) => "Nothing is changed yet: --apply binds them.",
+    let past = if plan.nonce_differs {
+        "\nATTENTION    this database is not the one that last wrote the marker: it was set back to a backup, or is a \
+         copy. A copy needs buckets of its own; after a restore bring files back first (--for restore)."
+    } else {
+        ""
+    };
+    let end = match (plan.applied, plan.adopted_already, plan.purpose) {
+        (true, _, Purpose::Work) => "Adopted: files may move.",
+        (true, _, Purpose::Restore) => "Adopted for restore alone: nothing moves.",
+        (false, true, _) => "This is what is adopted already; --apply would write it again.",
+        (false, false, _) => "Nothing is changed yet: --apply binds them.",
     };
     format!(
         "database     {} on {} (system {}, oid {})\nstorage      {server}\nbuckets      {} -> {}\nmarker       \
-         {marker}\nenvironment  {}\nfiles        {} rows in S3; {samples}\n{end}",
+         {marker}\nenvironment  {}\nfiles        {} rows in S3; {samples}{past}\n{end}",
         plan.database.name,
         plan.host,
         plan.database.system_identifier,
@@ -149,6 +179,7 @@ fn text(plan: &Plan) -> String {
 mod tests {
     use super::*;
     use crate::db::environment::{Adopted, Environment};
+    use crate::db::nonce::Nonce;
     use time::macros::datetime;
 
     fn state(adopted: bool) -> EnvironmentState {
@@ -157,9 +188,14 @@ mod tests {
             identity: identity.clone(),
             buckets: buckets("o"),
             at: datetime!(2026-11-23 10:00 UTC),
+            purpose: Purpose::Work,
         };
-        let environment =
-            Environment { id: Uuid::from_u128(1), adopted: adopted.then_some(binding), paused: None };
+        let environment = Environment {
+            id: Uuid::from_u128(1),
+            adopted: adopted.then_some(binding),
+            paused: None,
+            nonce: Nonce::default(),
+        };
         EnvironmentState { environment: Some(environment), identity, is_primary: true }
     }
 

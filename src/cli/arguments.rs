@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -216,6 +216,16 @@ pub(super) struct Adopt {
     /// Binds
     #[arg(long)]
     pub(super) apply: bool,
+
+    /// After the database was set back to a backup: unlocks `restore` and `audit` alone, and nothing moves
+    #[arg(long = "for", value_name = "PURPOSE")]
+    pub(super) purpose: Option<AdoptFor>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum AdoptFor {
+    /// `restore` and `audit`
+    Restore,
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,7 +13,8 @@ use crate::db::outbox::Backlog;
 use crate::db::process::Process;
 use crate::db::schema::SchemaState;
 use crate::db::triggers::CaptureState;
-use crate::guard::{Guard, Verdict, marked_environment};
+use crate::guard::{Guard, Verdict};
+use crate::service::compare;
 
 /// A relay that runs takes a row within this time, unless very many wait.
 const RELAYED_WITHIN: Duration = Duration::from_mins(1);
@@ -198,7 +199,9 @@ fn told_of(backlog: &Backlog, grace: Duration, paused: bool) -> Vec<String> {
 async fn look_at_storage(config: &Config, guard: &Guard) -> Result<(), Failed> {
     let storage = parts::storage(config).await?;
     storage.check().await?;
-    guard.saw_marker(storage.marker().await?.and_then(|marker| marked_environment(&marker.bytes)));
+    compare(&storage, &parts::database(config)?, guard)
+        .await
+        .map_err(|failure| Failed::new(failure.error))?;
     Ok(())
 }
 

@@ -33,6 +33,8 @@ pub struct AliveAnswer {
     pub environment: Option<Uuid>,
     /// An operator has stopped everything.
     pub paused: bool,
+    /// How often the nonce was advanced.
+    pub advances: i64,
     /// What the tables look like; another one than the catalogue's makes the answer worthless.
     pub fingerprint: String,
 }
@@ -52,6 +54,7 @@ struct Answer {
     is_primary: bool,
     environment: Option<Uuid>,
     paused: bool,
+    advances: i64,
     fingerprint: String,
     alive: Option<Vec<Uuid>>,
     elsewhere: Option<Vec<Uuid>>,
@@ -119,6 +122,7 @@ impl Answer {
             primary: self.is_primary,
             environment: self.environment,
             paused: self.paused,
+            advances: self.advances,
             fingerprint: self.fingerprint,
         }
     }
@@ -151,13 +155,14 @@ fn asked(catalog: &Catalog) -> String {
     let named: Vec<String> = rows.chain(links).collect();
     format!(
         "NOT pg_is_in_recovery() AS is_primary, {} AS fingerprint, environment.id AS environment,
-       environment.paused_at IS NOT NULL AS paused, answer.alive, answer.elsewhere
+       environment.paused_at IS NOT NULL AS paused, coalesce(environment.advances, 0) AS advances, answer.alive, answer.elsewhere
   FROM (SELECT array_agg(id) FILTER (WHERE s3) AS alive, array_agg(id) FILTER (WHERE NOT s3) AS elsewhere
           FROM (
     {}
   ) AS named) AS answer
-  LEFT JOIN (SELECT CASE WHEN adopted_at IS NULL THEN NULL ELSE id END AS id, paused_at
-               FROM file_recycler.environment) AS environment ON true",
+  LEFT JOIN (SELECT CASE WHEN adopted_at IS NULL THEN NULL ELSE id END AS id, paused_at,
+                    (to_jsonb(e) ->> 'advances')::bigint AS advances
+               FROM file_recycler.environment AS e) AS environment ON true",
         fingerprint_expression(&catalog.schema),
         named.join("\n    UNION ALL "),
     )

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::error::{Attempted, DbError, Problem};
+use super::nonce::Nonce;
 use super::{Actor, Db};
 use crate::config;
 
@@ -28,6 +29,8 @@ pub struct Environment {
     pub adopted: Option<Adopted>,
     /// The operator's pause.
     pub paused: Option<Pause>,
+    /// What tells this database from its copies and from its past.
+    pub nonce: Nonce,
 }
 
 /// What was adopted.
@@ -39,6 +42,18 @@ pub struct Adopted {
     pub buckets: Buckets,
     /// When.
     pub at: OffsetDateTime,
+    /// For what.
+    pub purpose: Purpose,
+}
+
+/// What was adopted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// Everything.
+    Work,
+    /// To restore files and to compare, after the database was set back to a backup; nothing moves.
+    Restore,
 }
 
 /// What tells one database from another.
@@ -61,6 +76,23 @@ pub struct Buckets {
     pub object: String,
     /// The recycle bucket.
     pub recycle: String,
+}
+
+/// What `adopt` writes.
+#[derive(Clone, Copy, Debug)]
+pub struct NewBinding<'a> {
+    /// The environment's id.
+    pub id: Uuid,
+    /// This database.
+    pub identity: &'a Identity,
+    /// The buckets and their server.
+    pub buckets: &'a Buckets,
+    /// For what.
+    pub purpose: Purpose,
+    /// The nonce that the marker gets.
+    pub nonce: Uuid,
+    /// How often it was advanced: more than whatever this database or the marker has counted.
+    pub advances: i64,
 }
 
 impl Buckets {
@@ -103,6 +135,11 @@ struct Row {
     paused_by: Option<String>,
     paused_from: Option<String>,
     paused_why: Option<String>,
+    nonce: Option<Uuid>,
+    pending_nonce: Option<Uuid>,
+    advances: Option<i64>,
+    advanced_seconds: Option<i64>,
+    only_restore: Option<bool>,
 }
 
 impl Row {
@@ -120,6 +157,7 @@ impl Row {
                     recycle: self.recycle_bucket?,
                 },
                 at,
+                purpose: if self.only_restore == Some(true) { Purpose::Restore } else { Purpose::Work },
             })
         });
         let paused = self.paused_at.map(|at| Pause {
@@ -128,7 +166,13 @@ impl Row {
             from: self.paused_from.unwrap_or_default(),
             why: self.paused_why.unwrap_or_default(),
         });
-        Environment { id: self.id, adopted, paused }
+        let nonce = Nonce {
+            confirmed: self.nonce,
+            pending: self.pending_nonce,
+            advances: self.advances.unwrap_or_default(),
+            age: self.advanced_seconds,
+        };
+        Environment { id: self.id, adopted, paused, nonce }
     }
 }
 
@@ -152,10 +196,17 @@ impl Db {
     }
 
     async fn environment_row(&self) -> Result<Option<Environment>, DbError> {
+        // By way of JSON what an older version's schema does not have: such a database is read, too.
         let row: Option<Row> = sqlx::query_as(
             "SELECT id, system_identifier, database_oid, database_name, service_url, object_bucket,
-                    recycle_bucket, adopted_at, paused_at, paused_by, paused_from, paused_why
-               FROM file_recycler.environment",
+                    recycle_bucket, adopted_at, paused_at, paused_by, paused_from, paused_why,
+                    (to_jsonb(e) ->> 'nonce')::uuid AS nonce,
+                    (to_jsonb(e) ->> 'pending_nonce')::uuid AS pending_nonce,
+                    (to_jsonb(e) ->> 'advances')::bigint AS advances,
+                    extract(epoch FROM clock_timestamp() - (to_jsonb(e) ->> 'advanced_at')::timestamptz)::bigint
+                      AS advanced_seconds,
+                    (to_jsonb(e) ->> 'only_restore')::boolean AS only_restore
+               FROM file_recycler.environment AS e",
         )
         .fetch_optional(&self.pool)
         .await
@@ -163,23 +214,20 @@ impl Db {
         Ok(row.map(Row::environment))
     }
 
-    /// Binds this database to `buckets` as the environment `id`.
-    pub async fn adopt(
-        &self,
-        id: Uuid,
-        identity: &Identity,
-        buckets: &Buckets,
-        actor: &Actor,
-    ) -> Result<(), DbError> {
+    /// Binds this database to `buckets`; the nonce begins anew.
+    pub async fn adopt(&self, binding: &NewBinding<'_>, actor: &Actor) -> Result<(), DbError> {
         const DOING: &str = "adopting the environment";
+        let NewBinding { id, identity, buckets, purpose, nonce, advances } = *binding;
         let mut transaction = self.pool.begin().await.attempted(DOING)?;
         let changed = sqlx::query(
             "INSERT INTO file_recycler.environment AS e (id, system_identifier, database_oid, database_name,
-                    service_url, object_bucket, recycle_bucket, adopted_at, adopted_by, adopted_from)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp(), $8, $9)
+                    service_url, object_bucket, recycle_bucket, adopted_at, adopted_by, adopted_from, nonce,
+                    advances, advanced_at, only_restore)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp(), $8, $9, $10, $11, clock_timestamp(), $12)
              ON CONFLICT (only_row) DO UPDATE SET id = $1, system_identifier = $2, database_oid = $3,
                     database_name = $4, service_url = $5, object_bucket = $6, recycle_bucket = $7,
-                    adopted_at = clock_timestamp(), adopted_by = $8, adopted_from = $9",
+                    adopted_at = clock_timestamp(), adopted_by = $8, adopted_from = $9, nonce = $10,
+                    pending_nonce = NULL, advances = $11, advanced_at = clock_timestamp(), only_restore = $12",
         )
         .bind(id)
         .bind(&identity.system_identifier)
@@ -190,13 +238,21 @@ impl Db {
         .bind(&buckets.recycle)
         .bind(&actor.who)
         .bind(&actor.host)
+        .bind(nonce)
+        .bind(advances)
+        .bind(purpose == Purpose::Restore)
         .execute(&mut *transaction)
         .await
         .attempted(DOING)?
         .rows_affected();
         one(changed, DOING)?;
-        let detail =
-            format!("environment {id}: {} with {} and {}", identity.name, buckets.object, buckets.recycle);
+        let detail = format!(
+            "environment {id}: {} with {} and {}{}",
+            identity.name,
+            buckets.object,
+            buckets.recycle,
+            if purpose == Purpose::Restore { ", for restore alone" } else { "" }
+        );
         trail(&mut transaction, actor, "adopt", &detail).await?;
         transaction.commit().await.attempted(DOING)
     }

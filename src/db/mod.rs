@@ -12,6 +12,7 @@ pub mod hanging;
 pub mod held;
 pub mod ledger;
 pub mod low_water;
+pub mod nonce;
 pub mod outbox;
 pub mod process;
 pub mod registry;

@@ -29,6 +29,11 @@ impl Default for Limits {
     }
 }
 
+/// Transactions that ran beside a deletion may have written a link to what it deleted, or a copy of its row under
+/// the same id, and nobody sees that before they commit. So a deletion is taken once all of them have ended; but one
+/// that never ends must not stop everything, and so for no longer than this.
+const BESIDE: Duration = Duration::from_secs(5);
+
 /// Rows that [`Db::backlog`] counts at most.
 const COUNTED: i64 = 100_000;
 
@@ -206,6 +211,8 @@ async fn next(
         "SELECT id, n FROM file_recycler.outbox
           WHERE id > $1 AND kind = ANY($2)
             AND ($4 OR NOT EXISTS (SELECT FROM file_recycler.environment WHERE paused_at IS NOT NULL))
+            AND (transaction < pg_snapshot_xmin(pg_current_snapshot())
+                 OR captured_at < clock_timestamp() - make_interval(secs => $5))
           ORDER BY id LIMIT $3
             FOR UPDATE SKIP LOCKED",
     )
@@ -213,9 +220,15 @@ async fn next(
     .bind(KINDS)
     .bind(i64::from(limits.rows))
     .bind(row::pause_ignored())
+    .bind(beside().as_secs_f64())
     .fetch_all(&mut **transaction)
     .await
     .attempted("reading the outbox")
+}
+
+/// How long a deletion waits for the transactions beside it.
+fn beside() -> Duration {
+    if crate::failpoint::removed("protection::wait_for_others") { Duration::ZERO } else { BESIDE }
 }
 
 /// What is left above `from`, by `sql`.

@@ -89,8 +89,8 @@ impl Question for Hanging<'_> {
 }
 
 fn checked(answer: AliveAnswer) -> (Conditions, Checked) {
-    let AliveAnswer { liveness, primary, environment, paused, fingerprint } = answer;
-    (Conditions { primary, fingerprint }, Checked { liveness, environment, paused })
+    let AliveAnswer { liveness, primary, environment, paused, advances, fingerprint } = answer;
+    (Conditions { primary, fingerprint }, Checked { liveness, environment, paused, advances })
 }
 
 /// An answer of the primary, by a catalogue that fits it.
@@ -102,6 +102,8 @@ pub struct Checked {
     pub environment: Option<Uuid>,
     /// An operator has stopped everything.
     pub paused: bool,
+    /// How often the nonce was advanced.
+    pub advances: i64,
 }
 
 impl Registry {

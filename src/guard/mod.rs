@@ -4,6 +4,7 @@
 //! It is asked by the monitors every second, and once more by every alive check, whose statement brings
 //! the environment's id and the operator's pause along.
 
+mod marker;
 mod verdict;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,21 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 use crate::db::environment::EnvironmentState;
+use crate::db::nonce::Nonce;
 use crate::failpoint;
 use crate::outcome::{Advice, Failure};
 
-pub use verdict::{Binding, Marker, Verdict, verdict};
-
-/// The marker that says whose buckets these are: its content.
-pub fn marker_of(environment: Uuid, database: &str) -> Vec<u8> {
-    serde_json::json!({ "environment": environment, "database": database }).to_string().into_bytes()
-}
-
-/// The environment that a marker names; nothing where it cannot be read as one, which refuses everything.
-pub fn marked_environment(marker: &[u8]) -> Option<Uuid> {
-    let document: serde_json::Value = serde_json::from_slice(marker).ok()?;
-    Uuid::try_parse(document.get("environment")?.as_str()?).ok()
-}
+pub use marker::Marked;
+pub use verdict::{Agreement, Binding, Marker, Verdict, verdict};
 
 /// The guard's memory of what was seen last. Cheap to clone; all clones are one guard.
 #[derive(Clone, Debug)]
@@ -38,6 +30,7 @@ pub struct Guard {
 struct Seen {
     database: Option<EnvironmentState>,
     marker: Marker,
+    agreement: Agreement,
     foreign: Option<String>,
 }
 
@@ -49,12 +42,50 @@ impl Guard {
 
     /// Takes note of what the database says about itself.
     pub fn saw_database(&self, state: EnvironmentState) {
-        self.lock().database = Some(state);
+        let mut seen = self.lock();
+        let advances = state.environment.as_ref().map_or(0, |environment| environment.nonce.advances);
+        if let Agreement::Agreed { advances: before } = seen.agreement
+            && advances < before
+        {
+            seen.agreement = Agreement::Differs { database: advances, marker: before };
+        }
+        seen.database = Some(state);
     }
 
-    /// Takes note of the marker in the object bucket, or of its absence.
-    pub fn saw_marker(&self, environment: Option<Uuid>) {
-        self.lock().marker = environment.map_or(Marker::Absent, Marker::Names);
+    /// Takes note of the marker in the object bucket, or of its absence, and of what the database said *after* the
+    /// marker was read: only so can the two be compared.
+    pub fn saw_both(&self, marked: Option<Marked>, state: EnvironmentState) {
+        let nonce =
+            state.environment.as_ref().map(|environment| environment.nonce.clone()).unwrap_or_default();
+        let mut seen = self.lock();
+        seen.marker = marked.map_or(Marker::Absent, |marked| Marker::Names(marked.environment));
+        seen.agreement = match marked {
+            Some(marked) if nonce.allows(marked.nonce) || failpoint::removed("protection::rolling_nonce") => {
+                Agreement::Agreed { advances: nonce.advances }
+            }
+            Some(marked) => Agreement::Differs { database: nonce.advances, marker: marked.advances },
+            None => Agreement::Unread,
+        };
+        seen.database = Some(state);
+    }
+
+    /// The nonce as the database had it last.
+    pub fn nonce(&self) -> Option<Nonce> {
+        Some(self.lock().database.as_ref()?.environment.as_ref()?.nonce.clone())
+    }
+
+    /// For how many seconds it has not been advanced.
+    pub fn nonce_age(&self) -> Option<i64> {
+        self.nonce()?.age
+    }
+
+    /// How often the nonce had been advanced when marker and database last agreed; a database that counts fewer is
+    /// not the one that it was.
+    pub fn advances(&self) -> Option<i64> {
+        match self.lock().agreement {
+            Agreement::Agreed { advances } => Some(advances),
+            Agreement::Unread | Agreement::Differs { .. } => None,
+        }
     }
 
     /// Takes note of an event that another environment's triggers captured: nothing moves until
@@ -77,7 +108,7 @@ impl Guard {
         if let Some(foreign) = &seen.foreign {
             return Verdict::Foreign(foreign.clone());
         }
-        match verdict(&self.binding, seen.database.as_ref(), seen.marker) {
+        match verdict(&self.binding, seen.database.as_ref(), seen.marker, seen.agreement) {
             Verdict::Paused(why) => match (failpoint::removed("protection::pause"), seen.marker) {
                 (true, Marker::Names(environment)) => Verdict::Open(environment),
                 _ => Verdict::Paused(why),

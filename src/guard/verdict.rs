@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::db::environment::{Buckets, EnvironmentState, Identity};
+use crate::db::environment::{Buckets, EnvironmentState, Identity, Purpose};
 
 /// The buckets that are configured.
 pub type Binding = Buckets;
@@ -19,6 +19,26 @@ pub enum Marker {
     Absent,
     /// It names this environment.
     Names(Uuid),
+}
+
+/// Do the marker's nonce and the database's agree?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Agreement {
+    /// They have not been compared yet.
+    #[default]
+    Unread,
+    /// They do.
+    Agreed {
+        /// How often the nonce had been advanced then.
+        advances: i64,
+    },
+    /// They do not.
+    Differs {
+        /// How often it was advanced by the database's count.
+        database: i64,
+        /// By the marker's, or by what this process had seen before.
+        marker: i64,
+    },
 }
 
 /// May anything move?
@@ -48,7 +68,12 @@ impl fmt::Display for Verdict {
 }
 
 /// Decides over what the database says and what the object bucket's marker says.
-pub fn verdict(binding: &Binding, database: Option<&EnvironmentState>, marker: Marker) -> Verdict {
+pub fn verdict(
+    binding: &Binding,
+    database: Option<&EnvironmentState>,
+    marker: Marker,
+    agreement: Agreement,
+) -> Verdict {
     let refused = |why: &str| Verdict::Refused(why.to_owned());
     let Some(database) = database else { return Verdict::Unknown("the database has not been asked yet") };
     if !database.is_primary {
@@ -87,12 +112,27 @@ pub fn verdict(binding: &Binding, database: Option<&EnvironmentState>, marker: M
             "the object bucket belongs to environment {other}, this database to {}",
             environment.id
         )),
-        // A pause is told only where nothing worse is: it must not hide a refusal.
-        Marker::Names(_) => match &environment.paused {
-            Some(pause) => Verdict::Paused(format!("{} (by {} on {})", pause.why, pause.by, pause.from)),
-            None => Verdict::Open(environment.id),
+        Marker::Names(_) => match (agreement, adopted.purpose, &environment.paused) {
+            (Agreement::Unread, ..) => Verdict::Unknown("the nonce has not been compared yet"),
+            (Agreement::Differs { database, marker }, ..) => Verdict::Refused(differs(database, marker)),
+            (Agreement::Agreed { .. }, Purpose::Restore, _) => refused(
+                "this database was adopted for restore alone: when its files are back, run `file-recycler adopt`",
+            ),
+            // A pause is told only where nothing worse is: it must not hide a refusal.
+            (Agreement::Agreed { .. }, Purpose::Work, Some(pause)) => {
+                Verdict::Paused(format!("{} (by {} on {})", pause.why, pause.by, pause.from))
+            }
+            (Agreement::Agreed { .. }, Purpose::Work, None) => Verdict::Open(environment.id),
         },
     }
+}
+
+fn differs(database: i64, marker: i64) -> String {
+    format!(
+        "the database (nonce advanced {database} times) is not the one that wrote the object bucket's marker \
+         ({marker} times): it was set back to a backup, or is a copy. After a restore run `file-recycler adopt --for \
+         restore`, bring files back, then `file-recycler adopt`; a copy needs buckets of its own"
+    )
 }
 
 fn shown(identity: &Identity) -> String {
@@ -103,7 +143,10 @@ fn shown(identity: &Identity) -> String {
 mod tests {
     use super::*;
     use crate::db::environment::{Adopted, Environment, Pause};
+    use crate::db::nonce::Nonce;
     use time::macros::datetime;
+
+    const AGREED: Agreement = Agreement::Agreed { advances: 3 };
 
     fn identity() -> Identity {
         Identity { system_identifier: "7".into(), oid: 16_384, name: "crm".into() }
@@ -121,8 +164,10 @@ mod tests {
                     identity: identity(),
                     buckets: binding(),
                     at: datetime!(2026-11-23 10:00 UTC),
+                    purpose: Purpose::Work,
                 }),
                 paused: None,
+                nonce: Nonce::default(),
             }),
             identity: identity(),
             is_primary: true,
@@ -139,7 +184,7 @@ mod tests {
     fn only_the_adopted_database_with_the_adopted_buckets_may_move_files() {
         let id = Uuid::from_u128(1);
         let seen = Marker::Names(id);
-        assert_eq!(verdict(&binding(), Some(&adopted()), seen), Verdict::Open(id));
+        assert_eq!(verdict(&binding(), Some(&adopted()), seen, AGREED), Verdict::Open(id));
         for (why, state) in [
             ("replica", with(|state| state.is_primary = false)),
             ("never adopted", with(|state| state.environment = None)),
@@ -152,17 +197,34 @@ mod tests {
                 with(|state| state.environment.as_mut().unwrap().id = Uuid::from_u128(2)),
             ),
         ] {
-            let verdict = verdict(&binding(), Some(&state), seen);
+            let verdict = verdict(&binding(), Some(&state), seen, AGREED);
             assert!(matches!(&verdict, Verdict::Refused(text) if text.contains(why)), "{why}: {verdict:?}");
         }
         let other = Buckets { recycle: "other".into(), ..binding() };
-        assert!(matches!(verdict(&other, Some(&adopted()), seen), Verdict::Refused(_)));
+        assert!(matches!(verdict(&other, Some(&adopted()), seen, AGREED), Verdict::Refused(_)));
         for (database, marker) in
             [(None, seen), (Some(adopted()), Marker::Unread), (Some(adopted()), Marker::Absent)]
         {
-            let verdict = verdict(&binding(), database.as_ref(), marker);
+            let verdict = verdict(&binding(), database.as_ref(), marker, AGREED);
             assert!(matches!(verdict, Verdict::Refused(_) | Verdict::Unknown(_)), "{verdict:?}");
         }
+    }
+
+    #[test]
+    fn a_nonce_that_differs_refuses_also_what_is_paused_and_restore_alone_moves_nothing() {
+        let seen = Marker::Names(Uuid::from_u128(1));
+        let behind = Agreement::Differs { database: 3, marker: 7 };
+        let refused = verdict(&binding(), Some(&adopted()), seen, behind);
+        let told = "advanced 3 times) is not the one that wrote the object bucket's marker (7 times)";
+        assert!(matches!(&refused, Verdict::Refused(text) if text.contains(told)), "{refused:?}");
+        let unknown = verdict(&binding(), Some(&adopted()), seen, Agreement::Unread);
+        assert!(matches!(unknown, Verdict::Unknown(_)), "{unknown:?}");
+        let restore = with(|state| {
+            let environment = state.environment.as_mut().unwrap();
+            environment.adopted.as_mut().unwrap().purpose = Purpose::Restore;
+        });
+        let refused = verdict(&binding(), Some(&restore), seen, AGREED);
+        assert!(matches!(&refused, Verdict::Refused(text) if text.contains("restore alone")), "{refused:?}");
     }
 
     #[test]
@@ -174,7 +236,7 @@ mod tests {
             why: "storage moves".into(),
         };
         let state = with(|state| state.environment.as_mut().unwrap().paused = Some(pause));
-        let verdict = verdict(&binding(), Some(&state), Marker::Names(Uuid::from_u128(1)));
+        let verdict = verdict(&binding(), Some(&state), Marker::Names(Uuid::from_u128(1)), AGREED);
         assert_eq!(verdict, Verdict::Paused("storage moves (by ann on host)".into()));
     }
 }

@@ -3,6 +3,7 @@
 mod leftovers;
 mod listening;
 mod monitor;
+mod nonce;
 mod process;
 mod registry;
 mod relay;
@@ -35,6 +36,7 @@ use crate::retry::{Pauses, UNTIL_BACK};
 use crate::stop::Stop;
 use crate::storage::{Answer, Capabilities, Operation, Storage, StorageError};
 use crate::worker::{Brake, Judgement, Marks, Trial, Worker};
+pub(crate) use nonce::compare;
 use registry::GuardedRegistry;
 
 /// Files in flight for each request in flight: enough that deletions find company while copies go on.
@@ -156,6 +158,10 @@ impl Parts {
     /// guard has opened.
     async fn work(self, stop: Stop) {
         let Some(server) = self.probe(&stop).await else { return };
+        if !self.advance_first(&server, &stop).await {
+            return;
+        }
+        let advancing = tokio::spawn(self.clone().keep_advancing(server, stop.clone()));
         let Some((object, recycle)) = self.config.storage.buckets.clone() else { return };
         let sweeping = (self.config.recycle.mode == Mode::Move).then(|| {
             let (storage, gate, clock) = (self.storage.clone(), self.gate.clone(), self.clock.clone());
@@ -163,6 +169,7 @@ impl Parts {
         });
         let registry = GuardedRegistry {
             registry: Arc::clone(&self.registry),
+            db: self.db.clone(),
             storage: self.storage.clone(),
             guard: self.guard.clone(),
             object,
@@ -203,6 +210,7 @@ impl Parts {
             marks: Marks::default(),
         };
         Arc::new(worker).run(stop).await;
+        advancing.abort();
         if let Some(sweeping) = sweeping {
             // What it did not get to is swept by the next one.
             sweeping.abort();

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use crate::db::ledger;
+use super::nonce::compare;
 use crate::db::registry::{Checked, Registry as DbRegistry};
+use crate::db::{Db, ledger};
 use crate::failpoint;
 use crate::file::{Bucket, FileId, Object, Recycle};
-use crate::guard::{Guard, Verdict, marked_environment};
+use crate::guard::{Guard, Verdict};
 use crate::outcome::{Advice, Dependency, Failure, Liveness};
 use crate::recycle::{LedgerEntry, Registry};
 use crate::retry::{Pauses, WITHIN_A_DELIVERY, retry};
@@ -16,6 +17,7 @@ use crate::storage::Storage;
 /// The registry of one process.
 pub(super) struct GuardedRegistry {
     pub(super) registry: Arc<DbRegistry>,
+    pub(super) db: Db,
     pub(super) storage: Storage,
     pub(super) guard: Guard,
     pub(super) object: Bucket<Object>,
@@ -27,12 +29,17 @@ impl Registry for GuardedRegistry {
         let admitted = self.guard.admitted()?;
         let asked =
             retry(Pauses::system(WITHIN_A_DELIVERY), || async { Ok(self.registry.liveness(&files).await?) });
-        let Checked { liveness, environment, paused } = asked.await.map_err(out)?;
+        let Checked { liveness, environment, paused, advances } = asked.await.map_err(out)?;
         if paused && !failpoint::removed("protection::pause") {
             return Err(Failure::new(Advice::Hold, "an operator has paused this environment"));
         }
         if environment != Some(admitted) {
             let error = format!("the database is no longer environment {admitted}");
+            return Err(Failure::new(Advice::Hold, error));
+        }
+        if self.guard.advances().is_none_or(|before| advances < before) {
+            let error =
+                "the database is not the one that it was: it has been set back, or replaced by a copy";
             return Err(Failure::new(Advice::Hold, error));
         }
         Ok(liveness)
@@ -47,8 +54,7 @@ impl Registry for GuardedRegistry {
     }
 
     async fn confirm_environment(&self) -> Result<(), Failure> {
-        let marker = self.storage.marker().await?;
-        self.guard.saw_marker(marker.and_then(|marker| marked_environment(&marker.bytes)));
+        compare(&self.storage, &self.db, &self.guard).await?;
         match self.guard.verdict() {
             Verdict::Open(_) => Ok(()),
             closed => Err(Failure::new(Advice::Hold, closed.to_string())),

@@ -7,12 +7,13 @@ use tokio::task::JoinSet;
 
 use super::Parts;
 use super::monitor::{Look, Monitor};
+use super::nonce;
 use crate::broker::{BrokerError, Session};
 use crate::gate::Cause;
-use crate::guard::{Verdict, marked_environment};
+use crate::guard::Verdict;
 use crate::health::GuardState;
 use crate::metrics::QueueKind;
-use crate::outcome::{Dependency, Failure};
+use crate::outcome::{Advice, Dependency, Failure};
 use crate::stop::Stop;
 
 /// How often the database is asked for its environment and a pause; an operator's pause holds within it.
@@ -68,8 +69,15 @@ impl Look for Storage {
     async fn look(&mut self) -> Result<(), Failure> {
         let Self(parts) = self;
         parts.storage.check().await?;
-        let marker = parts.storage.marker().await?;
-        parts.guard.saw_marker(marker.and_then(|marker| marked_environment(&marker.bytes)));
+        // A database that does not answer has a monitor of its own, and is not waited for here.
+        if parts.health.is_up(Dependency::Database) || parts.guard.advances().is_none() {
+            match nonce::compare(&parts.storage, &parts.db, &parts.guard).await {
+                Err(failure) if failure.advice == Advice::Outage(Dependency::Database) => {}
+                compared => drop(compared?),
+            }
+        } else {
+            parts.storage.marker().await?;
+        }
         parts.tell_guard();
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Which environment this is, who stopped it, and what became of replayed messages.
 
-use file_recycler::db::environment::Buckets;
+use file_recycler::db::environment::{Buckets, NewBinding, Purpose};
 use file_recycler::db::registry::Registry;
 use file_recycler::db::replay::{ReplayOutcomes, Replayed};
 use time::OffsetDateTime;
@@ -32,7 +32,16 @@ async fn an_adopted_and_paused_environment_is_seen_by_every_check_and_leaves_a_t
     db.pause("before adoption", &actor()).await.unwrap();
     assert_eq!((check().await.environment, check().await.paused), (None, true));
     let (id, identity) = (Uuid::new_v4(), db.environment().await.unwrap().identity);
-    db.adopt(id, &identity, &buckets(), &actor()).await.unwrap();
+    let buckets = buckets();
+    let binding = NewBinding {
+        id,
+        identity: &identity,
+        buckets: &buckets,
+        purpose: Purpose::Work,
+        nonce: Uuid::new_v4(),
+        advances: 1,
+    };
+    db.adopt(&binding, &actor()).await.unwrap();
     assert_eq!(
         (check().await.environment, check().await.paused),
         (Some(id), true),
@@ -44,7 +53,7 @@ async fn an_adopted_and_paused_environment_is_seen_by_every_check_and_leaves_a_t
 
     let state = db.environment().await.unwrap();
     let adopted = state.environment.unwrap().adopted.unwrap();
-    assert_eq!((adopted.identity, adopted.buckets), (state.identity, buckets()));
+    assert_eq!((adopted.identity, adopted.buckets), (state.identity, buckets));
     let changes = "SELECT count(*) FROM file_recycler.trail WHERE action IN ('pause', 'adopt', 'resume')";
     assert_eq!(database.value::<i64>(changes).await, 3);
 }

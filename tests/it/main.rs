@@ -1,5 +1,6 @@
 //! Tests against real servers: PostgreSQL, RabbitMQ, and S3 servers that others wrote as well as our own.
 
+mod beside;
 mod broker_deliveries;
 mod broker_faults;
 mod broker_faults_names;
@@ -32,6 +33,7 @@ mod move_probe;
 mod move_race;
 #[cfg(feature = "failpoints")]
 mod mutants;
+mod nonce;
 mod outage;
 mod outage_database;
 mod pause;

@@ -51,6 +51,8 @@ const MUTANTS: &[(&str, &str)] = &[
     ("delete_only_confirmed", "relay_outbox::a_row_whose_event_was_unroutable_stays_and_the_others_go"),
     ("low_water_mark", "relay_size::case_56_dead_rows_behind_a_long_snapshot_are_not_read_again"),
     ("relay_batch", "relay_size::case_56_the_relays_memory_does_not_grow_with_a_transaction"),
+    ("rolling_nonce", "nonce::case_41_a_physical_clone_moves_nothing_and_swallows_no_event"),
+    ("wait_for_others", "beside::case_46_what_is_not_committed_yet_beside_a_deletion_is_waited_for"),
     ("pause", "pause::a_pause_stops_two_thousand_deletions_on_their_way_and_a_resume_finishes_them"),
 ];
 

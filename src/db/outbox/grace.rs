@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::{Postgres, Transaction};
 
 use super::row::{self, KINDS};
-use super::{Limits, read_look};
+use super::{Limits, beside, read_look};
 use crate::db::Db;
 use crate::db::error::{Attempted, DbError};
 use crate::db::low_water::Mark;
@@ -27,6 +27,8 @@ const DUE: &str = "
                                         ORDER BY id LIMIT $4) AS first)
        AND seen_at <= clock_timestamp() - make_interval(secs => $5)
        AND ($6 OR NOT EXISTS (SELECT FROM file_recycler.environment WHERE paused_at IS NOT NULL))
+       AND (transaction < pg_snapshot_xmin(pg_current_snapshot())
+            OR captured_at < clock_timestamp() - make_interval(secs => $7))
      ORDER BY id LIMIT $3
        FOR UPDATE SKIP LOCKED";
 
@@ -79,6 +81,7 @@ pub(super) async fn due(
         .bind(WINDOW)
         .bind(grace.as_secs_f64())
         .bind(row::pause_ignored())
+        .bind(beside().as_secs_f64())
         .fetch_all(&mut **transaction)
         .await
         .attempted("reading the outbox")

@@ -81,6 +81,25 @@ impl Crm {
         Self { pool: open(&url).await, name, url }
     }
 
+    /// On another server: a database with the miniature in it.
+    pub async fn on(server: &Url) -> Self {
+        let name = format!("crm_{}", Uuid::new_v4().simple());
+        let admin = open(server.as_str()).await;
+        admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+        admin.close().await;
+        let crm = Self::of(server, &name).await;
+        crm.pool.execute(MINIATURE).await.unwrap();
+        crm
+    }
+
+    /// A database that another server has already.
+    pub async fn of(server: &Url, name: &str) -> Self {
+        let mut url = server.clone();
+        url.set_path(name);
+        let url = String::from(url);
+        Self { pool: open(&url).await, name: name.to_owned(), url }
+    }
+
     pub async fn drop_database(&self) {
         self.pool.close().await;
         let admin = open(server().as_str()).await;

@@ -1,10 +1,12 @@
 //! What the tests are arranged with.
 
 pub mod broker;
+pub mod cluster;
 pub mod crm;
 pub mod database;
 pub mod node;
 pub mod outbox;
+pub mod own;
 pub mod parts;
 pub mod process;
 pub mod proxy;

@@ -2,7 +2,7 @@
 //! test that started it.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use url::Url;
 use uuid::Uuid;
 
+use super::own::{as_user, is_root, path, run};
 use super::process::{eventually_within, free_address};
 
 /// Where the scripts of Debian's package are; those in `/usr/sbin` insist on the system's user.
@@ -45,7 +46,7 @@ impl Node {
         if is_root() {
             run("chown", &["-R", "rabbitmq:rabbitmq", path(&folder)]).await;
         }
-        let mut epmd = as_user(&folder, "epmd");
+        let mut epmd = as_user("rabbitmq", &folder, "epmd");
         epmd.args(["-port", &epmd_port.to_string(), "-address", "127.0.0.1"]);
         let epmd = epmd.spawn().expect("epmd starts");
         let mut node = Self { folder, amqp, distribution, epmd_port, _epmd: epmd, server: None };
@@ -88,7 +89,7 @@ impl Node {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = as_user(&self.folder, program);
+        let mut command = as_user("rabbitmq", &self.folder, program);
         let file = |name: &str| self.folder.join(name);
         command
             // The script becomes the server, so that the child is the right process.
@@ -130,42 +131,6 @@ impl Drop for Node {
         // It may still be writing: what is left of the folder is little, and in a place for such things.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata("/proc/self").unwrap().uid() == 0
-}
-
-/// A command that runs as the package's user where we are root, and dies with the thread that starts it.
-fn as_user(folder: &Path, program: &str) -> Command {
-    let mut command = Command::new("setpriv");
-    if is_root() {
-        command.args(["--reuid=rabbitmq", "--regid=rabbitmq", "--init-groups"]);
-    }
-    command
-        .args(["--pdeathsig", "KILL", "--", program])
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("LANG", "C.UTF-8")
-        .env("HOME", folder)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    command
-}
-
-async fn run(program: &str, arguments: &[&str]) {
-    assert!(
-        Command::new(program).args(arguments).status().await.unwrap().success(),
-        "{program} {arguments:?}"
-    );
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 /// Sends AMQP's protocol header; the first octet of Connection.Start is 1.

@@ -1,0 +1,118 @@
+//! The rolling nonce: marker and database are compared, and advanced together.
+//!
+//! Pending in the database, then in the marker by a conditional write, then confirmed in the database: after a crash
+//! anywhere the marker has what the database calls confirmed or pending. Whoever finds a pending one completes that
+//! one; so any number of processes may advance at the same time.
+
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+
+use super::Parts;
+use crate::db::Db;
+use crate::gate;
+use crate::guard::{Guard, Marked, Verdict};
+use crate::outcome::{Advice, Failure};
+use crate::retry::{Pauses, UNTIL_BACK};
+use crate::stop::Stop;
+use crate::storage::{Capabilities, Expected, Kind, Marker, Storage};
+
+/// How old a nonce becomes: so long after it was taken, a copy of the database is known for one.
+const OLD: Duration = Duration::from_mins(2);
+/// How often its age is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(20);
+/// Reads until marker and database are of one time, and writes until nobody is in the way.
+const TRIES: usize = 5;
+
+/// Reads the marker and then the database, for the guard; gives the marker.
+///
+/// Another process may advance both in between: then the database is further than the marker that was read, and both
+/// are read again.
+pub(crate) async fn compare(storage: &Storage, db: &Db, guard: &Guard) -> Result<Option<Marker>, Failure> {
+    for last in (0..TRIES).rev() {
+        let marker = storage.marker().await?;
+        let says = marker.as_ref().and_then(|marker| Marked::read(&marker.bytes));
+        let state = db.environment().await?;
+        let overtaken = says.zip(state.environment.as_ref()).is_some_and(|(says, environment)| {
+            !environment.nonce.allows(says.nonce) && environment.nonce.advances > says.advances
+        });
+        if overtaken && last > 0 {
+            continue;
+        }
+        guard.saw_both(says, state);
+        return Ok(marker);
+    }
+    Ok(None)
+}
+
+impl Parts {
+    /// Advances the nonce before anything moves; `false` where the stop came first.
+    pub(super) async fn advance_first(&self, server: &Capabilities, stop: &Stop) -> bool {
+        let mut pauses = Pauses::system(UNTIL_BACK);
+        loop {
+            tokio::select! {
+                () = stop.requested() => return false,
+                () = self.gate.opened(gate::WORKER) => {}
+            }
+            let Err(failure) = self.advance(server).await else { return true };
+            info!(error = %failure, "the nonce could not be advanced");
+            self.gate.report(&failure);
+            tokio::select! {
+                () = stop.requested() => return false,
+                () = tokio::time::sleep(pauses.next().unwrap_or(LOOK_EVERY)) => {}
+            }
+        }
+    }
+
+    /// Advances it again and again.
+    pub(super) async fn keep_advancing(self, server: Capabilities, stop: Stop) {
+        loop {
+            tokio::select! {
+                () = stop.requested() => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            let old = i64::try_from(OLD.as_secs()).unwrap_or(i64::MAX);
+            let is_old = self.guard.nonce_age().is_none_or(|age| age >= old);
+            if is_old
+                && self.gate.why_closed(gate::WORKER).is_none()
+                && let Err(failure) = self.advance(&server).await
+            {
+                info!(error = %failure, "the nonce could not be advanced");
+            }
+        }
+    }
+
+    async fn advance(&self, server: &Capabilities) -> Result<(), Failure> {
+        for _ in 0..TRIES {
+            let marker = compare(&self.storage, &self.db, &self.guard).await?;
+            self.tell_guard();
+            let environment = match self.guard.verdict() {
+                Verdict::Open(environment) => environment,
+                closed => return Err(Failure::new(Advice::Hold, closed.to_string())),
+            };
+            let Some((marker, known)) = marker.zip(self.guard.nonce()) else { continue };
+            let next = known.pending.unwrap_or_else(Uuid::new_v4);
+            if known.pending.is_none() && !self.db.propose_nonce(&known, next).await? {
+                continue;
+            }
+            crate::failpoint::reach("nonce::proposed");
+            if Marked::read(&marker.bytes).and_then(|says| says.nonce) != Some(next) {
+                let says = Marked { environment, nonce: Some(next), advances: known.advances + 1 };
+                let bytes = says.bytes(&self.guard.database_name().unwrap_or_default());
+                match self.storage.put_marker(bytes, &Expected::Unchanged(marker.etag), server).await {
+                    Ok(_) => {}
+                    Err(error) if error.kind == Kind::PreconditionFailed => continue,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            crate::failpoint::reach("nonce::in_the_marker");
+            self.db.confirm_nonce(next).await?;
+            debug!("the nonce was advanced");
+            compare(&self.storage, &self.db, &self.guard).await?;
+            return Ok(());
+        }
+        warn!("the marker keeps changing while the nonce is advanced: who else writes it?");
+        Err(Failure::new(Advice::Retry, "the marker keeps changing"))
+    }
+}

@@ -1,0 +1,56 @@
+//! Transactions beside a deletion: what they have written, nobody sees before they commit.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Executor as _};
+
+use crate::support::process::Service;
+use crate::support::world::{S3, World, world};
+
+async fn outbox(world: &World) -> i64 {
+    world.crm.number("SELECT count(*) FROM file_recycler.outbox").await
+}
+
+#[tokio::test]
+async fn case_46_what_is_not_committed_yet_beside_a_deletion_is_waited_for() {
+    world(S3::Embedded, async |world| {
+        for grace in ["0s", "100ms"] {
+            let environment = world.with(&[("RECYCLE__GRACE", grace)]);
+            let service = Service::start(&environment, &["run"]).await.ready().await;
+            let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
+            let other = world.crm.record("Account").await;
+            let mut beside = world.crm.pool.begin().await.unwrap();
+            let link = format!(
+                r#"INSERT INTO "FileLink" ("RecordSchemaName", "RecordId", "FileSchemaName", "FileRecordId")
+                   VALUES ('Account', '{other}', 'ContactFile', '{}')"#,
+                files[0]
+            );
+            beside.execute(AssertSqlSafe(link)).await.unwrap();
+            world.crm.delete("Contact", record).await;
+            // Many of the relay's looks.
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            assert_eq!(outbox(&world).await, 2, "it waits in the outbox");
+            world.is_untouched(files[0]).await;
+
+            beside.commit().await.unwrap();
+            world.quiet(&service).await;
+            world.is_untouched(files[0]).await;
+            drop(service);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn case_46_a_transaction_that_never_ends_is_not_waited_for_for_ever() {
+    world(S3::Embedded, async |world| {
+        let _service = world.run().await;
+        let mut beside = world.crm.pool.begin().await.unwrap();
+        beside.execute(r#"INSERT INTO "Account" ("Name") VALUES ('beside')"#).await.unwrap();
+        let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
+        world.crm.delete("Contact", record).await;
+        world.recycled(files[0]).await;
+        beside.rollback().await.unwrap();
+    })
+    .await;
+}

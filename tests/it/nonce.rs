@@ -1,0 +1,219 @@
+//! The rolling nonce: a physical clone is told from its original, and a database from its own past.
+
+use file_recycler::storage::Side;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::support::cluster::Cluster;
+use crate::support::crm::Crm;
+use crate::support::process::{self, Output, Service, eventually};
+use crate::support::world::{S3, World, bare_world, world};
+
+type Environment = Vec<(String, String)>;
+
+/// A database on a cluster of its own, installed and adopted.
+async fn adopted(world: &World, cluster: &Cluster) -> (Crm, Environment) {
+    let crm = Crm::on(&cluster.url()).await;
+    let environment = world.with(&[("DATABASE__URL", &crm.url)]);
+    for command in [&["listener", "install"][..], &["adopt", "--apply"]] {
+        process::run(&environment, command).await.expect(0);
+    }
+    (crm, environment)
+}
+
+async fn record_with_file(world: &World, crm: &Crm) -> (Uuid, Uuid) {
+    let record = crm.record("Contact").await;
+    let file = crm.hard_file("ContactFile", "Contact", record).await;
+    world.upload(file).await;
+    (record, file)
+}
+
+async fn guard_says(service: &Service, text: &str) {
+    eventually(&format!("the guard says '{text}'"), async || {
+        let answer = service.readyz().await?;
+        let message = answer["guard"]["message"].as_str().unwrap_or("").to_owned();
+        message.contains(text).then_some(())
+    })
+    .await;
+}
+
+async fn advances(crm: &Crm) -> i64 {
+    crm.number("SELECT advances FROM file_recycler.environment").await
+}
+
+async fn marker(world: &World) -> Value {
+    let bytes = world.storage.get(Side::Object, ".file-recycler/environment.json").await.unwrap();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+/// Waits until marker and database have the same nonce, confirmed, and nothing is pending.
+async fn agree(world: &World, crm: &Crm) {
+    eventually("marker and database agree", async || {
+        let marker = marker(world).await;
+        let nonce = marker["nonce"].as_str().unwrap();
+        let same = format!(
+            "SELECT count(*) FROM file_recycler.environment
+              WHERE nonce = '{nonce}' AND pending_nonce IS NULL AND advances = {}",
+            marker["advances"]
+        );
+        (crm.number(same).await == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn case_41_a_physical_clone_moves_nothing_and_swallows_no_event() {
+    bare_world(S3::Embedded, async |world| {
+        let original = Cluster::start().await;
+        let (crm, environment) = adopted(&world, &original).await;
+        let (record, file) = record_with_file(&world, &crm).await;
+        let mut clone = original.clone_of().await;
+        clone.run().await;
+        // The original goes on.
+        let before = advances(&crm).await;
+        let service = Service::start(&environment, &["run"]).await.ready().await;
+        eventually("its start advances the nonce", async || (advances(&crm).await > before).then_some(()))
+            .await;
+
+        let copy = Crm::of(&clone.url(), &crm.name).await;
+        let of_clone = world.with(&[("DATABASE__URL", &copy.url)]);
+        let refused = Service::start(&of_clone, &["run"]).await.expect_log("not well");
+        guard_says(&refused, "is not the one that wrote the object bucket's marker").await;
+        copy.delete("Contact", record).await;
+        assert_eq!(process::run(&of_clone, &["status"]).await.code, 1);
+        assert_eq!(
+            copy.number("SELECT count(*) FROM file_recycler.outbox").await,
+            2,
+            "no event is swallowed"
+        );
+        world.is_untouched(file).await;
+
+        crm.delete("Contact", record).await;
+        world.recycled(file).await;
+        drop((service, refused));
+        copy.pool.close().await;
+        crm.pool.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn case_41_an_original_that_its_clone_was_faster_than_stops_within_seconds() {
+    bare_world(S3::Embedded, async |world| {
+        let original = Cluster::start().await;
+        let (crm, environment) = adopted(&world, &original).await;
+        let service = Service::start(&environment, &["run"]).await.ready().await.expect_log("not well");
+        let mut clone = original.clone_of().await;
+        clone.run().await;
+        let copy = Crm::of(&clone.url(), &crm.name).await;
+        let of_clone = world.with(&[("DATABASE__URL", &copy.url)]);
+        let other = Service::start(&of_clone, &["run"]).await;
+        // Whichever of the two it is: one of them is left, and an operator has to say which.
+        guard_says(&service, "is not the one that wrote the object bucket's marker").await;
+        let (record, file) = record_with_file(&world, &crm).await;
+        crm.delete("Contact", record).await;
+        assert_eq!(crm.number("SELECT count(*) FROM file_recycler.outbox").await, 2);
+        world.is_untouched(file).await;
+        drop((service, other));
+        copy.pool.close().await;
+        crm.pool.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_database_that_was_set_back_moves_nothing_until_it_is_restored_and_adopted() {
+    bare_world(S3::Embedded, async |world| {
+        let mut original = Cluster::start().await;
+        let (crm, environment) = adopted(&world, &original).await;
+        let (record, file) = record_with_file(&world, &crm).await;
+        let mut backup = original.clone_of().await;
+        let service = Service::start(&environment, &["run"]).await.ready().await.expect_log("not well");
+        crm.delete("Contact", record).await;
+        world.recycled(file).await;
+
+        // The disaster, and the backup in its place: the record is there again, its file is not.
+        crm.pool.close().await;
+        original.kill().await;
+        backup.take_the_place_of(&original);
+        backup.run().await;
+        guard_says(&service, "it was set back to a backup, or is a copy").await;
+        let back = Crm::of(&backup.url(), &crm.name).await;
+        let (other, another) = record_with_file(&world, &back).await;
+        back.delete("Contact", other).await;
+
+        let run = async |arguments: &[&str]| -> Output { process::run(&environment, arguments).await };
+        let plan = run(&["adopt", "--json"]).await.expect(0).json();
+        assert_eq!((&plan["nonce_differs"], &plan["adopted_already"]), (&true.into(), &false.into()));
+        run(&["adopt", "--for", "restore", "--apply"]).await.expect(0);
+        guard_says(&service, "for restore alone").await;
+        world.is_untouched(another).await;
+        run(&["adopt", "--apply"]).await.expect(0);
+        world.recycled(another).await;
+        drop(service);
+        back.pool.close().await;
+    })
+    .await;
+}
+
+/// The same while the connections live on: what the alive check's own statement says stops the work.
+#[tokio::test]
+async fn rows_that_were_set_back_under_a_running_worker_stop_it() {
+    world(S3::Embedded, async |world| {
+        let service = world.run().await.expect_log("not well");
+        let (record, file) = world.record_with_files("Contact", "ContactFile", 1).await;
+        world.crm.sql("UPDATE file_recycler.environment SET advances = 0, nonce = gen_random_uuid()").await;
+        world.crm.delete("Contact", record).await;
+        guard_says(&service, "is not the one that wrote the object bucket's marker (").await;
+        world.is_untouched(file[0]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_killed_while_it_advances_leaves_what_the_next_one_completes() {
+    world(S3::Embedded, async |world| {
+        for point in ["nonce::proposed", "nonce::in_the_marker"] {
+            let mut doomed = world.doomed("work", point).await;
+            eventually("it dies there", async || doomed.has_ended().then_some(())).await;
+            let pending = "SELECT count(*) FROM file_recycler.environment WHERE pending_nonce IS NOT NULL";
+            assert_eq!(world.crm.number(pending).await, 1, "{point}");
+            drop(doomed);
+            let service = world.run().await;
+            agree(&world, &world.crm).await;
+            let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
+            world.crm.delete("Contact", record).await;
+            world.recycled(files[0]).await;
+            drop(service);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_processes_that_start_at_once_agree_on_one_nonce() {
+    world(S3::Embedded, async |world| {
+        let mut services = vec![world.run().await];
+        let begun = services.len();
+        for _ in begun..5 {
+            services.push(Service::start(&world.environment, &["work"]).await);
+        }
+        for service in &services {
+            eventually("it is ready", async || {
+                service.readyz().await.filter(|answer| answer["ready"] == true)
+            })
+            .await;
+            eventually("it takes messages", async || {
+                service.log().iter().any(|line| line.contains("taking messages")).then_some(())
+            })
+            .await;
+        }
+        agree(&world, &world.crm).await;
+        let (record, files) = world.record_with_files("Contact", "ContactFile", 3).await;
+        world.crm.delete("Contact", record).await;
+        for file in files {
+            world.recycled(file).await;
+        }
+    })
+    .await;
+}
