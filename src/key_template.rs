@@ -120,6 +120,28 @@ impl KeyTemplate {
         ObjectKey::try_from(key).map_err(KeyError::Name)
     }
 
+    /// Other templates that installations are known to use, to be looked under where this one finds nothing: this one
+    /// with the id in another form, and the usual ones.
+    pub fn others(&self) -> Vec<Self> {
+        const USUAL: [&str; 6] = [
+            "{file_id}",
+            "{file_id:upper}",
+            "{file_id:simple}",
+            "{schema}/{file_id}",
+            "{schema}/{file_id:upper}",
+            "{schema}/{file_id:simple}",
+        ];
+        let ids = ["{file_id}", "{file_id:upper}", "{file_id:simple}"];
+        let mut texts: Vec<String> = Vec::new();
+        for from in ids {
+            texts.extend(ids.iter().map(|to| self.text.replace(from, to)));
+        }
+        texts.extend(USUAL.map(str::to_owned));
+        let mut seen = std::collections::HashSet::from([self.text.clone()]);
+        texts.retain(|text| seen.insert(text.clone()));
+        texts.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
     /// The UUIDs of all files that the template could give this key to, in whatever letter case; none where
     /// the key does not have the template's form.
     ///
@@ -171,6 +193,19 @@ mod tests {
         let template: KeyTemplate = template.parse().unwrap();
         let schema = SchemaName::try_from("ContactFile").unwrap();
         template.key(&FileId::try_from(ID).unwrap(), Some(&schema)).unwrap().as_str().to_owned()
+    }
+
+    #[test]
+    fn other_templates_are_this_one_with_another_form_and_the_usual_ones() {
+        let others = |text: &str| -> Vec<String> {
+            text.parse::<KeyTemplate>().unwrap().others().iter().map(ToString::to_string).collect()
+        };
+        let usual = ["{file_id:upper}", "{file_id:simple}", "{schema}/{file_id}"];
+        assert_eq!(others("{file_id}")[..3], usual);
+        assert_eq!(others("{file_id}").len(), 5);
+        let own = others("crm/{file_id:upper}");
+        assert_eq!(own[..2], ["crm/{file_id}", "crm/{file_id:simple}"]);
+        assert_eq!(own.len(), 8);
     }
 
     #[test]

@@ -6,11 +6,13 @@ use uuid::Uuid;
 
 use super::Db;
 use super::alive::in_s3;
-use super::catalog::Catalog;
+use super::catalog::{Catalog, FileTable};
 use super::error::{Attempted, DbError};
 use super::sql::{built, quote_literal};
 use crate::file::{FileId, SchemaName};
 
+/// How long the newest rows are looked for.
+const PATIENCE_MS: u32 = 5_000;
 /// Rows that are counted at most in one table: counting is a scan.
 const COUNTED: u32 = 1_000_000;
 
@@ -50,11 +52,68 @@ impl Db {
             .fetch_all(&self.pool)
             .await
             .attempted(DOING)?;
-        let known = |schema: &String| catalog.file_tables.iter().find(|file| file.schema.as_str() == schema);
-        Ok(rows
-            .into_iter()
-            .filter_map(|(schema, id)| Some((FileId::from(id), known(&schema)?.schema.clone())))
-            .collect())
+        Ok(known(catalog, rows))
+    }
+
+    /// The newest of the files whose content is in S3, at most `count`, by their `CreatedOn`. Where finding them takes
+    /// too long (there is no index), some files.
+    pub async fn newest_files(
+        &self,
+        catalog: &Catalog,
+        count: usize,
+    ) -> Result<Vec<(FileId, SchemaName)>, DbError> {
+        const DOING: &str = "looking for the newest files in S3";
+        let dated: Vec<(String, String)> = sqlx::query_as(
+            "SELECT n.nspname::text, c.relname::text FROM pg_attribute AS a
+               JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+              WHERE a.attname = 'CreatedOn' AND NOT a.attisdropped AND a.atttypid IN ('timestamp'::regtype, 'timestamptz'::regtype)",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .attempted(DOING)?;
+        let is_dated = |file: &&FileTable| {
+            dated.iter().any(|(schema, name)| *schema == file.table.schema && *name == file.table.name)
+        };
+        let tables: Vec<String> = catalog
+            .file_tables
+            .iter()
+            .filter(is_dated)
+            .map(|file| {
+                let (schema, table) = (quote_literal(file.schema.as_str()), file.table.quoted());
+                let s3 = in_s3(file, "$1");
+                format!(
+                    r#"(SELECT {schema} AS schema, "Id" AS id, "CreatedOn"::timestamp AS created FROM {table} WHERE {s3}
+                         ORDER BY "CreatedOn" DESC NULLS LAST LIMIT $2)"#
+                )
+            })
+            .collect();
+        if tables.is_empty() {
+            return self.some_files(catalog, count).await;
+        }
+        let sql: Arc<str> = format!(
+            "SELECT schema, id FROM ({}) AS found ORDER BY created DESC NULLS LAST LIMIT $2",
+            tables.join(" UNION ALL ")
+        )
+        .into();
+        let mut transaction = self.pool.begin().await.attempted(DOING)?;
+        sqlx::query("SELECT set_config('statement_timeout', $1, true)")
+            .bind(PATIENCE_MS.to_string())
+            .execute(&mut *transaction)
+            .await
+            .attempted(DOING)?;
+        let found = sqlx::query_as(built(&sql))
+            .bind(&catalog.storages)
+            .bind(i64::try_from(count).unwrap_or(i64::MAX))
+            .fetch_all(&mut *transaction)
+            .await;
+        transaction.rollback().await.attempted(DOING)?;
+        match found.attempted(DOING) {
+            Ok(rows) => Ok(known(catalog, rows)),
+            Err(error) => {
+                tracing::info!(%error, "some files are looked at in place of the newest");
+                self.some_files(catalog, count).await
+            }
+        }
     }
 
     /// How many rows have their content in S3; it stops at a million in each table.
@@ -78,4 +137,12 @@ impl Db {
             .attempted("counting the files in S3")?;
         Ok(count.unsigned_abs())
     }
+}
+
+/// Rows of known schemas.
+fn known(catalog: &Catalog, rows: Vec<(String, Uuid)>) -> Vec<(FileId, SchemaName)> {
+    let known = |schema: &String| catalog.file_tables.iter().find(|file| file.schema.as_str() == schema);
+    rows.into_iter()
+        .filter_map(|(schema, id)| Some((FileId::from(id), known(&schema)?.schema.clone())))
+        .collect()
 }

@@ -32,6 +32,7 @@ struct Seen {
     marker: Marker,
     agreement: Agreement,
     foreign: Option<String>,
+    template: Option<String>,
 }
 
 impl Guard {
@@ -97,6 +98,16 @@ impl Guard {
         ));
     }
 
+    /// Takes note of why the key template is not the right one; of nothing, where it is.
+    pub fn saw_template(&self, wrong: Option<String>) {
+        self.lock().template = wrong;
+    }
+
+    /// Is the key template known to be wrong?
+    pub fn doubts_template(&self) -> bool {
+        self.lock().template.is_some()
+    }
+
     /// Looks at the queue once more after a foreign event.
     pub fn forgive_foreign(&self) {
         self.lock().foreign = None;
@@ -112,6 +123,11 @@ impl Guard {
             Verdict::Paused(why) => match (failpoint::removed("protection::pause"), seen.marker) {
                 (true, Marker::Names(environment)) => Verdict::Open(environment),
                 _ => Verdict::Paused(why),
+            },
+            // As a pause: it must not hide a refusal that is worse.
+            Verdict::Open(environment) => match &seen.template {
+                Some(wrong) => Verdict::Refused(wrong.clone()),
+                None => Verdict::Open(environment),
             },
             verdict => verdict,
         }

@@ -30,6 +30,7 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
             return self.already_moved(job, copy).await;
         }
         self.believe_the_miss().await?;
+        shared.registry.doubt_key(&job.file).await?;
         tracing::warn!(
             event = job.event.id, file = %job.file.file_id, key = %job.key,
             "the file is in neither bucket"

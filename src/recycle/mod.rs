@@ -83,6 +83,10 @@ pub trait Registry: Send + Sync + 'static {
     /// Are these still the buckets of this environment, asked of the storage now? Asked before a file is
     /// believed to be missing from both.
     fn confirm_environment(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Could this file be under another key than the one that was looked for? Asked before it is believed to be
+    /// missing; a failure holds it.
+    fn doubt_key(&self, file: &FileRef) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// One file that moved, for whoever counts.

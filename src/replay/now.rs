@@ -8,7 +8,7 @@ use crate::config::{Config, Mode};
 use crate::db::Db;
 use crate::db::registry::Registry as DbRegistry;
 use crate::event::Event;
-use crate::file::FileId;
+use crate::file::{FileId, FileRef};
 use crate::outcome::Failure;
 use crate::outcome::{FileEnd, Liveness, Outcome};
 use crate::recycle::{LedgerEntry, Move, Recycler, Registry};
@@ -68,6 +68,10 @@ impl Registry for ReadOnly {
 
     async fn note(&self, entries: Vec<LedgerEntry>) -> Result<Vec<Liveness>, Failure> {
         Ok(vec![Liveness::Dead; entries.len()])
+    }
+
+    async fn doubt_key(&self, _file: &FileRef) -> Result<(), Failure> {
+        Ok(())
     }
 
     async fn confirm_environment(&self) -> Result<(), Failure> {

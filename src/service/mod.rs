@@ -8,6 +8,7 @@ mod process;
 mod registry;
 mod relay;
 mod silence;
+mod template;
 mod watch;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use crate::storage::{Answer, Capabilities, Operation, Storage, StorageError};
 use crate::worker::{Brake, Judgement, Marks, Trial, Worker};
 pub(crate) use nonce::compare;
 use registry::GuardedRegistry;
+use template::Template;
 
 /// Files in flight for each request in flight: enough that deletions find company while copies go on.
 const FILES_PER_REQUEST: usize = 24;
@@ -157,11 +159,16 @@ impl Parts {
     /// The worker. What the server can do is probed first, which writes to the buckets: so not before the
     /// guard has opened.
     async fn work(self, stop: Stop) {
+        let template = Arc::new(Template::new(self.config.storage.key_template.clone()));
+        if !self.template_fits(&template, &stop).await {
+            return;
+        }
         let Some(server) = self.probe(&stop).await else { return };
         if !self.advance_first(&server, &stop).await {
             return;
         }
         let advancing = tokio::spawn(self.clone().keep_advancing(server, stop.clone()));
+        let doubting = tokio::spawn(self.clone().look_again_at_template(Arc::clone(&template), stop.clone()));
         let Some((object, recycle)) = self.config.storage.buckets.clone() else { return };
         let sweeping = (self.config.recycle.mode == Mode::Move).then(|| {
             let (storage, gate, clock) = (self.storage.clone(), self.gate.clone(), self.clock.clone());
@@ -172,6 +179,7 @@ impl Parts {
             db: self.db.clone(),
             storage: self.storage.clone(),
             guard: self.guard.clone(),
+            template,
             object,
             recycle,
         };
@@ -211,6 +219,7 @@ impl Parts {
         };
         Arc::new(worker).run(stop).await;
         advancing.abort();
+        doubting.abort();
         if let Some(sweeping) = sweeping {
             // What it did not get to is swept by the next one.
             sweeping.abort();

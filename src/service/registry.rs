@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use super::nonce::compare;
+use super::template::Template;
 use crate::db::registry::{Checked, Registry as DbRegistry};
 use crate::db::{Db, ledger};
 use crate::failpoint;
-use crate::file::{Bucket, FileId, Object, Recycle};
+use crate::file::{Bucket, FileId, FileRef, Object, Recycle};
 use crate::guard::{Guard, Verdict};
-use crate::outcome::{Advice, Dependency, Failure, Liveness};
+use crate::outcome::{Advice, Dependency, Failure, Liveness, Outcome};
 use crate::recycle::{LedgerEntry, Registry};
 use crate::retry::{Pauses, WITHIN_A_DELIVERY, retry};
 use crate::storage::Storage;
@@ -20,6 +21,7 @@ pub(super) struct GuardedRegistry {
     pub(super) db: Db,
     pub(super) storage: Storage,
     pub(super) guard: Guard,
+    pub(super) template: Arc<Template>,
     pub(super) object: Bucket<Object>,
     pub(super) recycle: Bucket<Recycle>,
 }
@@ -47,10 +49,28 @@ impl Registry for GuardedRegistry {
 
     /// Not held by a pause: what is noted here has happened already.
     async fn note(&self, entries: Vec<LedgerEntry>) -> Result<Vec<Liveness>, Failure> {
+        self.proves_template(&entries);
         let rows: Vec<_> = entries.into_iter().map(|entry| self.row(entry)).collect();
         let noted =
             retry(Pauses::system(WITHIN_A_DELIVERY), || async { Ok(self.registry.note(&rows).await?) });
         Ok(noted.await.map_err(out)?.liveness)
+    }
+
+    async fn doubt_key(&self, file: &FileRef) -> Result<(), Failure> {
+        if file.key.is_some()
+            || self.template.is_proven()
+            || failpoint::removed("protection::template_doubted")
+        {
+            return Ok(());
+        }
+        match self.template.found_under(&self.storage, file).await? {
+            Some(other) => {
+                let why = self.template.wrong(&other);
+                self.guard.saw_template(Some(why.clone()));
+                Err(Failure::new(Advice::Hold, why))
+            }
+            None => Ok(()),
+        }
     }
 
     async fn confirm_environment(&self) -> Result<(), Failure> {
@@ -63,6 +83,13 @@ impl Registry for GuardedRegistry {
 }
 
 impl GuardedRegistry {
+    /// What is noted as moved was under its key.
+    fn proves_template(&self, entries: &[LedgerEntry]) {
+        if entries.iter().any(|entry| entry.outcome == Outcome::Moved && entry.file.key.is_none()) {
+            self.template.prove();
+        }
+    }
+
     fn row(&self, entry: LedgerEntry) -> ledger::LedgerEntry {
         ledger::LedgerEntry {
             file_id: entry.file.file_id,

@@ -51,4 +51,5 @@ mod spine_dead_letters;
 mod spine_links;
 mod spine_service;
 mod support;
+mod template;
 mod tidy;

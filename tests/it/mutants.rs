@@ -52,6 +52,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("low_water_mark", "relay_size::case_56_dead_rows_behind_a_long_snapshot_are_not_read_again"),
     ("relay_batch", "relay_size::case_56_the_relays_memory_does_not_grow_with_a_transaction"),
     ("rolling_nonce", "nonce::case_41_a_physical_clone_moves_nothing_and_swallows_no_event"),
+    ("template_doubted", "template::with_nothing_to_compare_the_first_misses_are_doubted"),
     ("wait_for_others", "beside::case_46_what_is_not_committed_yet_beside_a_deletion_is_waited_for"),
     ("pause", "pause::a_pause_stops_two_thousand_deletions_on_their_way_and_a_resume_finishes_them"),
 ];

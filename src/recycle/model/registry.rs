@@ -3,7 +3,7 @@
 use super::lies::Lie;
 use super::turns::Fault;
 use super::world::{Port, State};
-use crate::file::FileId;
+use crate::file::{FileId, FileRef};
 use crate::outcome::{Advice, Dependency, Failure, Liveness};
 use crate::recycle::{LedgerEntry, Registry};
 
@@ -57,6 +57,10 @@ impl Registry for Port {
             self.liveness(state, &entry.file.file_id)
         };
         self.question(&what, |state| entries.iter().map(|entry| note(state, entry)).collect()).await
+    }
+
+    async fn doubt_key(&self, _file: &FileRef) -> Result<(), Failure> {
+        Ok(())
     }
 
     async fn confirm_environment(&self) -> Result<(), Failure> {

@@ -120,6 +120,10 @@ impl Registry for Script {
         Ok(answers)
     }
 
+    async fn doubt_key(&self, _file: &FileRef) -> Result<(), Failure> {
+        Ok(())
+    }
+
     async fn confirm_environment(&self) -> Result<(), Failure> {
         let failure = {
             let mut state = self.0.lock().unwrap();

@@ -1,0 +1,198 @@
+//! Is `storage.key_template` the right one? A wrong one finds no object, and every file would count as missing.
+//!
+//! At the start a sample of the newest rows is looked for. Where that cannot tell, files are doubted until one has
+//! moved: before one counts as missing, it is looked for under the other templates that are known.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use tracing::{info, warn};
+
+use super::Parts;
+use crate::file::{FileId, FileRef, SchemaName};
+use crate::gate;
+use crate::key_template::KeyTemplate;
+use crate::outcome::Failure;
+use crate::retry::{Pauses, UNTIL_BACK};
+use crate::stop::Stop;
+use crate::storage::{Side, Storage};
+
+/// Rows of the sample.
+const SAMPLE: usize = 20;
+/// Looks at the storage at the same time.
+const LOOKS: usize = 8;
+/// How often a template that was found wrong is looked at again: the objects may have been renamed.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// The template, and whether an object was found under it.
+#[derive(Debug)]
+pub(super) struct Template {
+    template: KeyTemplate,
+    proven: AtomicBool,
+}
+
+/// What a sample says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fit {
+    /// At least one object is where the template says.
+    Fits,
+    /// There is no row in S3 to look for.
+    Empty,
+    /// No row's object is there, under no known template.
+    Nowhere,
+    /// Objects are under this one.
+    Other(KeyTemplate),
+}
+
+type Row = (FileId, SchemaName);
+
+impl Template {
+    pub(super) fn new(template: KeyTemplate) -> Self {
+        Self { template, proven: AtomicBool::new(false) }
+    }
+
+    /// An object was found under it.
+    pub(super) fn prove(&self) {
+        self.proven.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
+    }
+
+    /// What an operator is told where objects are under another template.
+    pub(super) fn wrong(&self, right: &KeyTemplate) -> String {
+        format!(
+            "storage.key_template is '{}', but the objects are under '{right}': set storage.key_template = \"{right}\"",
+            self.template
+        )
+    }
+
+    /// The other template that this file's object is under, if there is one.
+    pub(super) async fn found_under(
+        &self,
+        storage: &Storage,
+        file: &FileRef,
+    ) -> Result<Option<KeyTemplate>, Failure> {
+        for other in self.template.others() {
+            if exists(storage, &other, &file.file_id, file.schema.as_ref()).await? {
+                return Ok(Some(other));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn fit(&self, storage: &Storage, rows: &[Row]) -> Result<Fit, Failure> {
+        if rows.is_empty() {
+            return Ok(Fit::Empty);
+        }
+        if finds_any(storage, &self.template, rows).await? {
+            self.prove();
+            return Ok(Fit::Fits);
+        }
+        for other in self.template.others() {
+            if finds_any(storage, &other, rows).await? {
+                return Ok(Fit::Other(other));
+            }
+        }
+        Ok(Fit::Nowhere)
+    }
+}
+
+async fn finds_any(storage: &Storage, template: &KeyTemplate, rows: &[Row]) -> Result<bool, Failure> {
+    for portion in rows.chunks(LOOKS) {
+        let looks = portion.iter().map(|(id, schema)| exists(storage, template, id, Some(schema)));
+        if try_join_all(looks).await?.contains(&true) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Is there an object? One that the template can give no key to has none.
+async fn exists(
+    storage: &Storage,
+    template: &KeyTemplate,
+    id: &FileId,
+    schema: Option<&SchemaName>,
+) -> Result<bool, Failure> {
+    let Ok(key) = template.key(id, schema) else { return Ok(false) };
+    Ok(storage.head(Side::Object, &key).await?.is_some())
+}
+
+impl Parts {
+    /// Looks for a sample before anything moves; `false` where the stop came first.
+    pub(super) async fn template_fits(&self, template: &Template, stop: &Stop) -> bool {
+        let mut pauses = Pauses::system(UNTIL_BACK);
+        loop {
+            let doubted = self.guard.doubts_template();
+            tokio::select! {
+                () = stop.requested() => return false,
+                () = self.gate.opened(gate::WORKER), if !doubted => {}
+                () = tokio::time::sleep(AGAIN), if doubted => {}
+            }
+            match self.look_at_template(template).await {
+                Ok(true) => return true,
+                Ok(false) => {}
+                Err(failure) => {
+                    info!(error = %failure, "the key template could not be compared with the objects");
+                    self.gate.report(&failure);
+                    tokio::select! {
+                        () = stop.requested() => return false,
+                        () = tokio::time::sleep(pauses.next().unwrap_or(AGAIN)) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks again at one that a file has shown to be wrong.
+    pub(super) async fn look_again_at_template(self, template: Arc<Template>, stop: Stop) {
+        loop {
+            tokio::select! {
+                () = stop.requested() => return,
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+            if self.guard.doubts_template()
+                && let Err(failure) = self.look_at_template(&template).await
+            {
+                info!(error = %failure, "the key template could not be compared with the objects");
+            }
+        }
+    }
+
+    /// Compares, and tells the guard. May work begin?
+    async fn look_at_template(&self, template: &Template) -> Result<bool, Failure> {
+        let catalog = self.registry.catalog().await?;
+        let rows = self.db.newest_files(&catalog, SAMPLE).await?;
+        let fit = template.fit(&self.storage, &rows).await?;
+        let sample = rows.len();
+        let doubted = self.guard.doubts_template();
+        match &fit {
+            Fit::Fits => {
+                info!(sample, template = %template.template, "objects are where the key template says");
+            }
+            Fit::Empty if doubted => {}
+            Fit::Empty => info!(
+                "no row is in S3: the key template cannot be compared, and the first misses are doubted"
+            ),
+            Fit::Nowhere => warn!(
+                sample,
+                "none of the newest rows' objects is in the object bucket, under no known template"
+            ),
+            Fit::Other(_) => {}
+        }
+        let wrong = match fit {
+            Fit::Other(right) => Some(template.wrong(&right)),
+            // What a file has shown, an empty sample does not take back.
+            Fit::Empty | Fit::Nowhere if doubted => return Ok(false),
+            Fit::Fits | Fit::Empty | Fit::Nowhere => None,
+        };
+        let fits = wrong.is_none();
+        self.guard.saw_template(wrong);
+        self.tell_guard();
+        Ok(fits)
+    }
+}
