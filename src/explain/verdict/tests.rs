@@ -1,0 +1,1 @@
+//! What would happen, over everything that can be found.
