@@ -123,7 +123,7 @@ impl Db {
         if items.len() >= LISTED {
             let ids = both(r#""Id""#);
             let count: Arc<str> =
-                format!("SELECT count(*) FROM (SELECT FROM ({ids}) AS found LIMIT {COUNTED}) AS some").into();
+                format!("SELECT count(*) FROM (SELECT FROM ({ids}) AS found LIMIT {COUNTED}) AS counted").into();
             let counted: i64 =
                 sqlx::query_scalar(built(&count)).bind(id).fetch_one(&self.pool).await.attempted(DOING)?;
             total = counted.unsigned_abs();
@@ -202,7 +202,7 @@ impl Db {
             .filter_map(|file| {
                 let (table, condition) = (file.table.quoted(), condition(file, whose)?);
                 Some(format!(
-                    "(SELECT count(*) FROM (SELECT FROM {table} AS item WHERE {condition} LIMIT {COUNTED}) AS some)"
+                    "(SELECT count(*) FROM (SELECT FROM {table} AS item WHERE {condition} LIMIT {COUNTED}) AS counted)"
                 ))
             })
             .collect();

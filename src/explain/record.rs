@@ -75,15 +75,16 @@ fn is_about(row: &crate::db::explain::OutboxRow, found: &Found) -> bool {
 }
 
 fn lives(found: &Found, schema: &str) -> Fate {
-    let links = found.links_of_record().count();
-    let linked = if links > 0 { " and those that it shows through links" } else { "" };
-    Fate::new(
-        Would::Stay,
-        format!(
-            "The record exists in {schema}: {} stay{linked}.",
-            files(found.files_total, "its ", " own file", " own files")
-        ),
-    )
+    let own = match found.files_total {
+        0 => "it has no files of its own".to_owned(),
+        1 => "its 1 own file stays".to_owned(),
+        many => format!("its {many} own files stay"),
+    };
+    let linked = match found.links_of_record().count() {
+        0 => "",
+        _ => ", and it shows others through links, which stay, too",
+    };
+    Fate::new(Would::Stay, format!("The record exists in {schema}: {own}{linked}."))
 }
 
 /// Nobody has told us of a deletion.
@@ -96,8 +97,8 @@ fn absent(found: &Found, hanging: &Hanging) -> Fate {
         format!(
             "There is no such record, and no deletion of it is known here: it may not be saved yet. What names it stays: \
              {} and {}.",
-            files(hangs, "", " file", " files"),
-            files(links as u64, "", " link", " links"),
+            files(hangs, " file", " files"),
+            files(links as u64, " link", " links"),
         ),
     )
 }
@@ -113,7 +114,7 @@ fn done(found: &Found, hanging: &Hanging, free: u64, now: OffsetDateTime) -> Fat
         },
     );
     if free > 0 {
-        let what = files(free, "", " file that still hangs on it goes", " files that still hang on it go");
+        let what = files(free, " file that still hangs on it goes", " files that still hang on it go");
         return Fate::new(Would::Move, format!("{told}; {what} with the next event that names one of them."));
     }
     let kept = and_kept(hanging);
@@ -136,16 +137,19 @@ fn and_kept(hanging: &Hanging) -> String {
     ] {
         if count > 0 {
             kept.push_str("; ");
-            kept.push_str(&files(count, "", " file stays ", " files stay "));
+            kept.push_str(&files(count, " file stays ", " files stay "));
             kept.push_str(why);
         }
     }
     kept
 }
 
-fn files(count: u64, before: &str, one: &str, many: &str) -> String {
-    let (shown, word) = if count == 0 { ("no".to_owned(), many) } else { (count.to_string(), many) };
-    format!("{before}{shown}{}", if count == 1 { one } else { word })
+fn files(count: u64, one: &str, many: &str) -> String {
+    match count {
+        0 => format!("no{many}"),
+        1 => format!("1{one}"),
+        _ => format!("{count}{many}"),
+    }
 }
 
 fn sum(found: &Found) -> Hanging {

@@ -298,7 +298,7 @@ fn elsewhere(found: &Found) -> Fate {
     let in_object = found.objects.as_ref().is_some_and(|both| both.object.is_some());
     let mut sentence = match row {
         Some(row) if has_no_content => {
-            let kind = row.kind.map_or("link", RowType::as_str);
+            let kind = if row.kind == Some(RowType::WebLink) { "web link" } else { "link to an entity" };
             format!("It stays: its row in {} is a {kind}, which has no content of its own.", row.schema)
         }
         Some(row) => format!(

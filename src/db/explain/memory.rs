@@ -270,7 +270,7 @@ impl Db {
     pub async fn discarded_of(&self, id: Uuid, messages: &[String]) -> Result<Vec<DiscardedRow>, DbError> {
         sqlx::query_as(
             "SELECT message_id, reason, error, discarded_at, who, host, why
-               FROM (SELECT * FROM file_recycler.discarded ORDER BY discarded_at DESC LIMIT $3) AS some
+               FROM (SELECT * FROM file_recycler.discarded ORDER BY discarded_at DESC LIMIT $3) AS newest
               WHERE message_id = ANY($2) OR position($1 IN lower(encode(body, 'escape'))) > 0
               ORDER BY discarded_at DESC LIMIT $4",
         )

@@ -1,1 +1,0 @@
-//! What would happen, over everything that can be found.
