@@ -204,6 +204,8 @@ pub struct Environment {
     /// `crm.dangling_rows`, as this command is configured.
     #[serde(serialize_with = "dangling_rows")]
     pub dangling_rows: DanglingRows,
+    /// `recycle.grace`, as this command is configured.
+    pub grace_seconds: u64,
     /// Why nothing may move.
     #[serde(skip)]
     pub hold: Option<Hold>,

@@ -51,6 +51,7 @@ pub struct Explainer {
     template: KeyTemplate,
     mode: Mode,
     dangling_rows: DanglingRows,
+    grace: Duration,
     clock: Clock,
 }
 
@@ -98,6 +99,7 @@ impl Explainer {
             template: config.storage.key_template.clone(),
             mode: config.recycle.mode,
             dangling_rows: config.crm.dangling_rows,
+            grace: config.recycle.grace,
             clock: Clock::system(),
         }
     }
@@ -188,6 +190,7 @@ impl Explainer {
             },
             mode: self.mode,
             dangling_rows: self.dangling_rows,
+            grace_seconds: self.grace.as_secs(),
             hold,
         }
     }
@@ -266,6 +269,11 @@ impl Explainer {
             found.objects.as_ref().is_some_and(|both| both.object.is_none() && both.recycle.is_none());
         if asked && !named && nowhere {
             found.foretold = Some(Foretold::Ends(Outcome::Missing));
+            return;
+        }
+        // A living file is told without the storage. Of any other the code would ask whose trouble this is, by trying
+        // out requests on objects of our own: but nothing is written here.
+        if !named && found.objects.is_none() {
             return;
         }
         let schema = file_schemas(found).into_iter().find_map(|schema| SchemaName::try_from(schema).ok());

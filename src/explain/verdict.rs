@@ -1,13 +1,15 @@
 //! What would happen to a file now, and why, in plain words: a pure function over what was found.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::age::when;
+use super::age::{moment, when};
 use super::found::{Foretold, Found, Hold, Message, Names};
 use super::record;
 use crate::config::DanglingRows;
-use crate::db::explain::{FileRow, LedgerRow, Link, Parent, RowType};
+use crate::db::explain::{FileRow, LedgerRow, Link, OutboxRow, Parent, RowType};
 use crate::outcome::{DeadReason, Outcome};
 
 #[cfg(test)]
@@ -107,17 +109,21 @@ fn kind(found: &Found) -> Kind {
 }
 
 fn unknown(found: &Found) -> Fate {
-    let asked = "no row, link, object, note or message names it";
-    let sentence = if found.errors.is_empty() {
-        format!("Nothing is known of {}: {asked}.", found.id)
-    } else {
+    let id = found.id;
+    let mut sentence = format!("Nothing is known of {id}: no row, link, object or note has it");
+    if found.messages_that_name(Names::Text).next().is_some() {
+        sentence.push_str("; only a dead letter that is no event has it in its text");
+    }
+    if found.discarded.iter().flatten().next().is_some() {
+        sentence.push_str("; a message that names it was discarded");
+    }
+    if !found.errors.is_empty() {
         let parts: Vec<&str> = found.errors.keys().copied().collect();
-        format!(
-            "Nothing is known of {} as far as could be asked: {asked}; not asked could be: {}.",
-            found.id,
-            parts.join(", ")
-        )
-    };
+        sentence.push_str("; but not everything could be asked (");
+        sentence.push_str(&parts.join(", "));
+        sentence.push(')');
+    }
+    sentence.push('.');
     Fate::new(Would::Nothing, sentence)
 }
 
@@ -252,9 +258,7 @@ fn orphaned(found: &Found, row: &FileRow, owner: &Parent, now: OffsetDateTime) -
         return Fate::new(Would::Stay, format!("The file stays: {schema} {id} was deleted, but {why}."));
     }
     let carrier = match (waiting, letter) {
-        (Some(row), _) => {
-            format!("that deletion has waited in the outbox since {}", when(row.captured_at, now))
-        }
+        (Some(row), _) => in_outbox("that deletion", row, found, now),
         (None, Some(letter)) => in_dead_letters(letter, now),
         (None, None) => {
             "its record is remembered as deleted, and the next event that names it does so".to_owned()
@@ -266,6 +270,19 @@ fn orphaned(found: &Found, row: &FileRow, owner: &Parent, now: OffsetDateTime) -
             "It would move to the recycle bucket, and its row would go: {schema} {id} was deleted; {carrier}."
         ),
     )
+}
+
+/// Since when it has waited, and until when the grace period keeps it.
+fn in_outbox(what: &str, row: &OutboxRow, found: &Found, now: OffsetDateTime) -> String {
+    let since = when(row.captured_at, now);
+    let grace = found.environment.as_ref().map_or(0, |environment| environment.grace_seconds);
+    let due = row.seen_at.unwrap_or(now) + Duration::from_secs(grace);
+    let rests = if due > now {
+        format!(", where recycle.grace keeps it until {}", moment(due))
+    } else {
+        String::new()
+    };
+    format!("{what} has waited in the outbox since {since}{rests}")
 }
 
 fn in_dead_letters(letter: &Message, now: OffsetDateTime) -> String {
@@ -360,9 +377,7 @@ fn dead(found: &Found, now: OffsetDateTime) -> Fate {
     let why = "no row and no link names it any more";
     let queued = found.queues.as_ref().map(|queues| queues.work.unwrap_or_default() + queues.wait);
     let carrier = match (found.outbox_rows("files", found.id).next(), letter, queued) {
-        (Some(row), ..) => {
-            format!("its deletion has waited in the outbox since {}", when(row.captured_at, now))
-        }
+        (Some(row), ..) => in_outbox("its deletion", row, found, now),
         (None, Some(letter), _) => in_dead_letters(letter, now),
         (None, None, None) => "whether an event about it is on its way could not be seen".to_owned(),
         (None, None, Some(0)) => {

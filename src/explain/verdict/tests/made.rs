@@ -46,6 +46,7 @@ pub(super) fn environment(hold: Option<Hold>) -> Environment {
         guard: "open".into(),
         mode: Mode::Move,
         dangling_rows: DanglingRows::Delete,
+        grace_seconds: 0,
         hold,
     }
 }

@@ -124,6 +124,13 @@ fn an_id_of_a_file_and_a_record_is_both_and_one_of_neither_unknown() {
         ..Found::default()
     };
     table(vec![
+        (
+            "only in a text",
+            with(|it| it.messages = Some(vec![letter(Names::Text, 0)])),
+            Kind::Unknown,
+            Would::Nothing,
+            "no event has it in its text",
+        ),
         ("both", both, Kind::Both, Would::Stay, "As a record: The record exists in Contact"),
         (
             "unknown",
@@ -132,7 +139,13 @@ fn an_id_of_a_file_and_a_record_is_both_and_one_of_neither_unknown() {
             Would::Nothing,
             "Nothing is known of 00000000-0000-0000-0000-000000000001",
         ),
-        ("unknown as far as asked", partly, Kind::Unknown, Would::Nothing, "not asked could be: objects"),
+        (
+            "unknown as far as asked",
+            partly,
+            Kind::Unknown,
+            Would::Nothing,
+            "but not everything could be asked (objects)",
+        ),
         (
             "nobody could be asked",
             blind,

@@ -32,6 +32,16 @@ fn a_dead_file_moves_or_has_moved_or_is_gone() {
             "its deletion has waited in the outbox since",
         ),
         (
+            "the grace period keeps it",
+            would_move(|it| {
+                it.outbox = Some(vec![waits("files", ID, None)]);
+                it.environment.as_mut().unwrap().grace_seconds = 900;
+            }),
+            file,
+            Would::Move,
+            "where recycle.grace keeps it until 2026-11-25T10:15:00Z",
+        ),
+        (
             "its message is dead",
             would_move(|it| it.messages = Some(vec![letter(Names::File, 1)])),
             file,
