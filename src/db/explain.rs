@@ -123,7 +123,8 @@ impl Db {
         if items.len() >= LISTED {
             let ids = both(r#""Id""#);
             let count: Arc<str> =
-                format!("SELECT count(*) FROM (SELECT FROM ({ids}) AS found LIMIT {COUNTED}) AS counted").into();
+                format!("SELECT count(*) FROM (SELECT FROM ({ids}) AS found LIMIT {COUNTED}) AS counted")
+                    .into();
             let counted: i64 =
                 sqlx::query_scalar(built(&count)).bind(id).fetch_one(&self.pool).await.attempted(DOING)?;
             total = counted.unsigned_abs();

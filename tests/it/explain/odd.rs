@@ -13,11 +13,9 @@ async fn one_id_in_two_tables_and_as_a_record_is_told_of_each() {
     world(S3::Embedded, async |world| {
         let (contact, files) = world.record_with_files("Contact", "ContactFile", 1).await;
         let id = files[0];
-        let copy = format!(
-            r#"INSERT INTO "SysFile" ("Id", "TypeId", "SysFileStorageId", "RecordSchemaName", "RecordId")
+        let copy = r#"INSERT INTO "SysFile" ("Id", "TypeId", "SysFileStorageId", "RecordSchemaName", "RecordId")
                SELECT "Id", "TypeId", "SysFileStorageId", 'Contact', "ContactId" FROM "ContactFile";
-               CREATE TABLE "AccountFile_part" () INHERITS ("AccountFile")"#
-        );
+               CREATE TABLE "AccountFile_part" () INHERITS ("AccountFile")"#;
         world.crm.sql(copy).await;
         is(&world.explained(id).await, "file", "stay", "rows of ContactFile and SysFile have its id");
         world.crm.sql(format!(r#"INSERT INTO "Account" ("Id") VALUES ('{id}')"#)).await;
@@ -56,10 +54,9 @@ async fn a_record_with_many_weak_files_lists_some_and_counts_all() {
             .crm
             .sql(format!(
                 r#"INSERT INTO "SysFile" ("TypeId", "SysFileStorageId", "RecordSchemaName", "RecordId")
-                   SELECT '{}', '{}', 'Account', '{record}' FROM generate_series(1, 130);
+                   SELECT '{FILE_TYPE}', '{S3_STORAGE}', 'Account', '{record}' FROM generate_series(1, 130);
                    INSERT INTO "FileLink" ("RecordSchemaName", "RecordId", "FileSchemaName", "FileRecordId")
-                   SELECT 'Account', '{record}', 'SysFile', gen_random_uuid() FROM generate_series(1, 120)"#,
-                FILE_TYPE, S3_STORAGE
+                   SELECT 'Account', '{record}', 'SysFile', gen_random_uuid() FROM generate_series(1, 120)"#
             ))
             .await;
         let said = world.explained(record).await;

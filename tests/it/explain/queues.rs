@@ -104,7 +104,7 @@ async fn a_server_that_is_down_hides_its_own_part_only() {
             let began = Instant::now();
             let said =
                 process::run(&world.with(&[(key, &value)]), &["explain", &id, "--json"]).await.expect(1);
-            assert!(began.elapsed() < Duration::from_secs(60), "{key}: {:?}", began.elapsed());
+            assert!(began.elapsed() < Duration::from_mins(1), "{key}: {:?}", began.elapsed());
             assert!(!said.stdout.contains("recycler-secret") && !said.stdout.contains("guest:"), "{said:?}");
             said.json()
         };

@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 fn a_living_file_stays() {
     let alive = |change: fn(&mut Found)| {
         ends(Outcome::Alive, |found| {
-            found.objects = objects(true, false);
+            found.objects = Some(objects(true, false));
             change(found);
         })
     };
@@ -19,18 +19,18 @@ fn a_living_file_stays() {
     let cases: Vec<(&str, Found, &str)> = vec![
         (
             "its record lives",
-            ends(Outcome::Alive, |it| it.rows = rows(owner(false, Some(true)))),
+            ends(Outcome::Alive, |it| it.rows = rows(Some(owner(false, Some(true))))),
             "Contact 00000000-0000-0000-0000-000000000002, which exists",
         ),
         ("of no record", ends(Outcome::Alive, |it| it.rows = rows(None)), "it names no record"),
         (
             "a lookup that dangles",
-            ends(Outcome::Alive, |it| it.rows = rows(owner(false, Some(false)))),
+            ends(Outcome::Alive, |it| it.rows = rows(Some(owner(false, Some(false))))),
             "does not exist",
         ),
         (
             "an unknown schema",
-            ends(Outcome::Alive, |it| it.rows = rows(owner(false, None))),
+            ends(Outcome::Alive, |it| it.rows = rows(Some(owner(false, None)))),
             "no table that we know",
         ),
         (
@@ -62,7 +62,7 @@ fn a_living_file_stays() {
             "its object was recycled",
             ends(Outcome::Alive, |it| {
                 it.rows = rows(None);
-                it.objects = objects(false, true);
+                it.objects = Some(objects(false, true));
             }),
             "only in the recycle bucket",
         ),
@@ -75,8 +75,8 @@ fn a_living_file_stays() {
 /// A weak file whose record is not there.
 fn orphan(change: impl FnOnce(&mut Found)) -> Found {
     ends(Outcome::Alive, |it| {
-        it.rows = Some(vec![row("SysFile", owner(true, Some(false)))]);
-        it.objects = objects(true, false);
+        it.rows = Some(vec![row("SysFile", Some(owner(true, Some(false))))]);
+        it.objects = Some(objects(true, false));
         it.hanging = vec![hanging(OWNER, 1, 0)];
         change(it);
     })

@@ -82,8 +82,8 @@ pub(super) fn elsewhere(kind: RowType) -> Row {
     Row::File(FileRow { kind: Some(kind), storage: Some("Database".into()), in_s3: false, ..row })
 }
 
-pub(super) fn owner(weak: bool, exists: Option<bool>) -> Option<Parent> {
-    Some(Parent { schema: "Contact".into(), id: OWNER, column: "ContactId".into(), weak, exists })
+pub(super) fn owner(weak: bool, exists: Option<bool>) -> Parent {
+    Parent { schema: "Contact".into(), id: OWNER, column: "ContactId".into(), weak, exists }
 }
 
 pub(super) fn link(record: Uuid, exists: Option<bool>) -> Link {
@@ -97,8 +97,8 @@ pub(super) fn link(record: Uuid, exists: Option<bool>) -> Link {
     }
 }
 
-pub(super) fn object() -> Option<Object> {
-    Some(Object {
+pub(super) fn object() -> Object {
+    Object {
         present: true,
         bucket: "b".into(),
         size: 5,
@@ -108,12 +108,12 @@ pub(super) fn object() -> Option<Object> {
         version_id: None,
         archived: false,
         locked: false,
-    })
+    }
 }
 
-pub(super) fn objects(in_object: bool, in_recycle: bool) -> Option<Objects> {
-    let there = |is: bool| is.then(object).flatten();
-    Some(Objects { object: there(in_object), recycle: there(in_recycle), ..Objects::default() })
+pub(super) fn objects(in_object: bool, in_recycle: bool) -> Objects {
+    let there = |is: bool| is.then(object);
+    Objects { object: there(in_object), recycle: there(in_recycle), ..Objects::default() }
 }
 
 pub(super) fn noted(outcome: Outcome, file: Uuid, record: Option<Uuid>) -> LedgerRow {

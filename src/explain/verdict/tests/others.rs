@@ -119,7 +119,7 @@ fn an_id_of_a_file_and_a_record_is_both_and_one_of_neither_unknown() {
     });
     let blind = Found {
         id: ID,
-        objects: objects(true, false),
+        objects: Some(objects(true, false)),
         errors: [("database", "no connection".to_owned())].into(),
         ..Found::default()
     };

@@ -8,21 +8,14 @@ use crate::explain::verdict::{Kind, Would, judge};
 use crate::outcome::{DeadReason, Outcome};
 
 #[test]
-fn a_dead_file_moves_or_has_moved_or_is_gone() {
+fn a_dead_file_moves_and_where_its_deletion_waits_is_told() {
     let file = Kind::File;
     let would_move = |change: fn(&mut Found)| {
         ends(Outcome::WouldMove, |it| {
-            it.objects = objects(true, false);
+            it.objects = Some(objects(true, false));
             change(it);
         })
     };
-    let in_recycle = |change: fn(&mut Found)| {
-        ends(Outcome::AlreadyMoved, |it| {
-            it.objects = objects(false, true);
-            change(it);
-        })
-    };
-    let moved = |outcome| Some(vec![noted(outcome, ID, None)]);
     table(vec![
         (
             "waits in the outbox",
@@ -59,11 +52,25 @@ fn a_dead_file_moves_or_has_moved_or_is_gone() {
         ("the broker is down", would_move(|it| it.queues = None), file, Would::Move, "could not be seen"),
         (
             "copied and not deleted",
-            ends(Outcome::WouldMove, |it| it.objects = objects(true, true)),
+            ends(Outcome::WouldMove, |it| it.objects = Some(objects(true, true))),
             file,
             Would::Move,
             "It would move",
         ),
+    ]);
+}
+
+#[test]
+fn a_file_that_has_moved_or_cannot_is_told_with_what_the_ledger_knows() {
+    let file = Kind::File;
+    let in_recycle = |change: fn(&mut Found)| {
+        ends(Outcome::AlreadyMoved, |it| {
+            it.objects = Some(objects(false, true));
+            change(it);
+        })
+    };
+    let moved = |outcome| Some(vec![noted(outcome, ID, None)]);
+    table(vec![
         (
             "recycled by us",
             in_recycle(|it| it.ledger = Some(vec![noted(Outcome::Moved, ID, None)])),
@@ -109,7 +116,7 @@ fn a_dead_file_moves_or_has_moved_or_is_gone() {
         (
             "a conflict",
             with(|it| {
-                it.objects = objects(true, true);
+                it.objects = Some(objects(true, true));
                 it.foretold =
                     Some(Foretold::Fails(Some(DeadReason::Conflict), "other content is there".into()));
                 it.messages = Some(vec![letter(Names::File, 1)]);
@@ -121,7 +128,7 @@ fn a_dead_file_moves_or_has_moved_or_is_gone() {
         (
             "locked",
             with(|it| {
-                it.objects = objects(true, false);
+                it.objects = Some(objects(true, false));
                 it.foretold = Some(Foretold::Fails(Some(DeadReason::Locked), "it is locked.".into()));
             }),
             file,
@@ -136,7 +143,7 @@ fn content_that_is_not_in_s3_stays_and_what_a_migration_left_is_told() {
     let stays = |row: Row, object: bool| {
         ends(Outcome::Elsewhere, |it| {
             it.rows = Some(vec![row]);
-            it.objects = objects(object, false);
+            it.objects = Some(objects(object, false));
         })
     };
     table(vec![
@@ -175,15 +182,15 @@ fn content_that_is_not_in_s3_stays_and_what_a_migration_left_is_told() {
 fn what_holds_everything_up_is_told_before_what_would_move() {
     let held = |hold| {
         ends(Outcome::WouldMove, |it| {
-            it.objects = objects(true, false);
+            it.objects = Some(objects(true, false));
             it.environment = Some(environment(Some(hold)));
         })
     };
-    let hold = || Hold::Paused("the storage moves".into());
+    let paused = || Hold::Paused("the storage moves".into());
     table(vec![
         (
             "paused",
-            held(hold()),
+            held(paused()),
             Kind::File,
             Would::Nothing,
             "Nothing would move now because the environment is paused: the storage moves; when it is resumed, it would move",
@@ -200,13 +207,13 @@ fn what_holds_everything_up_is_told_before_what_would_move() {
             "what stays, stays",
             ends(Outcome::Alive, |it| {
                 it.rows = Some(vec![row("ContactFile", None)]);
-                it.environment = Some(environment(Some(hold())));
+                it.environment = Some(environment(Some(paused())));
             }),
             Kind::File,
             Would::Stay,
             "The file stays",
         ),
     ]);
-    assert_eq!(judge(&held(hold()), NOW).then, Some(Would::Move));
+    assert_eq!(judge(&held(paused()), NOW).then, Some(Would::Move));
     assert_eq!(judge(&nothing(), NOW).then, None);
 }
