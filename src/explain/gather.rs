@@ -224,7 +224,10 @@ impl Explainer {
         let rows = part(self.db.rows_of_record(catalog, id, &named, only)).await;
         let Some(rows) = found.take("records", rows) else { return };
         let schemas: BTreeSet<String> = rows.iter().map(|row| row.schema.clone()).chain(named).collect();
-        found.rows.get_or_insert_default().extend(rows.into_iter().map(Row::Record));
+        // Where the files' rows could not be asked, this part is nothing as a whole: half of it would read as all of it.
+        if let Some(all) = &mut found.rows {
+            all.extend(rows.into_iter().map(Row::Record));
+        }
         let files = part(self.db.files_of_record(catalog, id, &schemas, only)).await;
         if let Some(files) = found.take("files", files) {
             found.files_total = files.total;
