@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::is;
 use crate::support::crm::{FILE_TYPE, S3_STORAGE};
 use crate::support::process;
-use crate::support::world::{S3, world};
+use crate::support::world::{S3, bare_world, world};
 
 #[tokio::test]
 async fn one_id_in_two_tables_and_as_a_record_is_told_of_each() {
@@ -123,6 +123,19 @@ async fn names_with_quotes_are_names() {
         is(&said, "file", "stay", &format!("its row is in {table} and belongs to {section} {record}, which exists"));
         is(&said, "file", "stay", "But its object is in neither bucket");
         is(&world.explained(record).await, "record", "stay", &format!("The record exists in {section}: its 1 own file"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn before_anything_is_installed_the_crms_part_is_told_all_the_same() {
+    bare_world(S3::Embedded, async |world| {
+        let (_, files) = world.record_with_files("Contact", "ContactFile", 1).await;
+        let said = world.cli(&["explain", &files[0].to_string(), "--json"]).await.expect(1).json();
+        is(&said, "file", "nothing", "It cannot be told what would happen (would: ");
+        assert_eq!(said["rows"][0]["schema"], "ContactFile", "{said}");
+        assert!(said["environment"]["guard"].as_str().unwrap().contains("never adopted"), "{said}");
+        assert!(said["ledger"].is_null() && said["errors"]["ledger"].is_string(), "{said}");
     })
     .await;
 }
