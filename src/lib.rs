@@ -1,7 +1,7 @@
 //! Moves the files of deleted CRM records to the recycle bucket, and back.
 //!
 //! `ARCHITECTURE.md` at the root of the repository shows the data's way through these modules.
-//! Imports point one way: binary, `cli`, `service`, loops (`listener`, `worker`, `replay`, `http`), business
+//! Imports point one way: binary, `cli`, `service` and `explain`, loops (`listener`, `worker`, `replay`, `http`), business
 //! (`guard`, `resolve`, `recycle`), adapters (`db`, `broker`, `storage`), shared state, pure values.
 
 pub mod batch;
@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod event;
+pub mod explain;
 pub mod failpoint;
 pub mod file;
 pub mod gate;

@@ -37,6 +37,10 @@ impl Registry for AllDead {
     async fn confirm_environment(&self) -> Result<(), Failure> {
         Ok(())
     }
+
+    async fn doubt_key(&self, _file: &FileRef) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 struct Worker {

@@ -89,6 +89,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: Dlq,
     },
+    /// Everything known about one file or record, what would happen to it now, and why
+    Explain(Explain),
     /// Backlog, dead letters and health; exit 1 when not ready
     Status,
     /// Binds this database to these buckets; until then nothing moves
@@ -140,6 +142,15 @@ pub(super) struct Emit {
     /// A file that went with it; may be repeated
     #[arg(long = "file", value_name = "ID")]
     pub(super) files: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Explain {
+    /// The id of a file or of a record
+    pub(super) id: String,
+    /// The record's schema, as in Contact, where records of several have this id
+    #[arg(long)]
+    pub(super) schema: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,6 +7,7 @@ pub mod dangling;
 pub mod discarded;
 pub mod environment;
 mod error;
+pub mod explain;
 pub mod failures;
 pub mod hanging;
 pub mod held;

@@ -6,11 +6,12 @@ use crate::broker::Delivery;
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
 use crate::db::Db;
+use crate::db::catalog::Catalog;
+use crate::db::dangling::{DanglingReport, DeletedRecord};
 use crate::db::registry::Registry as DbRegistry;
-use crate::event::Event;
-use crate::file::{FileId, FileRef};
-use crate::outcome::Failure;
-use crate::outcome::{FileEnd, Liveness, Outcome};
+use crate::event::{Deleted, Event};
+use crate::file::{FileId, FileRef, RecordId, SchemaName};
+use crate::outcome::{Advice, DeadReason, Failure, FileEnd, Liveness, Outcome};
 use crate::recycle::{LedgerEntry, Move, Recycler, Registry};
 use crate::resolve::{Policy, Resolver};
 use crate::storage::{Capabilities, Storage};
@@ -54,6 +55,7 @@ pub struct FileNow {
 /// Answers what would happen, by the same code that does it, which is told to do nothing.
 pub struct Prospect {
     db: Db,
+    registry: Arc<DbRegistry>,
     resolver: Resolver,
     recycler: Recycler<ReadOnly>,
 }
@@ -88,12 +90,12 @@ impl Prospect {
         let recycler = Recycler::new(
             storage,
             Capabilities::unknown(),
-            ReadOnly(registry),
+            ReadOnly(Arc::clone(&registry)),
             Mode::Observe,
             Clock::system(),
             Arc::new(|_| {}),
         );
-        Self { db, resolver, recycler }
+        Self { db, registry, resolver, recycler }
     }
 
     /// What would happen to this message now.
@@ -109,17 +111,41 @@ impl Prospect {
         if event.environment.is_some() && event.environment != ours {
             return Now::failing("the event is another environment's: it would stop the workers".to_owned());
         }
-        let resolved = match self.resolver.resolve(&event, event.environment.is_some()).await {
-            Ok(resolved) => resolved,
-            Err(failure) => return Now::failing(failure.error),
-        };
+        match self.ends(&event, event.environment.is_some()).await {
+            Ok(ends) => Now::of(ends.iter().map(FileNow::of).collect()),
+            Err(failure) => Now::failing(failure.error),
+        }
+    }
+
+    /// What would become of this file, were its deletion reported now.
+    pub async fn of_file(&self, file: FileRef) -> Result<Outcome, Failure> {
+        let none =
+            Failure::new(Advice::GiveUp(DeadReason::Internal), format!("file {} has no end", file.file_id));
+        let data = Deleted::Files { files: vec![file] };
+        let event = Event::new(String::new(), String::new(), Clock::system().now(), None, data);
+        self.ends(&event, true).await?.pop().map_or(Err(none), |end| end.result)
+    }
+
+    /// What hangs on a record that is gone, by what a worker would find.
+    pub async fn hanging_on(&self, schema: &SchemaName, id: &RecordId) -> Result<DanglingReport, Failure> {
+        let record = DeletedRecord { schema, id, event_id: "", may_delete: false };
+        Ok(self.registry.clear_dangling(record).await?)
+    }
+
+    /// The catalogue that it asks by.
+    pub async fn catalog(&self) -> Result<Arc<Catalog>, Failure> {
+        Ok(self.registry.catalog().await?)
+    }
+
+    async fn ends(&self, event: &Event, ours: bool) -> Result<Vec<FileEnd>, Failure> {
+        let resolved = self.resolver.resolve(event, ours).await?;
         let mut ends = resolved.ends;
         for job in resolved.jobs {
             let file = job.file.clone();
             let result = self.recycler.attempt(&Move::from(job)).await;
             ends.push(FileEnd { file, result });
         }
-        Now::of(ends.iter().map(FileNow::of).collect())
+        Ok(ends)
     }
 }
 

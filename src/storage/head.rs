@@ -68,6 +68,11 @@ pub struct Attributes {
 }
 
 impl Attributes {
+    /// The storage class by its name; a server that names none means STANDARD.
+    pub fn class(&self) -> &str {
+        self.storage_class.as_ref().map_or("STANDARD", StorageClass::as_str)
+    }
+
     /// Has the object a storage class other than STANDARD?
     pub fn has_class(&self) -> bool {
         self.storage_class.as_ref().is_some_and(|class| *class != StorageClass::Standard)

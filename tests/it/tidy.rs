@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["main"],
     &["cli"],
-    &["service"],
+    &["service", "explain"],
     &["listener", "worker", "replay", "http"],
     &["guard", "resolve", "recycle"],
     &["db", "broker", "storage"],

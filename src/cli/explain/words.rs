@@ -1,0 +1,287 @@
+//! The explanation for people: the verdict first, then a section for each part, in aligned lines.
+
+use std::fmt::Write as _;
+
+use time::OffsetDateTime;
+
+use crate::db::explain::{FileRow, LedgerRow, Link, RowType};
+use crate::explain::{Environment, Explanation, Found, Message, Names, Object, Queues, Row, moment, when};
+
+/// Lines of text, in sections.
+struct Page {
+    text: String,
+    now: OffsetDateTime,
+}
+
+impl Page {
+    /// One section: its lines, or that there is nothing, or why it could not be asked.
+    fn section(&mut self, name: &str, errors: &[Option<&String>], lines: Option<Vec<String>>, none: &str) {
+        let mut lines = lines.unwrap_or_default();
+        let errors: Vec<_> = errors.iter().flatten().map(|error| format!("NOT ASKED: {error}")).collect();
+        if lines.is_empty() && errors.is_empty() {
+            lines.push(none.to_owned());
+        }
+        for (number, line) in lines.iter().chain(&errors).enumerate() {
+            let name = if number == 0 { name } else { "" };
+            // Writing to a string cannot fail.
+            let _ = writeln!(self.text, "{name:<12} {line}");
+        }
+    }
+
+    fn when(&self, time: OffsetDateTime) -> String {
+        when(time, self.now)
+    }
+
+    fn maybe(&self, time: Option<OffsetDateTime>) -> String {
+        time.map_or_else(|| "at an unknown time".to_owned(), |time| self.when(time))
+    }
+}
+
+pub(super) fn text(explanation: &Explanation, now: OffsetDateTime) -> String {
+    let Explanation { verdict, found } = explanation;
+    let kind = serde_json::to_value(verdict.kind).unwrap_or_default();
+    let mut page = Page { text: format!("{}\n\n", verdict.verdict), now };
+    let kind = kind.as_str().unwrap_or("unknown").to_owned();
+    page.section("id", &[], Some(vec![format!("{} ({kind})", found.id)]), "");
+    what_the_crm_has(&mut page, found);
+    what_the_buckets_have(&mut page, found);
+    what_we_remember(&mut page, found);
+    what_is_on_its_way(&mut page, found);
+    environment(&mut page, found);
+    if !found.notes.is_empty() {
+        page.section("note", &[], Some(found.notes.clone()), "");
+    }
+    page.text.trim_end().to_owned()
+}
+
+fn what_the_crm_has(page: &mut Page, found: &Found) {
+    let error = |name: &str| found.errors.get(name);
+    let rows = found.rows.as_ref().map(|rows| rows.iter().map(row).collect());
+    let database = [error("database"), error("catalog"), error("rows"), error("records")];
+    page.section("rows", &database, rows, "no table has this id");
+    let links = found.links.as_ref().map(|links| links.iter().map(|link| shown(link, found)).collect());
+    page.section("links", &[error("links")], links, "none");
+    let mut files: Vec<String> = found.files.iter().flatten().map(file).collect();
+    files.extend(found.hanging.iter().map(|hanging| {
+        format!(
+            "on {} {}, which is gone: {} that would go, {} kept by links, {} by foreign keys, {} not in S3",
+            hanging.schema,
+            hanging.record_id,
+            hanging.free,
+            hanging.linked,
+            hanging.referenced,
+            hanging.elsewhere
+        )
+    }));
+    if !files.is_empty() || error("files").is_some() || error("hanging").is_some() {
+        page.section("files", &[error("files"), error("hanging")], Some(files), "");
+    }
+}
+
+fn what_the_buckets_have(page: &mut Page, found: &Found) {
+    let lines = found.objects.as_ref().map(|both| {
+        let key = both.key.as_ref().map_or_else(
+            || "no key: the template needs the file's schema".to_owned(),
+            |key| format!("key {key} (by storage.key_template {})", both.template),
+        );
+        let line = |name: &str, object: &Option<Object>| {
+            let shown = object.as_ref().map(|object| object_in_words(object, page));
+            format!("{name:<8} {}", shown.unwrap_or_else(|| "not there".to_owned()))
+        };
+        vec![key, line("object", &both.object), line("recycle", &both.recycle)]
+    });
+    page.section("objects", &[found.errors.get("objects")], lines, "not asked");
+}
+
+fn object_in_words(object: &Object, page: &Page) -> String {
+    let version = object.version_id.as_ref().map(|version| format!(", version {version}"));
+    let state = match (object.archived, object.locked) {
+        (true, _) => ", archived",
+        (_, true) => ", locked",
+        _ => "",
+    };
+    format!(
+        "{} bytes in {}, written {}, ETag {}, {}{}{state}",
+        object.size,
+        object.bucket,
+        page.maybe(object.last_modified),
+        object.etag,
+        object.storage_class,
+        version.unwrap_or_default(),
+    )
+}
+
+fn what_we_remember(page: &mut Page, found: &Found) {
+    let error = |name: &str| found.errors.get(name);
+    let ledger = found.ledger.as_ref().map(|rows| rows.iter().map(|row| ledger(row, page)).collect());
+    page.section("ledger", &[error("ledger")], ledger, "nothing");
+    let images = found.images.iter().flatten().map(|image| {
+        format!(
+            "its row in {} was deleted {}, because {} {} was gone (event {})",
+            image.table,
+            page.when(image.deleted_at),
+            image.record_schema,
+            image.record_id,
+            image.event_id
+        )
+    });
+    let held = found.held.iter().flatten().map(|held| {
+        format!(
+            "{} {} is remembered as deleted since {} (event {})",
+            held.record_schema,
+            held.record_id,
+            page.when(held.noted_at),
+            held.event_id
+        )
+    });
+    let remembered: Vec<String> = images.chain(held).collect();
+    if !remembered.is_empty() || error("images").is_some() || error("held").is_some() {
+        page.section("remembered", &[error("images"), error("held")], Some(remembered), "");
+    }
+}
+
+fn what_is_on_its_way(page: &mut Page, found: &Found) {
+    let error = |name: &str| found.errors.get(name);
+    let outbox = found.outbox.as_ref().map(|rows| {
+        let line = |row: &crate::db::explain::OutboxRow| {
+            let seen = row.seen_at.map(|seen| format!(", first seen by a relay {}", page.when(seen)));
+            format!(
+                "row {}: {} of {}, captured {}{}",
+                row.id,
+                row.kind,
+                row.schema,
+                page.when(row.captured_at),
+                seen.unwrap_or_default()
+            )
+        };
+        rows.iter().map(line).collect()
+    });
+    page.section("outbox", &[error("outbox")], outbox, "nothing waits");
+    let letters =
+        found.messages.as_ref().map(|letters| letters.iter().map(|letter| message(letter, page)).collect());
+    page.section("dead letters", &[error("messages")], letters, "none names it");
+    if let Some(queues) = &found.queues {
+        page.section("queues", &[], Some(counts(queues)), "");
+    }
+    let replays = found.replays.iter().flatten().map(|row| {
+        let outcome = row.outcome.as_deref().unwrap_or("no outcome yet");
+        format!("replayed {} by {} on {}: {outcome}", page.when(row.selected_at), row.who, row.host)
+    });
+    let discarded = found.discarded.iter().flatten().map(|row| {
+        let who = format!("{} by {} on {}", page.when(row.discarded_at), row.who, row.host);
+        format!("message {} was discarded {who}: {}", row.message_id, row.why)
+    });
+    let suspects = found.suspects.iter().flatten().map(|row| {
+        let id = row.message_id.as_deref().unwrap_or("without an id");
+        format!(
+            "message {id} is a suspect: {} workers died over it, seen {}",
+            row.crashes,
+            page.when(row.seen_at)
+        )
+    });
+    let past: Vec<String> = replays.chain(discarded).chain(suspects).collect();
+    let errors = [error("replays"), error("discarded"), error("suspects")];
+    if !past.is_empty() || errors.iter().any(Option::is_some) {
+        page.section("messages", &errors, Some(past), "");
+    }
+}
+
+fn environment(page: &mut Page, found: &Found) {
+    let lines = found.environment.as_ref().map(|it| in_words(it, page));
+    page.section(
+        "environment",
+        &[found.errors.get("storage"), found.errors.get("would")],
+        lines,
+        "not asked",
+    );
+}
+
+fn in_words(environment: &Environment, page: &Page) -> Vec<String> {
+    let id = environment.id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+    let adopted = environment
+        .adopted_at
+        .map_or_else(|| "never adopted".to_owned(), |at| format!("adopted {}", page.when(at)));
+    let mut lines = vec![format!("{id}, database {}, {adopted}", environment.database)];
+    lines.push(format!("guard: {}", environment.guard));
+    lines.extend(environment.paused.as_ref().map(|pause| {
+        format!("paused {} by {} on {}: {}", page.when(pause.at), pause.by, pause.from, pause.why)
+    }));
+    lines
+}
+
+fn row(row: &Row) -> String {
+    match row {
+        Row::File(row) => file(row),
+        Row::Record(row) => format!("{:<20} record, in {}", row.schema, row.table),
+    }
+}
+
+fn file(row: &FileRow) -> String {
+    let kind = row.kind.map_or("file", RowType::as_str);
+    let storage = row.storage.as_deref().unwrap_or("a storage that its table does not tell");
+    let size = row.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
+    let parent = row.parent.as_ref().map_or_else(
+        || ", of no record".to_owned(),
+        |parent| {
+            let there = match parent.exists {
+                Some(true) => "exists",
+                Some(false) => "does not exist",
+                None => "is of an unknown schema",
+            };
+            format!(", of {} {}, which {there} (column {})", parent.schema, parent.id, parent.column)
+        },
+    );
+    format!("{:<20} {kind} {}, content in {storage}{size}{parent}; in {}", row.schema, row.id, row.table)
+}
+
+fn shown(link: &Link, found: &Found) -> String {
+    let there = match link.record_exists {
+        Some(true) => "exists",
+        Some(false) => "does not exist",
+        None => "is of an unknown schema",
+    };
+    if link.file_id == found.id {
+        format!("shown on {} {}, which {there}", link.record_schema, link.record_id)
+    } else {
+        format!("shows {} {}", link.file_schema, link.file_id)
+    }
+}
+
+fn ledger(row: &LedgerRow, page: &Page) -> String {
+    let record = row.record_schema.as_deref().zip(row.record_id.as_deref());
+    let record = record.map(|(schema, id)| format!(", with {schema} {id}")).unwrap_or_default();
+    let deleted = row.deleted_at.map(|at| format!(", deleted {}", moment(at))).unwrap_or_default();
+    let size = row.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
+    format!(
+        "{} {}: file {}{size}{record}{deleted}, event {}",
+        row.outcome,
+        page.when(row.recycled_at),
+        row.file_id,
+        row.event_id
+    )
+}
+
+fn message(letter: &Message, page: &Page) -> String {
+    let names = match letter.names {
+        Names::File => "names the file",
+        Names::Record => "is about the record",
+        Names::Owner => "is about the record that the file belonged to",
+        Names::Text => "has the id somewhere in it, and is no event",
+    };
+    format!(
+        "{} {names}: {}, {} attempts, last {}: {}",
+        letter.id,
+        letter.reason.map_or("no reason given", |reason| reason.as_str()),
+        letter.attempts,
+        page.maybe(letter.last_failure),
+        letter.error.as_deref().unwrap_or("no error text")
+    )
+}
+
+fn counts(queues: &Queues) -> Vec<String> {
+    let count = |count: Option<u64>| count.map_or_else(|| "missing".to_owned(), |count| count.to_string());
+    vec![
+        format!("{} work, {} waiting, {} dead", count(queues.work), queues.wait, count(queues.dead)),
+        queues.not_looked_at.to_owned(),
+    ]
+}

@@ -1,0 +1,159 @@
+//! Files that a row or a link names.
+
+use super::made::*;
+use super::table;
+use crate::config::DanglingRows;
+use crate::explain::found::{Found, Names};
+use crate::explain::verdict::{Kind, Would};
+use crate::outcome::Outcome;
+
+#[test]
+fn a_living_file_stays() {
+    let alive = |change: fn(&mut Found)| {
+        ends(Outcome::Alive, |found| {
+            found.objects = Some(objects(true, false));
+            change(found);
+        })
+    };
+    let rows = |parent| Some(vec![row("ContactFile", parent)]);
+    let cases: Vec<(&str, Found, &str)> = vec![
+        (
+            "its record lives",
+            ends(Outcome::Alive, |it| it.rows = rows(Some(owner(false, Some(true))))),
+            "Contact 00000000-0000-0000-0000-000000000002, which exists",
+        ),
+        ("of no record", ends(Outcome::Alive, |it| it.rows = rows(None)), "it names no record"),
+        (
+            "a lookup that dangles",
+            ends(Outcome::Alive, |it| it.rows = rows(Some(owner(false, Some(false))))),
+            "does not exist",
+        ),
+        (
+            "an unknown schema",
+            ends(Outcome::Alive, |it| it.rows = rows(Some(owner(false, None)))),
+            "no table that we know",
+        ),
+        (
+            "in two tables",
+            ends(Outcome::Alive, |it| it.rows = Some(vec![row("SysFile", None), row("FeedFile", None)])),
+            "rows of SysFile and FeedFile",
+        ),
+        (
+            "alive by a link",
+            alive(|it| it.links = Some(vec![link(OTHER, Some(true))])),
+            "Account 00000000-0000-0000-0000-000000000003 still shows it through a link, although its own row was deleted",
+        ),
+        (
+            "a link to an absent record",
+            alive(|it| it.links = Some(vec![link(OTHER, Some(false))])),
+            "that record does not exist, but it may not be saved yet",
+        ),
+        (
+            "one of two links is live",
+            alive(|it| it.links = Some(vec![link(OWNER, Some(false)), link(OTHER, Some(true))])),
+            "000000000003 still shows it",
+        ),
+        (
+            "its object was lost",
+            ends(Outcome::Alive, |it| it.rows = rows(None)),
+            "But its object is in neither bucket",
+        ),
+        (
+            "its object was recycled",
+            ends(Outcome::Alive, |it| {
+                it.rows = rows(None);
+                it.objects = Some(objects(false, true));
+            }),
+            "only in the recycle bucket",
+        ),
+    ];
+    table(
+        cases.into_iter().map(|(what, found, core)| (what, found, Kind::File, Would::Stay, core)).collect(),
+    );
+}
+
+/// A weak file whose record is not there.
+fn orphan(change: impl FnOnce(&mut Found)) -> Found {
+    ends(Outcome::Alive, |it| {
+        it.rows = Some(vec![row("SysFile", Some(owner(true, Some(false))))]);
+        it.objects = Some(objects(true, false));
+        it.hanging = vec![hanging(OWNER, 1, 0)];
+        change(it);
+    })
+}
+
+#[test]
+fn a_weak_file_goes_with_its_records_deletion_and_with_nothing_less() {
+    let file = Kind::File;
+    table(vec![
+        ("no deletion is known", orphan(|_| {}), file, Would::Stay, "it may not be saved yet"),
+        (
+            "it waits in the outbox",
+            orphan(|it| it.outbox = Some(vec![waits("records", OWNER, None)])),
+            file,
+            Would::Move,
+            "waited in the outbox since 2026-11-22T10:00:00Z (3 days ago)",
+        ),
+        (
+            "it is a dead letter",
+            orphan(|it| it.messages = Some(vec![letter(Names::Owner, 0)])),
+            file,
+            Would::Move,
+            "in the dead-letter queue since",
+        ),
+        (
+            "it is remembered",
+            orphan(|it| it.held = Some(vec![held(OWNER)])),
+            file,
+            Would::Move,
+            "is remembered as deleted",
+        ),
+        (
+            "another link keeps it",
+            orphan(|it| {
+                it.held = Some(vec![held(OWNER)]);
+                it.links = Some(vec![link(OTHER, Some(true))]);
+            }),
+            file,
+            Would::Stay,
+            "still shows it through a link, although its owner was deleted; it goes with the last such link",
+        ),
+        (
+            "a link, and no deletion is known",
+            orphan(|it| it.links = Some(vec![link(OTHER, Some(true))])),
+            file,
+            Would::Stay,
+            "although its own record does not exist",
+        ),
+        (
+            "the record's own link does not",
+            orphan(|it| {
+                it.outbox = Some(vec![waits("records", OWNER, None)]);
+                it.links = Some(vec![link(OWNER, Some(false))]);
+            }),
+            file,
+            Would::Move,
+            "Contact 00000000-0000-0000-0000-000000000002 was deleted",
+        ),
+        (
+            "a foreign key keeps it",
+            orphan(|it| {
+                it.held = Some(vec![held(OWNER)]);
+                it.hanging = vec![hanging(OWNER, 0, 0)];
+            }),
+            file,
+            Would::Stay,
+            "something else keeps its row",
+        ),
+        (
+            "dangling rows are left",
+            orphan(|it| {
+                it.held = Some(vec![held(OWNER)]);
+                it.environment.as_mut().unwrap().dangling_rows = DanglingRows::Leave;
+            }),
+            file,
+            Would::Stay,
+            "crm.dangling_rows is leave",
+        ),
+    ]);
+}
