@@ -18,7 +18,7 @@ use prometheus_client::registry::{Metric, Registry};
 use crate::event::EventType;
 use crate::outcome::{DeadReason, Dependency, Outcome};
 
-pub use labels::{QueueKind, RequestResult, StorageOperation};
+pub use labels::{IntakeResult, QueueKind, RequestResult, StorageOperation};
 
 /// Upper bounds of the time of one move, in seconds.
 const MOVE_SECONDS: [f64; 14] =
@@ -54,6 +54,7 @@ struct Inner {
     capture_failures: Gauge,
     outbox_unknown: Gauge,
     silent_deletions: Gauge,
+    intake_events: Counters<1>,
 }
 
 impl Metrics {
@@ -122,6 +123,12 @@ impl Metrics {
                 "listener_silent_deletions",
                 "Rows of files that vanished while nothing was captured (a hint)",
                 Gauge::default(),
+            ),
+            intake_events: add(
+                &mut registry,
+                "intake_events",
+                "Events that were handed over by HTTP, by result",
+                Counters::default(),
             ),
             registry,
         };
@@ -201,6 +208,11 @@ impl Metrics {
         self.0.silent_deletions.set(signed(rows));
     }
 
+    /// An event was handed over by HTTP.
+    pub fn intake(&self, result: IntakeResult) {
+        self.0.intake_events.get_or_create(&[("result", result.as_str())]).inc();
+    }
+
     /// Everything in the OpenMetrics text format 1.0.
     pub fn render(&self) -> String {
         let mut text = String::new();
@@ -235,6 +247,9 @@ impl Inner {
         }
         for reason in DeadReason::ALL {
             drop(self.dead_letters.get_or_create(&[("reason", reason.as_str())]));
+        }
+        for result in IntakeResult::ALL {
+            drop(self.intake_events.get_or_create(&[("result", result.as_str())]));
         }
         for name in Dependency::ALL {
             drop(self.dependency_up.get_or_create(&[("name", name.as_str())]));
@@ -283,6 +298,7 @@ mod tests {
             "file_recycler_capture_failures 0",
             "file_recycler_outbox_unknown_rows 0",
             "file_recycler_listener_silent_deletions 0",
+            "file_recycler_intake_events_total{result=\"unavailable\"} 0",
             concat!("file_recycler_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
@@ -304,6 +320,7 @@ mod tests {
         clone.storage_request(StorageOperation::DeleteObjects, RequestResult::Error);
         clone.bytes(4_096);
         clone.paused(true);
+        clone.intake(IntakeResult::Accepted);
         clone.capture_failures(u64::MAX);
         let text = metrics.render();
         for line in [
@@ -319,6 +336,7 @@ mod tests {
             "file_recycler_storage_requests_total{operation=\"delete_objects\",result=\"error\"} 1",
             "file_recycler_bytes_total 4096",
             "file_recycler_paused 1",
+            "file_recycler_intake_events_total{result=\"accepted\"} 1",
             "file_recycler_capture_failures 9223372036854775807",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

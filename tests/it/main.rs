@@ -22,6 +22,7 @@ mod dlq_look;
 #[cfg(feature = "failpoints")]
 mod dlq_replay;
 mod fairness;
+mod intake;
 #[cfg(feature = "failpoints")]
 mod move_crash;
 mod move_decides;
