@@ -61,8 +61,8 @@ impl Metrics {
     /// Fresh metrics, all 0.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("file_recycler");
-        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The program that runs", build);
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("build", "The program that runs", Info::new(version));
         let inner = Inner {
             events: add(&mut registry, "events", "Events consumed, by type", Counters::default()),
             files: add(&mut registry, "files", "Files done with, by outcome", Counters::default()),
@@ -92,12 +92,7 @@ impl Metrics {
                 Gauges::default(),
             ),
             dead_letters: add(&mut registry, "dead_letters", "Dead letters, by reason", Counters::default()),
-            dependency_up: add(
-                &mut registry,
-                "dependency_up",
-                "1 while the dependency answers",
-                Gauges::default(),
-            ),
+            dependency_up: add(&mut registry, "dependency_up", "1 while it answers", Gauges::default()),
             storage_requests: add(
                 &mut registry,
                 "storage_requests",
@@ -127,7 +122,7 @@ impl Metrics {
             intake_events: add(
                 &mut registry,
                 "intake_events",
-                "Events that were handed over by HTTP, by result",
+                "Events posted, by result",
                 Counters::default(),
             ),
             registry,

@@ -43,6 +43,7 @@ mod relay_crash;
 mod relay_outbox;
 mod relay_size;
 mod scale_out;
+mod schemas;
 mod silence;
 mod spine_bulk;
 mod spine_configuration;
