@@ -61,8 +61,7 @@ impl Metrics {
     /// Fresh metrics, all 0.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("file_recycler");
-        let version = [("version", env!("CARGO_PKG_VERSION"))];
-        registry.register("build", "The program that runs", Info::new(version));
+        registry.register("build", "What runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let inner = Inner {
             events: add(&mut registry, "events", "Events consumed, by type", Counters::default()),
             files: add(&mut registry, "files", "Files done with, by outcome", Counters::default()),

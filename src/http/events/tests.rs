@@ -179,7 +179,7 @@ async fn a_body_above_the_limit_is_413_announced_or_not_and_its_sender_gets_the_
     let headers = format!(
         "Authorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
     );
-    let piece = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
+    let piece = [b"10000\r\n".as_slice(), &vec![b' '; 0x10000], b"\r\n"].concat();
     let body = [piece.repeat(40), b"0\r\n\r\n".to_vec()].concat();
     assert_eq!(post(address, &headers, &body).await.0, 413);
     // A refusal that needs no body lets its sender finish, too.
