@@ -105,6 +105,8 @@ impl Intake {
             return Err(Refused::TooLarge);
         }
         let publisher = timeout_at(deadline, self.0.publisher()).await.map_err(|_| Unavailable::Broker)??;
+        // Perhaps it was waited for; an operator may have paused meanwhile.
+        self.0.open()?;
         let message = Outgoing::fresh(&id, body.into());
         let gate = self.0.gate.clone();
         // On its own: a sender that has gone must not free the place of an event that is still on its way.
