@@ -4,8 +4,10 @@ use serde_json::json;
 
 use super::*;
 use crate::config;
-use crate::db::environment::{Adopted, Buckets, Environment, EnvironmentState, Identity, Pause};
+use crate::db::environment::{Adopted, Buckets, Environment, EnvironmentState, Identity, Pause, Purpose};
+use crate::db::nonce::Nonce;
 use crate::event::Malformed;
+use crate::guard::Marked;
 use crate::outcome::{Advice, DeadReason, Dependency};
 use time::macros::datetime;
 
@@ -83,8 +85,9 @@ fn adopted(paused: bool) -> EnvironmentState {
     EnvironmentState {
         environment: Some(Environment {
             id: OURS,
-            adopted: Some(Adopted { identity: identity.clone(), buckets, at }),
+            adopted: Some(Adopted { identity: identity.clone(), buckets, at, purpose: Purpose::Work }),
             paused: paused.then_some(pause),
+            nonce: Nonce::default(),
         }),
         identity,
         is_primary: true,
@@ -99,8 +102,7 @@ async fn nothing_is_taken_while_nothing_may_be_published_and_the_reason_is_told(
     assert_eq!(intake.0.open(), Err(Unavailable::Topology));
     gate.open(Cause::Topology);
     assert_eq!(intake.0.open(), Err(Unavailable::Guard));
-    guard.saw_marker(Some(OURS));
-    guard.saw_database(adopted(true));
+    guard.saw_both(Some(Marked { environment: OURS, nonce: None, advances: 0 }), adopted(true));
     assert_eq!(intake.0.open(), Err(Unavailable::Paused));
     guard.saw_database(adopted(false));
     gate.open(Cause::Guard);

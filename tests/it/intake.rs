@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use crate::support::broker::{Scene, plain, until_depth, url_through};
+use crate::support::node::Node;
 use crate::support::process::{Service, eventually};
 use crate::support::proxy::{Proxy, Weather};
 use crate::support::world::{S3, World, world};
@@ -290,6 +291,29 @@ async fn without_a_broker_a_post_is_503_and_one_connection_comes_back_by_itself(
         }
         assert_eq!(proxy.connections(), sent, "no connection for each request");
         nothing_was_told(&service);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_the_broker_is_short_of_memory_a_post_is_503() {
+    world(S3::Embedded, async |world| {
+        let node = Node::start("", "").await;
+        let mut environment = with_token(&world);
+        environment.retain(|(name, _)| name != "FILE_RECYCLER_BROKER__URL");
+        environment.push(("FILE_RECYCLER_BROKER__URL".to_owned(), node.url().to_string()));
+        let service = Service::start(&environment, &["listen"]).await.ready().await;
+        let service = service.expect_log("the broker blocks publishing");
+        let event = deleted("an-event-id", Uuid::from_u128(7), &[]);
+        assert_eq!(post(&service, &event).await.status, 202);
+        node.memory_watermark(0.0).await;
+        let answer = eventually("the alarm is heard", async || {
+            Some(post(&service, &event).await).filter(|answer| answer.status == 503)
+        })
+        .await;
+        assert_eq!(answer.body, json!({ "error": "the broker takes no messages at present" }));
+        node.memory_watermark(0.9).await;
+        eventually("it goes on", async || (post(&service, &event).await.status == 202).then_some(())).await;
     })
     .await;
 }
