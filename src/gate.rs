@@ -47,6 +47,10 @@ pub const WORKER: &[Cause] = &[Cause::Database, Cause::Broker, Cause::Storage, C
 /// What a relay needs; not the storage: events are published while it is out.
 pub const RELAY: &[Cause] = &[Cause::Database, Cause::Broker, Cause::Guard, Cause::Topology, Cause::Listener];
 
+/// What a publisher of outside events needs; not the database: whoever deletes a record elsewhere cannot wait for ours.
+/// What the guard saw last holds meanwhile.
+pub const INTAKE: &[Cause] = &[Cause::Broker, Cause::Topology, Cause::Guard];
+
 /// The causes that are closed now, each with its reason. Cheap to clone; all clones are one gate.
 ///
 /// The storage has a third state between closed and open. An outage that work has met is not over when a look

@@ -2,7 +2,7 @@
 //!
 //! `ARCHITECTURE.md` at the root of the repository shows the data's way through these modules.
 //! Imports point one way: binary, `cli`, `service` and `explain`, loops (`listener`, `worker`, `replay`, `http`), business
-//! (`guard`, `resolve`, `recycle`), adapters (`db`, `broker`, `storage`), shared state, pure values.
+//! (`guard`, `intake`, `resolve`, `recycle`), adapters (`db`, `broker`, `storage`), shared state, pure values.
 
 pub mod batch;
 pub mod broker;
@@ -21,6 +21,7 @@ pub mod guard;
 pub mod health;
 pub mod history;
 pub mod http;
+pub mod intake;
 pub mod key_template;
 pub mod listener;
 pub mod logging;

@@ -10,7 +10,7 @@ use super::output::{Failed, Finding, print};
 use super::parts;
 use crate::broker::{Outgoing, Target};
 use crate::clock::Clock;
-use crate::config::{Config, Needs, Profile};
+use crate::config::{Config, Needs};
 use crate::event::{Deleted, Event, IdKind, MAX_FILES};
 use crate::file::{FileId, FileRef, RecordId, SchemaName};
 
@@ -19,12 +19,8 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) async fn run(config: &Config, emit: Emit, json: bool) -> Result<Finding, Failed> {
     config.require(Needs::BROKER).map_err(Failed::usage)?;
     let event = event(emit, &Clock::system())?;
-    let ids = match config.crm.profile {
-        Profile::Creatio => IdKind::Uuid,
-        Profile::Mapping(_) | Profile::Events => IdKind::Text,
-    };
     // What a worker would refuse is a matter of the command line here.
-    Event::decode(&event.encode(), ids).map_err(Failed::usage)?;
+    Event::decode(&event.encode(), IdKind::of(&config.crm.profile)).map_err(Failed::usage)?;
     let (broker, topology) = parts::broker(config)?;
     let session = broker.connect().await?;
     session.declare(&topology).await?;

@@ -167,7 +167,7 @@ pub const KEYS: &[Key] = &[
     ),
     key("listener.poll", Some("1s"), "slowest pace of the relay's poll, at least 20ms"),
     key("shutdown_timeout", Some("30s"), "how long a stop waits for what is in flight"),
-    key("http.listen", Some("127.0.0.1:8077"), "address of health and metrics; empty: off"),
+    key("http.listen", Some("127.0.0.1:8077"), "address of health, metrics and events; empty: off"),
     secret("http.token", "bearer token for everything that changes something; without one those answer 403"),
 ];
 

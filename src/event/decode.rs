@@ -5,15 +5,19 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Deleted, Event, EventType, MAX_BYTES, MAX_FILES};
+use crate::config::Profile;
 use crate::file::{FileRef, MAX_ID_CHARS, NameError, ObjectKey, SchemaName};
 use crate::outcome::DeadReason;
 
 /// Why bytes are no event of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {problem}")]
+#[error("{path}: {}{problem}", in_quotes(.quoted.as_deref()))]
 pub struct Malformed {
     /// Path of the field, as in `data.files[3].file_id`; `event` for the whole document.
     pub path: String,
+    /// The beginning of what the field says, where that helps. It is not in the other two, so that whoever must not
+    /// repeat what others wrote can leave it out.
+    pub quoted: Option<String>,
     /// What is wrong with it.
     pub problem: String,
     /// `malformed`, or `unsupported` for types and versions that we do not know.
@@ -27,6 +31,16 @@ pub enum IdKind {
     Uuid,
     /// Any text up to 255 characters.
     Text,
+}
+
+impl IdKind {
+    /// What ids are in an application of this kind.
+    pub fn of(profile: &Profile) -> Self {
+        match profile {
+            Profile::Creatio => Self::Uuid,
+            Profile::Mapping(_) | Profile::Events => Self::Text,
+        }
+    }
 }
 
 impl Event {
@@ -44,19 +58,16 @@ impl Event {
 
         let version = event.text("specversion")?;
         if version.split('.').next() != Some("1") {
-            return Err(unsupported("specversion", format!("'{}' is not 1.0", shown(version))));
+            return Err(unsupported("specversion", version, "is not 1.0"));
         }
         let kind = event.text("type")?;
         let Some(kind) = EventType::ALL.into_iter().find(|known| known.as_str() == kind) else {
-            return Err(unsupported("type", format!("'{}' is not known", shown(kind))));
+            return Err(unsupported("type", kind, "is not known"));
         };
         if let Some(content) = event.optional_text("datacontenttype")?
             && !content.trim().to_ascii_lowercase().starts_with("application/json")
         {
-            return Err(unsupported(
-                "datacontenttype",
-                format!("'{}' is not application/json", shown(content)),
-            ));
+            return Err(unsupported("datacontenttype", content, "is not application/json"));
         }
         Ok(Self::assemble(
             event.short_text("id")?,
@@ -188,7 +199,10 @@ impl<'a> Object<'a> {
         let id = match ids {
             IdKind::Text => text.to_owned(),
             IdKind::Uuid => uuid::Uuid::try_parse(text)
-                .map_err(|_| self.field(name).wrong(format!("'{}' is not a UUID", shown(text))))?
+                .map_err(|_| Malformed {
+                    quoted: Some(shown(text)),
+                    ..self.field(name).wrong("is not a UUID")
+                })?
                 .hyphenated()
                 .to_string(),
         };
@@ -215,11 +229,20 @@ impl<'a> Object<'a> {
 }
 
 fn malformed(path: &str, problem: String) -> Malformed {
-    Malformed { path: path.to_owned(), problem, reason: DeadReason::Malformed }
+    Malformed { path: path.to_owned(), quoted: None, problem, reason: DeadReason::Malformed }
 }
 
-fn unsupported(path: &str, problem: String) -> Malformed {
-    Malformed { path: path.to_owned(), problem, reason: DeadReason::Unsupported }
+fn unsupported(path: &str, text: &str, problem: &str) -> Malformed {
+    Malformed {
+        path: path.to_owned(),
+        quoted: Some(shown(text)),
+        problem: problem.to_owned(),
+        reason: DeadReason::Unsupported,
+    }
+}
+
+fn in_quotes(text: Option<&str>) -> String {
+    text.map(|text| format!("'{text}' ")).unwrap_or_default()
 }
 
 /// A bounded, printable piece of a text that is not ours.

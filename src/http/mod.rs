@@ -1,6 +1,8 @@
-//! `/healthz`, `/readyz` and `/metrics`: what this process says about itself over HTTP.
+//! `/healthz`, `/readyz` and `/metrics`: what this process says about itself over HTTP. And `/v1/events`, where others
+//! hand over events.
 
 mod connection;
+mod events;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +20,8 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 use connection::Bounded;
 
+pub use events::Events;
+
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How often a port that cannot be listened on is tried again.
@@ -25,22 +29,27 @@ const BIND_AGAIN: Duration = Duration::from_secs(2);
 /// How long answers in flight may take once the stop was asked for.
 const FINISH: Duration = Duration::from_secs(2);
 
+/// What is served.
 #[derive(Clone)]
-struct Shared {
-    health: Health,
-    metrics: Metrics,
+pub struct Shared {
+    /// For `/readyz`.
+    pub health: Health,
+    /// For `/metrics`.
+    pub metrics: Metrics,
+    /// For `/v1/events`; nothing where no token is configured.
+    pub events: Option<Events>,
 }
 
 /// Serves on `listen` until `shutdown`. A port that cannot be had is said once and tried again until it
 /// can: files move all the same.
-pub async fn serve(listen: SocketAddr, health: Health, metrics: Metrics, shutdown: CancellationToken) {
+pub async fn serve(listen: SocketAddr, shared: Shared, shutdown: CancellationToken) {
     let Some(listener) = shutdown.run_until_cancelled(bind(listen)).await else { return };
-    serve_on(listener, health, metrics, shutdown).await;
+    serve_on(listener, shared, shutdown).await;
 }
 
 /// Serves on a listener that is there already.
-pub async fn serve_on(listener: TcpListener, health: Health, metrics: Metrics, shutdown: CancellationToken) {
-    let server = axum::serve(Bounded::new(listener), router(health, metrics))
+pub async fn serve_on(listener: TcpListener, shared: Shared, shutdown: CancellationToken) {
+    let server = axum::serve(Bounded::new(listener), router(shared))
         .with_graceful_shutdown(shutdown.clone().cancelled_owned())
         .into_future();
     let patience = async {
@@ -59,7 +68,7 @@ async fn bind(listen: SocketAddr) -> TcpListener {
     loop {
         match TcpListener::bind(listen).await {
             Ok(listener) => {
-                info!(%listen, "serving health and metrics");
+                info!(%listen, "serving health, metrics and events");
                 return listener;
             }
             Err(error) => {
@@ -73,12 +82,17 @@ async fn bind(listen: SocketAddr) -> TcpListener {
     }
 }
 
-fn router(health: Health, metrics: Metrics) -> Router {
+/// Every path that is served.
+#[cfg(test)]
+const PATHS: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/v1/events"];
+
+fn router(shared: Shared) -> Router {
     Router::new()
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(measured))
-        .with_state(Shared { health, metrics })
+        .route("/v1/events", post(events::post))
+        .with_state(shared)
 }
 
 /// Whoever gets this answer knows that the process serves; no more is asked of it.

@@ -22,12 +22,13 @@ async fn start() -> Server {
     let health = Health::new(Clock::system(), metrics.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let task = tokio::spawn(serve_on(listener, health.clone(), metrics, shutdown.clone()));
+    let shared = Shared { health: health.clone(), metrics, events: None };
+    let task = tokio::spawn(serve_on(listener, shared, shutdown.clone()));
     Server { address, health, shutdown, task }
 }
 
 /// The whole answer to one request, on a connection of its own.
-async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> String {
+pub(super) async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -88,7 +89,8 @@ async fn a_busy_port_is_tried_again_until_it_is_free() {
     let address = busy.local_addr().unwrap();
     let (metrics, shutdown) = (Metrics::new(), CancellationToken::new());
     let health = Health::new(Clock::system(), metrics.clone());
-    let task = tokio::spawn(serve(address, health, metrics, shutdown.clone()));
+    let shared = Shared { health, metrics, events: None };
+    let task = tokio::spawn(serve(address, shared, shutdown.clone()));
     // The task runs up to its pause after the first refusal.
     tokio::task::yield_now().await;
     assert!(!task.is_finished());
@@ -121,7 +123,8 @@ async fn a_client_that_drips_its_request_or_says_nothing_is_cut_off() {
     let address = listener.local_addr().unwrap();
     let health = Health::new(Clock::system(), Metrics::new());
     let bounded = Bounded::with_patience(listener, Patience::SHORT);
-    let server = tokio::spawn(axum::serve(bounded, router(health, Metrics::new())).into_future());
+    let shared = Shared { health, metrics: Metrics::new(), events: None };
+    let server = tokio::spawn(axum::serve(bounded, router(shared)).into_future());
 
     let silent = TcpStream::connect(address).await.unwrap();
     let dripping = TcpStream::connect(address).await.unwrap();

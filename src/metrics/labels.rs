@@ -68,3 +68,15 @@ words! {
         Error => "error",
     }
 }
+
+words! {
+    /// What became of an event that was handed over by HTTP.
+    IntakeResult {
+        /// The broker has confirmed it.
+        Accepted => "accepted",
+        /// It, or its sender, was refused: sending it again changes nothing.
+        Refused => "refused",
+        /// It could not be taken now: to be sent again.
+        Unavailable => "unavailable",
+    }
+}

@@ -18,7 +18,7 @@ use prometheus_client::registry::{Metric, Registry};
 use crate::event::EventType;
 use crate::outcome::{DeadReason, Dependency, Outcome};
 
-pub use labels::{QueueKind, RequestResult, StorageOperation};
+pub use labels::{IntakeResult, QueueKind, RequestResult, StorageOperation};
 
 /// Upper bounds of the time of one move, in seconds.
 const MOVE_SECONDS: [f64; 14] =
@@ -54,14 +54,14 @@ struct Inner {
     capture_failures: Gauge,
     outbox_unknown: Gauge,
     silent_deletions: Gauge,
+    intake_events: Counters<1>,
 }
 
 impl Metrics {
     /// Fresh metrics, all 0.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("file_recycler");
-        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The program that runs", build);
+        registry.register("build", "What runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let inner = Inner {
             events: add(&mut registry, "events", "Events consumed, by type", Counters::default()),
             files: add(&mut registry, "files", "Files done with, by outcome", Counters::default()),
@@ -91,12 +91,7 @@ impl Metrics {
                 Gauges::default(),
             ),
             dead_letters: add(&mut registry, "dead_letters", "Dead letters, by reason", Counters::default()),
-            dependency_up: add(
-                &mut registry,
-                "dependency_up",
-                "1 while the dependency answers",
-                Gauges::default(),
-            ),
+            dependency_up: add(&mut registry, "dependency_up", "1 while it answers", Gauges::default()),
             storage_requests: add(
                 &mut registry,
                 "storage_requests",
@@ -122,6 +117,12 @@ impl Metrics {
                 "listener_silent_deletions",
                 "Rows of files that vanished while nothing was captured (a hint)",
                 Gauge::default(),
+            ),
+            intake_events: add(
+                &mut registry,
+                "intake_events",
+                "Events posted, by result",
+                Counters::default(),
             ),
             registry,
         };
@@ -201,6 +202,11 @@ impl Metrics {
         self.0.silent_deletions.set(signed(rows));
     }
 
+    /// An event was handed over by HTTP.
+    pub fn intake(&self, result: IntakeResult) {
+        self.0.intake_events.get_or_create(&[("result", result.as_str())]).inc();
+    }
+
     /// Everything in the OpenMetrics text format 1.0.
     pub fn render(&self) -> String {
         let mut text = String::new();
@@ -235,6 +241,9 @@ impl Inner {
         }
         for reason in DeadReason::ALL {
             drop(self.dead_letters.get_or_create(&[("reason", reason.as_str())]));
+        }
+        for result in IntakeResult::ALL {
+            drop(self.intake_events.get_or_create(&[("result", result.as_str())]));
         }
         for name in Dependency::ALL {
             drop(self.dependency_up.get_or_create(&[("name", name.as_str())]));
@@ -283,6 +292,7 @@ mod tests {
             "file_recycler_capture_failures 0",
             "file_recycler_outbox_unknown_rows 0",
             "file_recycler_listener_silent_deletions 0",
+            "file_recycler_intake_events_total{result=\"unavailable\"} 0",
             concat!("file_recycler_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
@@ -304,6 +314,7 @@ mod tests {
         clone.storage_request(StorageOperation::DeleteObjects, RequestResult::Error);
         clone.bytes(4_096);
         clone.paused(true);
+        clone.intake(IntakeResult::Accepted);
         clone.capture_failures(u64::MAX);
         let text = metrics.render();
         for line in [
@@ -319,6 +330,7 @@ mod tests {
             "file_recycler_storage_requests_total{operation=\"delete_objects\",result=\"error\"} 1",
             "file_recycler_bytes_total 4096",
             "file_recycler_paused 1",
+            "file_recycler_intake_events_total{result=\"accepted\"} 1",
             "file_recycler_capture_failures 9223372036854775807",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

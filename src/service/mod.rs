@@ -1,5 +1,6 @@
 //! The loops of `run`, `listen` and `work`: made from the configuration, watched, stopped in two stages.
 
+mod intake;
 mod leftovers;
 mod listening;
 mod monitor;
@@ -110,7 +111,11 @@ pub async fn run(config: Config, halves: Halves) -> Result<(), ServiceError> {
     info!(?halves, version = env!("CARGO_PKG_VERSION"), "starting");
     let mut loops = JoinSet::new();
     let served_until = CancellationToken::new();
-    let http = tokio::spawn(parts.clone().serve_http(served_until.clone()));
+    let events = parts.events();
+    if let Some(events) = &events {
+        loops.spawn(events.intake.clone().run(stop.clone()));
+    }
+    let http = tokio::spawn(parts.clone().serve_http(events, served_until.clone()));
     watch::start(&parts, &mut loops, &stop);
     loops.spawn(parts.clone().tell_of_itself(stop.clone()));
     if halves.listens() {
@@ -226,9 +231,10 @@ impl Parts {
         }
     }
 
-    async fn serve_http(self, until: CancellationToken) {
+    async fn serve_http(self, events: Option<http::Events>, until: CancellationToken) {
         if let Some(listen) = self.config.http.listen {
-            http::serve(listen, self.health, self.metrics, until).await;
+            let shared = http::Shared { health: self.health, metrics: self.metrics, events };
+            http::serve(listen, shared, until).await;
         }
     }
 

@@ -23,6 +23,7 @@ mod dlq_look;
 mod dlq_replay;
 mod explain;
 mod fairness;
+mod intake;
 #[cfg(feature = "failpoints")]
 mod move_crash;
 mod move_decides;
@@ -43,6 +44,7 @@ mod relay_crash;
 mod relay_outbox;
 mod relay_size;
 mod scale_out;
+mod schemas;
 mod silence;
 mod spine_bulk;
 mod spine_configuration;

@@ -23,6 +23,7 @@ const MUTANTS: &[(&str, &str)] = &[
         "spine_links::a_weak_file_that_links_keep_goes_with_the_last_of_them_and_its_kin_too",
     ),
     ("confirm_awaited", "broker_publishing::a_connection_cut_while_publishing_loses_no_confirmed_message"),
+    ("intake_confirm", "intake::a_post_is_answered_only_after_the_brokers_confirm"),
     ("x_death_stripped", "broker_faults::case_20_fifty_rounds_through_a_wait_queue_are_no_cycle"),
     ("evidence", "move_outage::case_48_rights_lost_for_files_and_not_for_our_own_object_are_an_outage"),
     ("outage_counts_nothing", "outage::a_message_that_meets_an_outage_goes_back_uncounted"),

@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["service", "explain"],
     &["listener", "worker", "replay", "http"],
-    &["guard", "resolve", "recycle"],
+    &["guard", "intake", "resolve", "recycle"],
     &["db", "broker", "storage"],
     &["gate", "health", "metrics", "stop", "logging", "failpoint"],
     &[
@@ -30,8 +30,10 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// Rooms that may import a neighbour, each with its reason.
-const NEIGHBOURS: &[(&str, &str, &str)] =
-    &[("resolve", "recycle", "it hands over the jobs that recycle defines")];
+const NEIGHBOURS: &[(&str, &str, &str)] = &[
+    ("resolve", "recycle", "it hands over the jobs that recycle defines"),
+    ("intake", "guard", "it asks whether anything may be published, and in which environment"),
+];
 
 /// The only room that may use a client library.
 const CLIENTS: &[(&str, &str)] =

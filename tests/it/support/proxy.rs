@@ -34,6 +34,8 @@ struct Sky {
     sent: Arc<AtomicU64>,
     /// After so many of them the weather turns.
     turn: watch::Sender<Option<(u64, Weather)>>,
+    /// Connections that there have been.
+    connections: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -44,10 +46,12 @@ impl Proxy {
             weather: watch::Sender::new(Weather::Fair),
             sent: Arc::default(),
             turn: watch::Sender::new(None),
+            connections: Arc::default(),
         };
         let above = sky.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                above.connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(pass(client, server.clone(), above.clone()));
             }
         });
@@ -65,6 +69,10 @@ impl Proxy {
     /// After `bytes` more bytes from the client, exactly, the weather turns.
     pub fn turn_after(&self, bytes: u64, weather: Weather) {
         self.sky.turn.send_replace(Some((self.sent() + bytes, weather)));
+    }
+
+    pub fn connections(&self) -> u64 {
+        self.sky.connections.load(Ordering::SeqCst)
     }
 
     pub fn sent(&self) -> u64 {
