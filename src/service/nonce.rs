@@ -93,8 +93,17 @@ impl Parts {
             };
             let Some((marker, known)) = marker.zip(self.guard.nonce()) else { continue };
             let next = known.pending.unwrap_or_else(Uuid::new_v4);
-            if known.pending.is_none() && !self.db.propose_nonce(&known, next).await? {
-                continue;
+            if known.pending.is_none() {
+                match self.db.propose_nonce(&known, next).await {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    // An older version's schema: work goes on as it did there.
+                    Err(error) if error.is_of_schema() => {
+                        warn!(%error, "the nonce is not advanced: run `file-recycler listener install`");
+                        return Ok(());
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
             crate::failpoint::reach("nonce::proposed");
             if Marked::read(&marker.bytes).and_then(|says| says.nonce) != Some(next) {

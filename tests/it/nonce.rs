@@ -1,7 +1,7 @@
 //! The rolling nonce: a physical clone is told from its original, and a database from its own past.
 
 use file_recycler::storage::Side;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::cluster::Cluster;
@@ -50,7 +50,7 @@ async fn marker(world: &World) -> Value {
 async fn agree(world: &World, crm: &Crm) {
     eventually("marker and database agree", async || {
         let marker = marker(world).await;
-        let nonce = marker["nonce"].as_str().unwrap();
+        let nonce = marker["nonce"].as_str()?;
         let same = format!(
             "SELECT count(*) FROM file_recycler.environment
               WHERE nonce = '{nonce}' AND pending_nonce IS NULL AND advances = {}",
@@ -214,6 +214,38 @@ async fn many_processes_that_start_at_once_agree_on_one_nonce() {
         for file in files {
             world.recycled(file).await;
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_installation_of_before_there_were_nonces_works_on_and_gets_one_with_the_new_schema() {
+    world(S3::Embedded, async |world| {
+        world
+            .crm
+            .sql(
+                "ALTER TABLE file_recycler.environment DROP COLUMN nonce, DROP COLUMN pending_nonce,
+                   DROP COLUMN advances, DROP COLUMN advanced_at, DROP COLUMN only_restore;
+                 DELETE FROM file_recycler._sqlx_migrations WHERE version = 20261125000008",
+            )
+            .await;
+        let old =
+            json!({ "environment": marker(&world).await["environment"], "database": "crm" }).to_string();
+        world.storage.put(Side::Object, ".file-recycler/environment.json", old.as_bytes()).await;
+        let moves = async || {
+            let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
+            world.crm.delete("Contact", record).await;
+            world.recycled(files[0]).await;
+        };
+        let service =
+            world.run().await.expect_log("run `file-recycler listener install`").expect_log("older");
+        moves().await;
+        world.cli(&["listener", "install"]).await.expect(0);
+        drop(service);
+        let service = world.run().await;
+        agree(&world, &world.crm).await;
+        moves().await;
+        drop(service);
     })
     .await;
 }
