@@ -124,7 +124,7 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
     let db = parts::database(config)?;
     let environment = db.environment().await?;
     let paused = environment.environment.as_ref().is_some_and(|environment| environment.paused.is_some());
-    guard.saw_database(environment);
+    guard.saw_database(guard.before_asking(), environment);
     let capture = db.capture_status(&config.crm, config.listener.on_capture_error).await?;
     let state = capture.state();
     if state == CaptureState::NotInstalled {

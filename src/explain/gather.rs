@@ -162,7 +162,7 @@ impl Explainer {
                     let says = marker.and_then(|marker| Marked::read(&marker.bytes));
                     self.guard.saw_both(says, state.clone());
                 }
-                None => self.guard.saw_database(state.clone()),
+                None => self.guard.saw_database(self.guard.before_asking(), state.clone()),
             }
             found.environment = Some(self.environment(state));
             return found.take("catalog", catalog);

@@ -33,7 +33,13 @@ struct Seen {
     agreement: Agreement,
     foreign: Option<String>,
     template: Option<String>,
+    /// How often marker and database have been compared.
+    comparisons: u64,
 }
+
+/// When the database was asked, in comparisons of it with the marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked(u64);
 
 impl Guard {
     /// A guard for the buckets that are configured.
@@ -41,12 +47,19 @@ impl Guard {
         Self { binding: Arc::new(binding), seen: Arc::default() }
     }
 
-    /// Takes note of what the database says about itself.
-    pub fn saw_database(&self, state: EnvironmentState) {
+    /// To be called before the database is asked, for [`Guard::saw_database`].
+    pub fn before_asking(&self) -> Asked {
+        Asked(self.lock().comparisons)
+    }
+
+    /// Takes note of what the database says about itself, `asked` then.
+    pub fn saw_database(&self, asked: Asked, state: EnvironmentState) {
         let mut seen = self.lock();
         let advances = state.environment.as_ref().map_or(0, |environment| environment.nonce.advances);
+        // An answer of before the last comparison may be of before an advance.
         if let Agreement::Agreed { advances: before } = seen.agreement
             && advances < before
+            && asked.0 == seen.comparisons
         {
             seen.agreement = Agreement::Differs { database: advances, marker: before };
         }
@@ -59,6 +72,7 @@ impl Guard {
         let nonce =
             state.environment.as_ref().map(|environment| environment.nonce.clone()).unwrap_or_default();
         let mut seen = self.lock();
+        seen.comparisons += 1;
         seen.marker = marked.map_or(Marker::Absent, |marked| Marker::Names(marked.environment));
         seen.agreement = match marked {
             Some(marked) if nonce.allows(marked.nonce) || failpoint::removed("protection::rolling_nonce") => {

@@ -144,6 +144,7 @@ mod tests {
     use super::*;
     use crate::db::environment::{Adopted, Environment, Pause};
     use crate::db::nonce::Nonce;
+    use crate::guard::{Guard, Marked};
     use time::macros::datetime;
 
     const AGREED: Agreement = Agreement::Agreed { advances: 3 };
@@ -225,6 +226,20 @@ mod tests {
         });
         let refused = verdict(&binding(), Some(&restore), seen, AGREED);
         assert!(matches!(&refused, Verdict::Refused(text) if text.contains("restore alone")), "{refused:?}");
+    }
+
+    #[test]
+    fn an_answer_of_before_the_last_comparison_is_no_database_that_was_set_back() {
+        let guard = Guard::new(binding());
+        let at = |advances| with(|state| state.environment.as_mut().unwrap().nonce.advances = advances);
+        let says = |advances| Some(Marked { environment: Uuid::from_u128(1), nonce: None, advances });
+        guard.saw_both(says(5), at(5));
+        let asked = guard.before_asking();
+        guard.saw_both(says(6), at(6));
+        guard.saw_database(asked, at(5));
+        assert!(matches!(guard.verdict(), Verdict::Open(_)), "{}", guard.verdict());
+        guard.saw_database(guard.before_asking(), at(5));
+        assert!(matches!(guard.verdict(), Verdict::Refused(_)), "{}", guard.verdict());
     }
 
     #[test]

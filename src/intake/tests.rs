@@ -104,7 +104,7 @@ async fn nothing_is_taken_while_nothing_may_be_published_and_the_reason_is_told(
     assert_eq!(intake.0.open(), Err(Unavailable::Guard));
     guard.saw_both(Some(Marked { environment: OURS, nonce: None, advances: 0 }), adopted(true));
     assert_eq!(intake.0.open(), Err(Unavailable::Paused));
-    guard.saw_database(adopted(false));
+    guard.saw_database(guard.before_asking(), adopted(false));
     gate.open(Cause::Guard);
     assert_eq!(intake.0.open(), Ok(OURS), "the database and the storage are not asked");
     gate.report(&Failure::new(Advice::Outage(Dependency::Broker), "out"));

@@ -29,6 +29,8 @@ pub(super) struct GuardedRegistry {
 impl Registry for GuardedRegistry {
     async fn check(&self, files: Vec<FileId>) -> Result<Vec<Liveness>, Failure> {
         let admitted = self.guard.admitted()?;
+        // Before the question: an answer may be of before the next advance.
+        let before = self.guard.advances();
         let asked =
             retry(Pauses::system(WITHIN_A_DELIVERY), || async { Ok(self.registry.liveness(&files).await?) });
         let Checked { liveness, environment, paused, advances } = asked.await.map_err(out)?;
@@ -39,7 +41,7 @@ impl Registry for GuardedRegistry {
             let error = format!("the database is no longer environment {admitted}");
             return Err(Failure::new(Advice::Hold, error));
         }
-        if self.guard.advances().is_none_or(|before| advances < before) {
+        if before.is_none_or(|before| advances < before) {
             let error =
                 "the database is not the one that it was: it has been set back, or replaced by a copy";
             return Err(Failure::new(Advice::Hold, error));

@@ -50,7 +50,8 @@ struct Database {
 impl Look for Database {
     async fn look(&mut self) -> Result<(), Failure> {
         let parts = &self.parts;
-        parts.guard.saw_database(parts.db.environment().await?);
+        let asked = parts.guard.before_asking();
+        parts.guard.saw_database(asked, parts.db.environment().await?);
         parts.tell_guard();
         // Also while the relay cannot work: that is when the backlog grows.
         let installed = parts.gate.why_closed(&[Cause::Listener]).is_none();

@@ -144,6 +144,9 @@ async fn rows_that_wait_for_the_grace_period_are_not_all_read_at_each_look() {
               WHERE id IN (SELECT id FROM file_recycler.outbox ORDER BY id LIMIT 10)",
         )
         .await;
-    let batch = db.begin_batch(Limits::default(), &mut low, hour).await.unwrap().unwrap();
+    let batch = eventually("the transactions beside them have ended", async || {
+        db.begin_batch(Limits::default(), &mut low, hour).await.unwrap()
+    })
+    .await;
     assert_eq!(batch.rows().len(), 10);
 }
