@@ -6,3 +6,6 @@ CREATE TABLE file_recycler.capture_seen (
   who text NOT NULL,
   host text NOT NULL
 );
+-- What an older version has counted is not news.
+INSERT INTO file_recycler.capture_seen (failures, who, host)
+SELECT CASE WHEN is_called THEN last_value ELSE 0 END, 'migration', '' FROM file_recycler.capture_failures;

@@ -46,17 +46,18 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
     let db = parts::database(config)?;
     let storage = parts::storage(config).await?;
     let buckets = buckets(config)?;
+    // Before the database is asked: only so can the two be compared.
+    let marker = storage.marker().await?;
     let state = db.environment().await?;
     if !state.is_primary {
         return Err(Failed::new("the database is a replica: adopt on the primary"));
     }
-    if state.environment.is_none() && db.schema_state().await? == SchemaState::Missing {
+    if db.schema_state().await? != SchemaState::Current {
         return Err(Failed::new(
-            "the own schema is not there yet: run `file-recycler listener install` first",
+            "the own schema is not there yet, or of an older version: run `file-recycler listener install` first",
         ));
     }
     storage.check().await?;
-    let marker = storage.marker().await?;
     let says = marker.as_ref().and_then(|marker| Marked::read(&marker.bytes));
     let named = says.map(|says| says.environment);
     let known = state.environment.as_ref().map(|environment| environment.nonce.clone()).unwrap_or_default();

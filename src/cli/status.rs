@@ -122,9 +122,10 @@ pub(super) async fn run(config: &Config, json: bool) -> Result<Finding, Failed> 
 
 async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase, Failed> {
     let db = parts::database(config)?;
+    let asked = guard.before_asking();
     let environment = db.environment().await?;
     let paused = environment.environment.as_ref().is_some_and(|environment| environment.paused.is_some());
-    guard.saw_database(guard.before_asking(), environment);
+    guard.saw_database(asked, environment);
     let capture = db.capture_status(&config.crm, config.listener.on_capture_error).await?;
     let state = capture.state();
     if state == CaptureState::NotInstalled {

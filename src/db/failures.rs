@@ -40,7 +40,8 @@ impl Db {
         // What fails from here on is not among those that were told of.
         sqlx::query(
             "INSERT INTO file_recycler.capture_seen AS known (failures, who, host)
-             SELECT CASE WHEN last_value < coalesce(seen.failures, 0) THEN 0 ELSE coalesce(seen.failures, 0) END + $1, $2, $3
+             SELECT least(last_value, CASE WHEN last_value < coalesce(seen.failures, 0) THEN 0
+                                           ELSE coalesce(seen.failures, 0) END + $1), $2, $3
                FROM file_recycler.capture_failures LEFT JOIN file_recycler.capture_seen AS seen ON true
              ON CONFLICT (only_row) DO UPDATE
                 SET failures = excluded.failures, who = excluded.who, host = excluded.host, seen_at = clock_timestamp()",

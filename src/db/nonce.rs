@@ -28,15 +28,20 @@ impl Nonce {
 impl Db {
     /// Makes `new` the pending nonce, where `known` is still what the database has and nothing is pending.
     pub async fn propose_nonce(&self, known: &Nonce, new: Uuid) -> Result<bool, DbError> {
+        const DOING: &str = "proposing the next nonce";
+        let mut transaction = self.pool.begin().await.attempted(DOING)?;
+        // The marker is written next: a crash of the server must not take the proposal back.
+        sqlx::query("SET LOCAL synchronous_commit = on").execute(&mut *transaction).await.attempted(DOING)?;
         let proposed = sqlx::query(
             "UPDATE file_recycler.environment SET pending_nonce = $2
               WHERE nonce IS NOT DISTINCT FROM $1 AND pending_nonce IS NULL AND adopted_at IS NOT NULL",
         )
         .bind(known.confirmed)
         .bind(new)
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await
-        .attempted("proposing the next nonce")?;
+        .attempted(DOING)?;
+        transaction.commit().await.attempted(DOING)?;
         Ok(proposed.rows_affected() == 1)
     }
 

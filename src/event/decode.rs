@@ -217,9 +217,11 @@ impl<'a> Object<'a> {
 
     fn time(&self, name: &str) -> Result<Option<OffsetDateTime>, Malformed> {
         let Some(text) = self.optional_text(name)? else { return Ok(None) };
-        OffsetDateTime::parse(text, &Rfc3339)
-            .map(Some)
-            .map_err(|_| self.field(name).wrong("is not a time as in RFC 3339"))
+        let time = OffsetDateTime::parse(text, &Rfc3339)
+            .map_err(|_| self.field(name).wrong("is not a time as in RFC 3339"))?;
+        // The last hours of the year 9999 in the west: there is no such time in UTC, as the database keeps it.
+        let utc = time.checked_to_offset(time::UtcOffset::UTC);
+        utc.map(Some).ok_or_else(|| self.field(name).wrong("is outside the years that have a name"))
     }
 
     fn uuid(&self, name: &str) -> Result<Option<uuid::Uuid>, Malformed> {

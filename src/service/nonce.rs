@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::Parts;
 use crate::db::Db;
-use crate::gate;
+use crate::gate::{self, Cause};
 use crate::guard::{Guard, Marked, Verdict};
 use crate::outcome::{Advice, Failure};
 use crate::retry::{Pauses, UNTIL_BACK};
@@ -22,6 +22,8 @@ use crate::storage::{Capabilities, Expected, Kind, Marker, Storage};
 const OLD: Duration = Duration::from_mins(2);
 /// How often its age is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
+/// What advancing needs. Neither the broker nor an operator's consent: a backup may be made of any time.
+const NEEDS: &[Cause] = &[Cause::Database, Cause::Storage];
 /// Reads until marker and database are of one time, and writes until nobody is in the way.
 const TRIES: usize = 5;
 
@@ -75,7 +77,7 @@ impl Parts {
             let old = i64::try_from(OLD.as_secs()).unwrap_or(i64::MAX);
             let is_old = self.guard.nonce_age().is_none_or(|age| age >= old);
             if is_old
-                && self.gate.why_closed(gate::WORKER).is_none()
+                && self.gate.why_closed(NEEDS).is_none()
                 && let Err(failure) = self.advance(&server).await
             {
                 info!(error = %failure, "the nonce could not be advanced");
@@ -87,10 +89,11 @@ impl Parts {
         for _ in 0..TRIES {
             let marker = compare(&self.storage, &self.db, &self.guard).await?;
             self.tell_guard();
-            let environment = match self.guard.verdict() {
-                Verdict::Open(environment) => environment,
+            match self.guard.verdict() {
+                Verdict::Open(_) | Verdict::Paused(_) => {}
                 closed => return Err(Failure::new(Advice::Hold, closed.to_string())),
-            };
+            }
+            let Some(environment) = self.guard.environment() else { continue };
             let Some((marker, known)) = marker.zip(self.guard.nonce()) else { continue };
             let next = known.pending.unwrap_or_else(Uuid::new_v4);
             if known.pending.is_none() {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
-use tracing::{info, warn};
+use futures_util::future::join_all;
+use tracing::info;
 
 use super::Parts;
 use crate::file::{FileId, FileRef, SchemaName};
@@ -102,13 +102,22 @@ impl Template {
 }
 
 async fn finds_any(storage: &Storage, template: &KeyTemplate, rows: &[Row]) -> Result<bool, Failure> {
+    let (mut answered, mut failed) = (false, None);
     for portion in rows.chunks(LOOKS) {
         let looks = portion.iter().map(|(id, schema)| exists(storage, template, id, Some(schema)));
-        if try_join_all(looks).await?.contains(&true) {
-            return Ok(true);
+        for look in join_all(looks).await {
+            match look {
+                Ok(true) => return Ok(true),
+                Ok(false) => answered = true,
+                // One object that cannot be read says nothing about the others.
+                Err(failure) => failed = Some(failure),
+            }
         }
     }
-    Ok(false)
+    match failed {
+        Some(failure) if !answered => Err(failure),
+        _ => Ok(false),
+    }
 }
 
 /// Is there an object? One that the template can give no key to has none.
@@ -178,7 +187,7 @@ impl Parts {
             Fit::Empty => info!(
                 "no row is in S3: the key template cannot be compared, and the first misses are doubted"
             ),
-            Fit::Nowhere => warn!(
+            Fit::Nowhere => info!(
                 sample,
                 "none of the newest rows' objects is in the object bucket, under no known template"
             ),

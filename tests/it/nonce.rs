@@ -128,7 +128,12 @@ async fn a_database_that_was_set_back_moves_nothing_until_it_is_restored_and_ado
         let (crm, environment) = adopted(&world, &original).await;
         let (record, file) = record_with_file(&world, &crm).await;
         let mut backup = original.clone_of().await;
-        let service = Service::start(&environment, &["run"]).await.ready().await.expect_log("not well");
+        let service = Service::start(&environment, &["run"])
+            .await
+            .ready()
+            .await
+            .expect_log("not well")
+            .expect_log("interrupted");
         crm.delete("Contact", record).await;
         world.recycled(file).await;
 

@@ -135,20 +135,22 @@ impl World {
 
     /// Contacts with a file each, and the files' ids.
     pub async fn many(&self, count: usize) -> Vec<String> {
-        self.crm
-            .sql(format!(
-                r#"INSERT INTO "Contact" ("Name") SELECT 'n' FROM generate_series(1, {count});
-                   INSERT INTO "ContactFile" ("TypeId", "SysFileStorageId", "Size", "ContactId")
-                   SELECT '{FILE_TYPE}', '{S3_STORAGE}', 36, "Id" FROM "Contact""#
-            ))
-            .await;
+        let rows = format!(
+            r#"INSERT INTO "Contact" ("Name") SELECT 'n' FROM generate_series(1, {count});
+               INSERT INTO "ContactFile" ("TypeId", "SysFileStorageId", "Size", "ContactId")
+               SELECT '{FILE_TYPE}', '{S3_STORAGE}', 36, "Id" FROM "Contact""#
+        );
+        // As the CRM does it: nobody sees a row before its object is there.
+        let mut transaction = self.crm.pool.begin().await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(rows)).execute(&mut *transaction).await.unwrap();
         let ids: Vec<String> = sqlx::query_scalar(r#"SELECT "Id"::text FROM "ContactFile""#)
-            .fetch_all(&self.crm.pool)
+            .fetch_all(&mut *transaction)
             .await
             .unwrap();
         for id in &ids {
             self.storage.control().put(&self.storage.object, id, id.clone());
         }
+        transaction.commit().await.unwrap();
         ids
     }
 
