@@ -162,6 +162,11 @@ fn bad_messages() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ),
         ("files that are no list", event(|event| event["data"]["files"] = json!({})), "malformed"),
         ("a time that is none", event(|event| event["time"] = json!("yesterday")), "malformed"),
+        (
+            "a time without UTC",
+            event(|event| event["time"] = json!("9999-12-31T23:59:59-05:00")),
+            "malformed",
+        ),
         ("a file without an id", file(json!({ "size": 1 })), "malformed"),
         ("a negative size", file(json!({ "file_id": id, "size": -1 })), "malformed"),
         ("another file's key", file(json!({ "file_id": id, "key": Uuid::from_u128(3) })), "malformed"),

@@ -43,12 +43,14 @@ async fn a_template_that_finds_nothing_where_another_does_is_refused_and_the_rig
             drop(service);
 
             let environment = world.with(&[("STORAGE__KEY_TEMPLATE", right)]);
-            let service = Service::start(&environment, &["run"]).await.ready().await;
+            let mut service = Service::start(&environment, &["run"]).await.ready().await;
             eventually("it moves under the right one", async || {
                 world.storage.get(Side::Recycle, &key(file)).await
             })
             .await;
             world.quiet(&service).await;
+            // What it still had in hand would come again, under the next template.
+            assert_eq!(service.stop().await, Some(0));
             assert_eq!(world.storage.get(Side::Object, &key(file)).await, None);
         }
     })
