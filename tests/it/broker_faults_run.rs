@@ -152,6 +152,8 @@ async fn case_24_the_whole_program_goes_on_through_resets_ends_and_silence() {
                 world.crm.delete("Contact", record).await;
             }
             proxy.turn_after(1_000, weather);
+            // A connection that broke before may be noticed first.
+            eventually("the weather turned", async || proxy.has_turned().then_some(())).await;
             eventually("health noticed", async || {
                 let answer = service.readyz().await?;
                 (answer["dependencies"]["broker"]["ok"] == false).then_some(())

@@ -63,12 +63,19 @@ impl Proxy {
     }
 
     pub fn set(&self, weather: Weather) {
+        // What was still to come does not come.
+        self.sky.turn.send_replace(None);
         self.sky.weather.send_replace(weather);
     }
 
     /// After `bytes` more bytes from the client, exactly, the weather turns.
     pub fn turn_after(&self, bytes: u64, weather: Weather) {
         self.sky.turn.send_replace(Some((self.sent() + bytes, weather)));
+    }
+
+    /// Has the weather turned as announced?
+    pub fn has_turned(&self) -> bool {
+        self.sky.turn.borrow().is_none()
     }
 
     pub fn connections(&self) -> u64 {
