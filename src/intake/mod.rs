@@ -226,4 +226,4 @@ fn outside(mut event: Event, environment: Uuid) -> Result<Event, Refused> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -63,7 +63,7 @@ fn what_the_broker_says_is_told_by_what_the_sender_can_do() {
 }
 
 /// An intake whose broker is nowhere, and what decides over it.
-fn intake() -> (Intake, Guard, Gate) {
+pub(crate) fn intake() -> (Intake, Guard, Gate) {
     let broker = config::Broker {
         url: Some("amqp://127.0.0.1:1".into()),
         prefix: "p".to_owned(),

@@ -28,15 +28,6 @@ async fn record_with_file(world: &World, crm: &Crm) -> (Uuid, Uuid) {
     (record, file)
 }
 
-async fn guard_says(service: &Service, text: &str) {
-    eventually(&format!("the guard says '{text}'"), async || {
-        let answer = service.readyz().await?;
-        let message = answer["guard"]["message"].as_str().unwrap_or("").to_owned();
-        message.contains(text).then_some(())
-    })
-    .await;
-}
-
 async fn advances(crm: &Crm) -> i64 {
     crm.number("SELECT advances FROM file_recycler.environment").await
 }
@@ -78,7 +69,7 @@ async fn case_41_a_physical_clone_moves_nothing_and_swallows_no_event() {
         let copy = Crm::of(&clone.url(), &crm.name).await;
         let of_clone = world.with(&[("DATABASE__URL", &copy.url)]);
         let refused = Service::start(&of_clone, &["run"]).await.expect_log("not well");
-        guard_says(&refused, "is not the one that wrote the object bucket's marker").await;
+        refused.guard_says("is not the one that wrote the object bucket's marker").await;
         copy.delete("Contact", record).await;
         assert_eq!(process::run(&of_clone, &["status"]).await.code, 1);
         assert_eq!(
@@ -109,7 +100,7 @@ async fn case_41_an_original_that_its_clone_was_faster_than_stops_within_seconds
         let of_clone = world.with(&[("DATABASE__URL", &copy.url)]);
         let other = Service::start(&of_clone, &["run"]).await;
         // Whichever of the two it is: one of them is left, and an operator has to say which.
-        guard_says(&service, "is not the one that wrote the object bucket's marker").await;
+        service.guard_says("is not the one that wrote the object bucket's marker").await;
         let (record, file) = record_with_file(&world, &crm).await;
         crm.delete("Contact", record).await;
         assert_eq!(crm.number("SELECT count(*) FROM file_recycler.outbox").await, 2);
@@ -142,7 +133,7 @@ async fn a_database_that_was_set_back_moves_nothing_until_it_is_restored_and_ado
         original.kill().await;
         backup.take_the_place_of(&original);
         backup.run().await;
-        guard_says(&service, "it was set back to a backup, or is a copy").await;
+        service.guard_says("it was set back to a backup, or is a copy").await;
         let back = Crm::of(&backup.url(), &crm.name).await;
         let (other, another) = record_with_file(&world, &back).await;
         back.delete("Contact", other).await;
@@ -151,7 +142,7 @@ async fn a_database_that_was_set_back_moves_nothing_until_it_is_restored_and_ado
         let plan = run(&["adopt", "--json"]).await.expect(0).json();
         assert_eq!((&plan["nonce_differs"], &plan["adopted_already"]), (&true.into(), &false.into()));
         run(&["adopt", "--for", "restore", "--apply"]).await.expect(0);
-        guard_says(&service, "for restore alone").await;
+        service.guard_says("for restore alone").await;
         world.is_untouched(another).await;
         run(&["adopt", "--apply"]).await.expect(0);
         world.recycled(another).await;
@@ -169,7 +160,7 @@ async fn rows_that_were_set_back_under_a_running_worker_stop_it() {
         let (record, file) = world.record_with_files("Contact", "ContactFile", 1).await;
         world.crm.sql("UPDATE file_recycler.environment SET advances = 0, nonce = gen_random_uuid()").await;
         world.crm.delete("Contact", record).await;
-        guard_says(&service, "is not the one that wrote the object bucket's marker (").await;
+        service.guard_says("is not the one that wrote the object bucket's marker (").await;
         world.is_untouched(file[0]).await;
     })
     .await;

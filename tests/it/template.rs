@@ -13,15 +13,6 @@ async fn record_with_file_under(world: &World, key: impl Fn(Uuid) -> String) -> 
     (record, file)
 }
 
-async fn guard_says(service: &Service, text: &str) {
-    eventually(&format!("the guard says '{text}'"), async || {
-        let answer = service.readyz().await?;
-        (answer["ready"] == false && answer["guard"]["message"].as_str().is_some_and(|it| it.contains(text)))
-            .then_some(())
-    })
-    .await;
-}
-
 fn upper(file: Uuid) -> String {
     file.to_string().to_uppercase()
 }
@@ -37,7 +28,7 @@ async fn a_template_that_finds_nothing_where_another_does_is_refused_and_the_rig
             world.crm.sql(r#"TRUNCATE "Contact" CASCADE; TRUNCATE file_recycler.outbox"#).await;
             let (record, file) = record_with_file_under(&world, key).await;
             let service = Service::start(&world.environment, &["run"]).await.expect_log("not well");
-            guard_says(&service, &format!("set storage.key_template = \"{right}\"")).await;
+            service.guard_says(&format!("set storage.key_template = \"{right}\"")).await;
             world.crm.delete("Contact", record).await;
             world.storage.holds(&key(file), Some(file.to_string().as_bytes()), None).await;
             drop(service);
@@ -71,7 +62,7 @@ async fn with_nothing_to_compare_the_first_misses_are_doubted() {
         .await;
         let (record, file) = record_with_file_under(&world, upper).await;
         world.crm.delete("Contact", record).await;
-        guard_says(&service, "set storage.key_template = \"{file_id:upper}\"").await;
+        service.guard_says("set storage.key_template = \"{file_id:upper}\"").await;
         eventually("the message is back in its queue", async || {
             (world.queues.unfinished().await == 1).then_some(())
         })

@@ -14,30 +14,14 @@ use tokio_util::sync::CancellationToken;
 use super::super::tests::ask;
 use super::super::{Shared, serve_on};
 use super::*;
-use crate::broker::{Broker, Topology};
 use crate::clock::Clock;
-use crate::config;
-use crate::db::environment::Buckets;
-use crate::event::IdKind;
-use crate::gate::Gate;
-use crate::guard::Guard;
 use crate::health::Health;
 use crate::metrics::Metrics;
 
 const TOKEN: &str = "a-token";
 
 fn events() -> Events {
-    let broker = config::Broker {
-        url: Some("amqp://127.0.0.1:1".into()),
-        prefix: "p".to_owned(),
-        ca_file: None,
-        client_certificate: None,
-    };
-    let buckets = Buckets { service_url: "s".into(), object: "o".into(), recycle: "r".into() };
-    let topology = Topology { prefix: "p".to_owned(), delays: Vec::new() };
-    let broker = Broker::new(&broker).unwrap();
-    let intake = Intake::new(broker, topology, IdKind::Uuid, Guard::new(buckets), Gate::default());
-    Events { token: TOKEN.into(), intake }
+    Events { token: TOKEN.into(), intake: crate::intake::tests::intake().0 }
 }
 
 async fn serve(events: Option<Events>) -> (SocketAddr, Metrics) {

@@ -132,6 +132,16 @@ impl Service {
         serde_json::from_str(&body).ok()
     }
 
+    /// Waits until it is not ready, since its guard says this.
+    pub async fn guard_says(&self, text: &str) {
+        eventually(&format!("the guard says '{text}'"), async || {
+            let answer = self.readyz().await?;
+            let message = answer["guard"]["message"].as_str()?;
+            (answer["ready"] == false && message.contains(text)).then_some(())
+        })
+        .await;
+    }
+
     /// A counter, by its name with labels; 0 where it is not there.
     pub async fn metric(&self, name: &str) -> u64 {
         let Some((_, body)) = get(self.http, "/metrics").await else { return 0 };
