@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::beside::Beside;
 use crate::failpoint;
 
 /// How often everything is looked at all the same, from the very first id.
@@ -19,12 +20,19 @@ pub struct LowWater {
     pub(super) left: Mark,
     /// Every row that is left up to here has been marked as seen.
     pub(super) unseen: Mark,
+    /// Which rows no other transaction may still be writing beside.
+    pub(super) beside: Beside,
 }
 
 impl LowWater {
     /// The id above which rows are left.
     pub fn from(&mut self, now: Instant) -> i64 {
         self.left.from(now)
+    }
+
+    /// Are rows there that wait for other transactions to end?
+    pub fn waits(&self) -> bool {
+        self.beside.waits()
     }
 }
 

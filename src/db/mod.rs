@@ -2,6 +2,7 @@
 //! check, dangling rows, the ledger, triggers and what operators decided about this environment.
 
 pub mod alive;
+mod beside;
 pub mod catalog;
 pub mod dangling;
 pub mod discarded;

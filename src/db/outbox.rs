@@ -29,11 +29,6 @@ impl Default for Limits {
     }
 }
 
-/// Transactions that ran beside a deletion may have written a link to what it deleted, or a copy of its row under
-/// the same id, and nobody sees that before they commit. So a deletion is taken once all of them have ended; but one
-/// that never ends must not stop everything, and so for no longer than this.
-const BESIDE: Duration = Duration::from_secs(5);
-
 /// Rows that [`Db::backlog`] counts at most.
 const COUNTED: i64 = 100_000;
 
@@ -71,7 +66,8 @@ pub struct Head {
 
 impl Db {
     /// Locks the next rows, in the order of their ids, passing over those that another relay holds.
-    /// Nothing to take, or nothing that has waited for `grace` since it was first seen: `None`.
+    /// Nothing to take, or nothing that has waited for `grace` since it was first seen and for the transactions
+    /// beside it ([`LowWater::waits`]): `None`.
     ///
     /// The batch holds row locks (and one connection) until it is committed or dropped; a server-side
     /// time-out of two minutes ends it otherwise.
@@ -82,16 +78,18 @@ impl Db {
         grace: Duration,
     ) -> Result<Option<OutboxBatch>, DbError> {
         const DOING: &str = "reading the outbox";
-        self.note_highest(low_water, grace).await?;
         let from = low_water.left.from(Instant::now());
+        self.look_around(low_water, from, grace).await?;
         if !grace.is_zero() {
             grace::mark_seen(self, &mut low_water.unseen, from).await?;
         }
         let mut transaction = self.pool.begin().await.attempted(DOING)?;
+        low_water.beside.ended_below(lowest_running(&mut transaction).await?, Instant::now());
+        let settled = low_water.beside.settled();
         let candidates = if grace.is_zero() {
-            next(&mut transaction, limits, from).await?
+            next(&mut transaction, limits, from, settled).await?
         } else {
-            grace::due(&mut transaction, limits, from, grace).await?
+            grace::due(&mut transaction, limits, from, grace, settled).await?
         };
         low_water.left.advance(read_look(&mut transaction, row::LEFT, from).await?);
         if candidates.is_empty() {
@@ -130,16 +128,6 @@ impl Db {
         })
     }
 
-    /// The highest id given out so far, committed or not.
-    async fn highest_outbox_id(&self) -> Result<i64, DbError> {
-        sqlx::query_scalar(
-            "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM file_recycler.outbox_id_seq",
-        )
-        .fetch_one(&self.pool)
-        .await
-        .attempted("reading the outbox's highest id")
-    }
-
     /// Takes a transaction number of its own: all that were given out before are lower.
     async fn next_transaction(&self) -> Result<u64, DbError> {
         let number: String = sqlx::query_scalar("SELECT pg_current_xact_id()::text")
@@ -149,18 +137,31 @@ impl Db {
         row::transaction_number(&number)
     }
 
-    /// Takes note of the highest id, for whichever mark has none.
-    async fn note_highest(&self, low_water: &mut LowWater, grace: Duration) -> Result<(), DbError> {
-        let id = self.highest_outbox_id().await?;
-        let (left, unseen) = (&mut low_water.left, &mut low_water.unseen);
-        let for_unseen = !grace.is_zero() && unseen.wants_note(id);
-        if left.wants_note(id) || for_unseen {
-            let noted = Noted { id, after: self.next_transaction().await? };
-            if left.wants_note(id) {
-                left.note(noted);
+    /// Takes note of the highest id, for whichever mark has none, and of the rows that are there, where some have not
+    /// been seen yet. What is noted is read before the transaction number is taken.
+    async fn look_around(&self, low_water: &mut LowWater, from: i64, grace: Duration) -> Result<(), DbError> {
+        let LowWater { left, unseen, beside } = low_water;
+        let (highest, snapshot, unsettled): (i64, String, bool) = sqlx::query_as(row::STANDS)
+            .bind(from)
+            .bind(KINDS)
+            .bind(grace::WINDOW)
+            .bind(beside.newest())
+            .fetch_one(&self.pool)
+            .await
+            .attempted("looking at the outbox")?;
+        let for_left = left.wants_note(highest);
+        let for_unseen = !grace.is_zero() && unseen.wants_note(highest);
+        let for_beside = unsettled && beside.wants_note(Instant::now());
+        if for_left || for_unseen || for_beside {
+            let after = self.next_transaction().await?;
+            if for_left {
+                left.note(Noted { id: highest, after });
             }
             if for_unseen {
-                unseen.note(noted);
+                unseen.note(Noted { id: highest, after });
+            }
+            if for_beside {
+                beside.note(snapshot, after, Instant::now());
             }
         }
         Ok(())
@@ -206,29 +207,26 @@ async fn next(
     transaction: &mut Transaction<'static, Postgres>,
     limits: Limits,
     from: i64,
+    settled: Option<&str>,
 ) -> Result<Vec<(i64, i32)>, DbError> {
-    sqlx::query_as(
-        "SELECT id, n FROM file_recycler.outbox
-          WHERE id > $1 AND kind = ANY($2)
-            AND ($4 OR NOT EXISTS (SELECT FROM file_recycler.environment WHERE paused_at IS NOT NULL))
-            AND (transaction < pg_snapshot_xmin(pg_current_snapshot())
-                 OR captured_at < clock_timestamp() - make_interval(secs => $5))
-          ORDER BY id LIMIT $3
-            FOR UPDATE SKIP LOCKED",
-    )
-    .bind(from)
-    .bind(KINDS)
-    .bind(i64::from(limits.rows))
-    .bind(row::pause_ignored())
-    .bind(beside().as_secs_f64())
-    .fetch_all(&mut **transaction)
-    .await
-    .attempted("reading the outbox")
+    sqlx::query_as(row::NEXT)
+        .bind(from)
+        .bind(KINDS)
+        .bind(i64::from(limits.rows))
+        .bind(row::pause_ignored())
+        .bind(settled)
+        .fetch_all(&mut **transaction)
+        .await
+        .attempted("reading the outbox")
 }
 
-/// How long a deletion waits for the transactions beside it.
-fn beside() -> Duration {
-    if crate::failpoint::removed("protection::wait_for_others") { Duration::ZERO } else { BESIDE }
+/// Every transaction below this one has ended.
+async fn lowest_running(connection: &mut PgConnection) -> Result<u64, DbError> {
+    let number: String = sqlx::query_scalar("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
+        .fetch_one(connection)
+        .await
+        .attempted("asking which transactions run")?;
+    row::transaction_number(&number)
 }
 
 /// What is left above `from`, by `sql`.

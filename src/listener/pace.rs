@@ -23,6 +23,11 @@ impl Pace {
         self.next = SHORTEST.min(self.longest);
     }
 
+    /// There is some, in a moment.
+    pub(super) fn shortest(&self) -> Duration {
+        SHORTEST.min(self.longest)
+    }
+
     /// There was none: how long to wait now.
     pub(super) fn idle(&mut self) -> Duration {
         let now = self.next;

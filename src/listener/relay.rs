@@ -67,6 +67,8 @@ pub struct Relayed {
 pub enum Turn {
     /// There was nothing to take.
     Idle,
+    /// What there is waits for transactions that may write beside it.
+    Waiting,
     /// This much was published and is gone from the outbox.
     Relayed(Relayed),
 }
@@ -112,6 +114,7 @@ impl Relay {
                         pace.worked();
                         continue;
                     }
+                    Turn::Waiting => pace.shortest(),
                     Turn::Idle => pace.idle(),
                 }
             } else {
@@ -132,7 +135,7 @@ impl Relay {
     pub async fn once(&mut self, publisher: &Publisher, observer: &impl Observer) -> Result<Turn, Failure> {
         let limits = if failpoint::removed("protection::relay_batch") { UNLIMITED } else { LIMITS };
         let Some(batch) = self.db.begin_batch(limits, &mut self.low_water, self.grace).await? else {
-            return Ok(Turn::Idle);
+            return Ok(if self.low_water.waits() { Turn::Waiting } else { Turn::Idle });
         };
         failpoint::reach("relay::locked");
         let composed = compose(batch.rows(), self.environment, &self.source);

@@ -42,6 +42,44 @@ async fn case_46_what_is_not_committed_yet_beside_a_deletion_is_waited_for() {
 }
 
 #[tokio::test]
+async fn case_46_one_that_began_to_write_after_a_deletion_is_waited_for_until_the_deletion_commits() {
+    world(S3::Embedded, async |world| {
+        for grace in ["0s", "100ms"] {
+            let environment = world.with(&[("RECYCLE__GRACE", grace)]);
+            let service = Service::start(&environment, &["run"]).await.ready().await;
+            let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
+            let other = world.crm.record("Account").await;
+            let mut deletion = world.crm.pool.begin().await.unwrap();
+            let delete = format!(r#"DELETE FROM "Contact" WHERE "Id" = '{record}'"#);
+            deletion.execute(AssertSqlSafe(delete)).await.unwrap();
+            // A deletion whose transaction took long, as one of many records does.
+            deletion
+                .execute("UPDATE file_recycler.outbox SET captured_at = captured_at - interval '1 hour'")
+                .await
+                .unwrap();
+            let mut beside = world.crm.pool.begin().await.unwrap();
+            let link = format!(
+                r#"INSERT INTO "FileLink" ("RecordSchemaName", "RecordId", "FileSchemaName", "FileRecordId")
+                   VALUES ('Account', '{other}', 'ContactFile', '{}')"#,
+                files[0]
+            );
+            beside.execute(AssertSqlSafe(link)).await.unwrap();
+            deletion.commit().await.unwrap();
+            // Many of the relay's looks.
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            assert_eq!(outbox(&world).await, 2, "it waits in the outbox");
+            world.is_untouched(files[0]).await;
+
+            beside.commit().await.unwrap();
+            world.quiet(&service).await;
+            world.is_untouched(files[0]).await;
+            drop(service);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn case_46_a_transaction_that_never_ends_is_not_waited_for_for_ever() {
     world(S3::Embedded, async |world| {
         let _service = world.run().await;

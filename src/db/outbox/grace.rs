@@ -9,13 +9,13 @@ use std::time::Duration;
 use sqlx::{Postgres, Transaction};
 
 use super::row::{self, KINDS};
-use super::{Limits, beside, read_look};
+use super::{Limits, read_look};
 use crate::db::Db;
 use crate::db::error::{Attempted, DbError};
 use crate::db::low_water::Mark;
 
 /// Among how many rows, the first by their ids, those that are due are looked for.
-const WINDOW: i64 = 10_000;
+pub(super) const WINDOW: i64 = 10_000;
 /// Rows marked as seen at a time.
 const SEEN_AT_ONCE: i64 = 10_000;
 
@@ -27,8 +27,8 @@ const DUE: &str = "
                                         ORDER BY id LIMIT $4) AS first)
        AND seen_at <= clock_timestamp() - make_interval(secs => $5)
        AND ($6 OR NOT EXISTS (SELECT FROM file_recycler.environment WHERE paused_at IS NOT NULL))
-       AND (transaction < pg_snapshot_xmin(pg_current_snapshot())
-            OR captured_at < clock_timestamp() - make_interval(secs => $7))
+       AND (pg_visible_in_snapshot(transaction, $7::text::pg_snapshot)
+            OR transaction >= pg_snapshot_xmax(pg_current_snapshot()))
      ORDER BY id LIMIT $3
        FOR UPDATE SKIP LOCKED";
 
@@ -67,12 +67,13 @@ pub(super) async fn mark_seen(db: &Db, unseen: &mut Mark, from: i64) -> Result<(
     Ok(())
 }
 
-/// Locks the first rows that have waited for `grace`.
+/// Locks the first rows that have waited for `grace`, of those that the snapshot `settled` shows.
 pub(super) async fn due(
     transaction: &mut Transaction<'static, Postgres>,
     limits: Limits,
     from: i64,
     grace: Duration,
+    settled: Option<&str>,
 ) -> Result<Vec<(i64, i32)>, DbError> {
     sqlx::query_as(DUE)
         .bind(from)
@@ -81,7 +82,7 @@ pub(super) async fn due(
         .bind(WINDOW)
         .bind(grace.as_secs_f64())
         .bind(row::pause_ignored())
-        .bind(beside().as_secs_f64())
+        .bind(settled)
         .fetch_all(&mut **transaction)
         .await
         .attempted("reading the outbox")

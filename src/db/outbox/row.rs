@@ -19,6 +19,27 @@ pub(super) const LEFT: &str = "
     SELECT pg_snapshot_xmin(pg_current_snapshot())::text,
            (SELECT id FROM file_recycler.outbox WHERE id > $1 AND kind = ANY($2) ORDER BY id LIMIT 1)";
 
+/// Where the outbox stands: the highest id given out, committed or not; the snapshot; and whether any of the first `$3`
+/// rows above `$1` is not shown by the snapshot `$4`. A number that is not given out yet came with the row from another
+/// server (a restored dump): such a row is older than anything that runs here.
+pub(super) const STANDS: &str = "
+    SELECT (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM file_recycler.outbox_id_seq),
+           pg_current_snapshot()::text,
+           EXISTS (SELECT FROM (SELECT transaction FROM file_recycler.outbox WHERE id > $1 AND kind = ANY($2)
+                                 ORDER BY id LIMIT $3) AS first
+                    WHERE NOT coalesce(pg_visible_in_snapshot(transaction, $4::text::pg_snapshot), false)
+                      AND transaction < pg_snapshot_xmax(pg_current_snapshot()))";
+
+/// The first rows, locked, of those that the snapshot `$5` shows.
+pub(super) const NEXT: &str = "
+    SELECT id, n FROM file_recycler.outbox
+     WHERE id > $1 AND kind = ANY($2)
+       AND ($4 OR NOT EXISTS (SELECT FROM file_recycler.environment WHERE paused_at IS NOT NULL))
+       AND (pg_visible_in_snapshot(transaction, $5::text::pg_snapshot)
+            OR transaction >= pg_snapshot_xmax(pg_current_snapshot()))
+     ORDER BY id LIMIT $3
+       FOR UPDATE SKIP LOCKED";
+
 /// Rows are handed out although an operator paused: only where a test took that protection away.
 pub(super) fn pause_ignored() -> bool {
     failpoint::removed("protection::pause")
