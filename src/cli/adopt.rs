@@ -7,13 +7,16 @@ use super::arguments::{Adopt, AdoptFor};
 use super::output::{Failed, Finding, operator, print};
 use super::parts::{self, buckets};
 use crate::config::{Config, Needs};
+use crate::db::Db;
 use crate::db::environment::{Buckets, EnvironmentState, Identity, NewBinding, Purpose};
 use crate::db::schema::SchemaState;
 use crate::guard::Marked;
-use crate::storage::Expected;
+use crate::storage::{Expected, Kind, Storage};
 
 /// Objects of so many rows are looked for.
 const SAMPLE: usize = 5;
+/// How often the marker is written while others write it.
+const TRIES: usize = 5;
 
 #[derive(Serialize)]
 struct Plan {
@@ -86,29 +89,53 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
         sample: Sample { rows: some.len(), found },
     };
     if arguments.apply {
-        let server = storage.probe().await?;
-        let actor = operator();
-        // The database first: a marker without its binding refuses everything, a binding without its
-        // marker does as well, and the second try repairs either.
-        let nonce = Uuid::new_v4();
-        // More than either has counted: whoever has seen one of them takes the other for no older one.
-        let advances = known.advances.max(says.map_or(0, |says| says.advances)) + 1;
-        let binding = NewBinding {
-            id: plan.environment,
-            identity: &plan.database,
-            buckets: &plan.buckets,
-            purpose,
-            nonce,
-            advances,
-        };
-        db.adopt(&binding, &actor).await?;
-        let expected = marker.map_or(Expected::Absent, |marker| Expected::Unchanged(marker.etag));
-        let says = Marked { environment: plan.environment, nonce: Some(nonce), advances };
-        storage.put_marker(says.bytes(&plan.database.name), &expected, &server).await?;
+        apply(&db, &storage, &plan).await?;
         plan.applied = true;
     }
     print(json, &plan, || text(&plan))?;
     Ok(Finding::Healthy)
+}
+
+/// Writes the binding. Marker and database are read again: a worker of this environment may have advanced the nonce
+/// since, and may do so in between.
+async fn apply(db: &Db, storage: &Storage, plan: &Plan) -> Result<(), Failed> {
+    let server = storage.probe().await?;
+    let actor = operator();
+    for _ in 0..TRIES {
+        let marker = storage.marker().await?;
+        let says = marker.as_ref().and_then(|marker| Marked::read(&marker.bytes));
+        let named = says.map(|says| says.environment);
+        if named != plan.marker && named != Some(plan.environment) {
+            return Err(Failed::new(
+                "the object bucket's marker was changed meanwhile: run `file-recycler adopt` again",
+            ));
+        }
+        let state = db.environment().await?;
+        let known = state.environment.map_or(0, |environment| environment.nonce.advances);
+        let nonce = Uuid::new_v4();
+        // More than either has counted: whoever has seen one of them takes the other for no older one.
+        let advances = known.max(says.map_or(0, |says| says.advances)) + 1;
+        let binding = NewBinding {
+            id: plan.environment,
+            identity: &plan.database,
+            buckets: &plan.buckets,
+            purpose: plan.purpose,
+            nonce,
+            advances,
+        };
+        // The database first: a marker without its binding refuses everything, a binding without its marker does as
+        // well, and the second try repairs either.
+        db.adopt(&binding, &actor).await?;
+        let expected = marker.map_or(Expected::Absent, |marker| Expected::Unchanged(marker.etag));
+        let says = Marked { environment: plan.environment, nonce: Some(nonce), advances };
+        crate::failpoint::reach("adopt::bound");
+        match storage.put_marker(says.bytes(&plan.database.name), &expected, &server).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind == Kind::PreconditionFailed => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Failed::new("the object bucket's marker keeps changing: who else writes it?"))
 }
 
 /// The id is kept where the bucket's marker agrees, or where there is none and this very binding was adopted

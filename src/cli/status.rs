@@ -109,6 +109,7 @@ pub(super) async fn run(config: &Config, json: bool) -> Result<Finding, Failed> 
         }
         closed => status.guard = State { ok: false, message: closed.to_string() },
     }
+    status.warnings.extend(guard.stale_nonce());
     if let Some(dead) = status.queues.as_ref().map(|queues| queues.dead).filter(|dead| *dead > 0) {
         status.warnings.push(format!("{dead} dead letters: file-recycler dlq list"));
     }

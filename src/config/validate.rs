@@ -137,7 +137,9 @@ pub(super) fn identifier(text: &str) -> Result<String, String> {
 
 /// `http.token`: what a client can send in a header.
 pub(super) fn token(text: &str) -> Result<String, String> {
-    if text.chars().all(|c| c.is_ascii_graphic()) {
+    if text.is_empty() {
+        Err("is empty: leave it out where nothing may change anything".to_owned())
+    } else if text.chars().all(|c| c.is_ascii_graphic()) {
         Ok(text.to_owned())
     } else {
         Err("holds a space or a character that is not ASCII".to_owned())

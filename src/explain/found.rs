@@ -234,6 +234,8 @@ pub enum Hold {
     Paused(String),
     /// The guard refuses.
     Refused(String),
+    /// Whether the guard would refuse could not be found out.
+    Unknown(String),
     /// `recycle.mode = "observe"`.
     Observes,
 }

@@ -174,7 +174,8 @@ impl Explainer {
         let verdict = self.guard.verdict();
         let hold = match &verdict {
             Verdict::Open(_) | Verdict::Unknown(_) if self.mode == Mode::Observe => Some(Hold::Observes),
-            Verdict::Open(_) | Verdict::Unknown(_) => None,
+            Verdict::Open(_) => None,
+            Verdict::Unknown(why) => Some(Hold::Unknown((*why).to_owned())),
             Verdict::Paused(why) => Some(Hold::Paused(why.clone())),
             Verdict::Refused(why) | Verdict::Foreign(why) => Some(Hold::Refused(why.clone())),
         };

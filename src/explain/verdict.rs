@@ -131,6 +131,7 @@ fn held(hold: &Hold, sentence: &str) -> String {
     let (why, until) = match hold {
         Hold::Paused(why) => (format!("the environment is paused: {why}"), "when it is resumed"),
         Hold::Refused(why) => (format!("the guard refuses: {why}"), "when that is put right"),
+        Hold::Unknown(why) => (format!("the guard could not ask everybody: {why}"), "when it can"),
         Hold::Observes => ("recycle.mode is observe".to_owned(), "with recycle.mode = move"),
     };
     let mut letters = sentence.chars();

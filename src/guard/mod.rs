@@ -19,6 +19,9 @@ use crate::outcome::{Advice, Failure};
 pub use marker::Marked;
 pub use verdict::{Agreement, Binding, Marker, Verdict, verdict};
 
+/// Seconds after which a nonce that nobody advances is told: five times as long as one lives.
+const STALE: i64 = 600;
+
 /// The guard's memory of what was seen last. Cheap to clone; all clones are one guard.
 #[derive(Clone, Debug)]
 pub struct Guard {
@@ -92,6 +95,17 @@ impl Guard {
     /// For how many seconds it has not been advanced.
     pub fn nonce_age(&self) -> Option<i64> {
         self.nonce()?.age
+    }
+
+    /// What an operator is told where nobody has advanced the nonce for too long; nothing where all is well, nothing was
+    /// adopted, or the own schema is of before there were nonces.
+    pub fn stale_nonce(&self) -> Option<String> {
+        let age = self.nonce_age().filter(|age| *age >= STALE)?;
+        Some(format!(
+            "nobody has advanced the nonce for {} minutes: a copy of this database that was taken since cannot be told from \
+             it. Does a worker run, and may it write the marker?",
+            age / 60
+        ))
     }
 
     /// How often the nonce had been advanced when marker and database last agreed; a database that counts fewer is

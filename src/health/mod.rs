@@ -78,6 +78,7 @@ struct States {
     guard: State,
     topology: State,
     paused: Option<Paused>,
+    stale_nonce: Option<String>,
 }
 
 impl Health {
@@ -96,6 +97,7 @@ impl Health {
             guard: state.clone(),
             topology: state,
             paused: None,
+            stale_nonce: None,
         };
         Self(Arc::new(Shared { clock, metrics, states: Mutex::new(states), changes: watch::Sender::new(()) }))
     }
@@ -177,6 +179,19 @@ impl Health {
         }
     }
 
+    /// Has nobody advanced the nonce for too long, and what does that mean?
+    pub fn stale_nonce(&self, why: Option<String>) {
+        let mut states = self.states();
+        let changed = states.stale_nonce.is_some() != why.is_some();
+        states.stale_nonce.clone_from(&why);
+        drop(states);
+        match why {
+            Some(why) if changed => warn!("{why}"),
+            None if changed => info!("the nonce is advanced again"),
+            _ => {}
+        }
+    }
+
     /// Does the broker take no messages, for want of memory or disk?
     pub fn blocked(&self, blocked: bool) {
         let now = self.0.clock.now();
@@ -210,12 +225,16 @@ impl Health {
             && states.listener.is.ok
             && states.guard.ok
             && states.topology.ok;
+        let mut guard = states.guard.clone();
+        if guard.ok {
+            guard.message.clone_from(&states.stale_nonce);
+        }
         Report {
             ready,
-            degraded: matches!(states.listener.state, "drift" | "silent"),
+            degraded: matches!(states.listener.state, "drift" | "silent") || states.stale_nonce.is_some(),
             dependencies,
             listener: states.listener.clone(),
-            guard: states.guard.clone(),
+            guard,
             topology: states.topology.clone(),
             paused: states.paused.clone(),
         }

@@ -185,6 +185,7 @@ impl Parts {
             storage: self.storage.clone(),
             guard: self.guard.clone(),
             template,
+            compared: tokio::sync::Mutex::default(),
             object,
             recycle,
         };

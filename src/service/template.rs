@@ -1,10 +1,12 @@
 //! Is `storage.key_template` the right one? A wrong one finds no object, and every file would count as missing.
 //!
 //! At the start a sample of the newest rows is looked for. Where that cannot tell, files are doubted until one has
-//! moved: before one counts as missing, it is looked for under the other templates that are known.
+//! moved: before one counts as missing, it is looked for under the other templates that are known. One that is found
+//! there is tried again later; with the third, nothing moves any more.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -26,11 +28,16 @@ const LOOKS: usize = 8;
 /// How often a template that was found wrong is looked at again: the objects may have been renamed.
 const AGAIN: Duration = Duration::from_secs(30);
 
+/// How many files under another template show that this one is wrong.
+const CONTRADICTED: usize = 3;
+
 /// The template, and whether an object was found under it.
 #[derive(Debug)]
 pub(super) struct Template {
     template: KeyTemplate,
     proven: AtomicBool,
+    /// Files that are under another one.
+    contradicting: Mutex<HashSet<FileId>>,
 }
 
 /// What a sample says.
@@ -50,7 +57,7 @@ type Row = (FileId, SchemaName);
 
 impl Template {
     pub(super) fn new(template: KeyTemplate) -> Self {
-        Self { template, proven: AtomicBool::new(false) }
+        Self { template, proven: AtomicBool::new(false), contradicting: Mutex::default() }
     }
 
     /// An object was found under it.
@@ -60,6 +67,13 @@ impl Template {
 
     pub(super) fn is_proven(&self) -> bool {
         self.proven.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of a file that is under another template. Is that enough to call this one wrong?
+    pub(super) fn is_contradicted_by(&self, file: &FileId) -> bool {
+        let mut files = self.contradicting.lock().unwrap_or_else(PoisonError::into_inner);
+        files.insert(file.clone());
+        files.len() >= CONTRADICTED
     }
 
     /// What an operator is told where objects are under another template.

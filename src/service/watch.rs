@@ -20,6 +20,8 @@ use crate::stop::Stop;
 const DATABASE_EVERY: Duration = Duration::from_secs(1);
 /// How often the backlog is counted, in looks at the database.
 const BACKLOG_EVERY: u32 = 5;
+/// Looks at the database after which a worker is under way.
+const UNDER_WAY: u32 = 60;
 /// How often both buckets and the marker are read.
 const STORAGE_EVERY: Duration = Duration::from_secs(5);
 /// How often the queues are measured.
@@ -53,13 +55,17 @@ impl Look for Database {
         let asked = parts.guard.before_asking();
         parts.guard.saw_database(asked, parts.db.environment().await?);
         parts.tell_guard();
+        // A worker that has just begun advances it by itself.
+        if !parts.halves.works() || self.looks >= UNDER_WAY {
+            parts.health.stale_nonce(parts.guard.stale_nonce());
+        }
         // Also while the relay cannot work: that is when the backlog grows.
         let installed = parts.gate.why_closed(&[Cause::Listener]).is_none();
         if installed && self.looks.is_multiple_of(BACKLOG_EVERY) {
             let backlog = parts.db.backlog().await?;
             parts.metrics.outbox(backlog.rows, backlog.oldest.unwrap_or_default());
         }
-        self.looks = self.looks.wrapping_add(1);
+        self.looks = self.looks.saturating_add(1);
         Ok(())
     }
 }

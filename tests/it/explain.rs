@@ -219,3 +219,20 @@ async fn a_migrated_file_and_a_web_link_stay_and_an_object_that_is_left_is_told(
     })
     .await;
 }
+
+#[tokio::test]
+async fn looking_takes_no_lock_that_a_writer_would_wait_for() {
+    world(S3::Embedded, async |world| {
+        let account = world.crm.record("Account").await;
+        let file = world.crm.weak_file("SysFile", "Account", account).await;
+        world.upload(file).await;
+        world.crm.sql(&format!(r#"DELETE FROM "Account" WHERE "Id" = '{account}'"#)).await;
+        // As CREATE INDEX holds it: writers wait for it, readers do not.
+        let mut index = world.crm.pool.begin().await.unwrap();
+        sqlx::query(r#"LOCK TABLE "SysFile" IN SHARE MODE"#).execute(&mut *index).await.unwrap();
+        let said = world.explained(account).await;
+        assert_eq!(said["kind"], "record", "{said}");
+        index.rollback().await.unwrap();
+    })
+    .await;
+}

@@ -187,6 +187,72 @@ async fn a_process_killed_while_it_advances_leaves_what_the_next_one_completes()
 }
 
 #[tokio::test]
+async fn adopting_beside_a_worker_that_advances_the_nonce_is_tried_again() {
+    world(S3::Embedded, async |world| {
+        let nonce = "SELECT nonce::text FROM file_recycler.environment";
+        let before: String = sqlx::query_scalar(nonce).fetch_one(&world.crm.pool).await.unwrap();
+        let environment = world.with(&[]);
+        let slowly = [environment, vec![("FAILPOINTS".to_owned(), "adopt::bound=1*sleep(5000)".to_owned())]];
+        let adopting =
+            tokio::spawn(
+                async move { process::run(&slowly.concat(), &["adopt", "--apply"]).await.expect(0) },
+            );
+        eventually("the database is bound", async || {
+            let now: String = sqlx::query_scalar(nonce).fetch_one(&world.crm.pool).await.unwrap();
+            (now != before).then_some(())
+        })
+        .await;
+        // Between database and marker, another one writes the marker.
+        let mut other = marker(&world).await;
+        other["advances"] = json!(7);
+        world
+            .storage
+            .put(Side::Object, ".file-recycler/environment.json", other.to_string().as_bytes())
+            .await;
+        adopting.await.unwrap();
+        agree(&world, &world.crm).await;
+        assert!(advances(&world.crm).await > 7, "more than either has counted");
+        let service = world.run().await;
+        let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
+        world.crm.delete("Contact", record).await;
+        world.recycled(files[0]).await;
+        drop(service);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_nonce_that_nobody_advances_is_degraded_and_told() {
+    world(S3::Embedded, async |world| {
+        world
+            .crm
+            .sql("UPDATE file_recycler.environment SET advanced_at = advanced_at - interval '61 minutes'")
+            .await;
+        let listener = Service::start(&world.environment, &["listen"])
+            .await
+            .ready()
+            .await
+            .expect_log("nobody has advanced the nonce for 61 minutes");
+        let told = |answer: &Value| {
+            answer["degraded"] == true
+                && answer["ready"] == true
+                && answer["guard"]["message"].as_str().is_some_and(|why| why.contains("for 61 minutes"))
+        };
+        eventually("it is told", async || listener.readyz().await.filter(told)).await;
+        let status = world.cli(&["status", "--json"]).await.json();
+        assert!(status["warnings"].to_string().contains("for 61 minutes"), "{status}");
+
+        let worker = Service::start(&world.environment, &["work"]).await;
+        eventually("a worker advances it", async || {
+            listener.readyz().await.filter(|answer| answer["degraded"] == false)
+        })
+        .await;
+        drop((listener, worker));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn many_processes_that_start_at_once_agree_on_one_nonce() {
     world(S3::Embedded, async |world| {
         let mut services = vec![world.run().await];

@@ -60,7 +60,12 @@ async fn with_nothing_to_compare_the_first_misses_are_doubted() {
                 .then_some(())
         })
         .await;
-        let (record, file) = record_with_file_under(&world, upper).await;
+        let record = world.crm.record("Contact").await;
+        let mut files = Vec::new();
+        for _ in 0..3 {
+            files.push(world.crm.hard_file("ContactFile", "Contact", record).await);
+            world.storage.put(Side::Object, &upper(files[files.len() - 1]), b"content").await;
+        }
         world.crm.delete("Contact", record).await;
         service.guard_says("set storage.key_template = \"{file_id:upper}\"").await;
         eventually("the message is back in its queue", async || {
@@ -72,8 +77,29 @@ async fn with_nothing_to_compare_the_first_misses_are_doubted() {
 
         let environment = world.with(&[("STORAGE__KEY_TEMPLATE", "{file_id:upper}")]);
         let service = Service::start(&environment, &["run"]).await.ready().await;
-        eventually("it moves", async || world.storage.get(Side::Recycle, &upper(file)).await).await;
+        for file in files {
+            eventually("it moves", async || world.storage.get(Side::Recycle, &upper(file)).await).await;
+        }
         world.quiet(&service).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_object_under_another_template_holds_up_nobody_else() {
+    world(S3::Embedded, async |world| {
+        let service = world.run().await;
+        let (odd, file) = record_with_file_under(&world, upper).await;
+        world.crm.delete("Contact", odd).await;
+        eventually("it waits for its next try", async || {
+            (world.queues.unfinished().await == 1).then_some(())
+        })
+        .await;
+        let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
+        world.crm.delete("Contact", record).await;
+        world.recycled(files[0]).await;
+        world.storage.holds(&upper(file), Some(file.to_string().as_bytes()), None).await;
+        drop(service);
     })
     .await;
 }

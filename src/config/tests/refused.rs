@@ -46,6 +46,10 @@ fn a_wrong_address_is_named_without_any_part_of_it() {
         place.errors(),
         "http.token (environment FILE_RECYCLER_HTTP__TOKEN) holds a space or a character that is not ASCII"
     );
+    let place = Place::new().env("FILE_RECYCLER_HTTP__TOKEN_FILE", "token");
+    place.write("token", "\n");
+    let error = place.errors();
+    assert!(error.starts_with("http.token (") && error.contains("is empty"), "{error}");
 }
 
 #[test]

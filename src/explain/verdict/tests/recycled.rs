@@ -202,6 +202,13 @@ fn what_holds_everything_up_is_told_before_what_would_move() {
             Would::Nothing,
             "because the guard refuses: never adopted; when that is put right, it would move",
         ),
+        (
+            "not all asked",
+            held(Hold::Unknown("the marker has not been read yet".into())),
+            Kind::File,
+            Would::Nothing,
+            "because the guard could not ask everybody: the marker has not been read yet; when it can, it would move",
+        ),
         ("observed", held(Hold::Observes), Kind::File, Would::Nothing, "recycle.mode is observe"),
         (
             "what stays, stays",
