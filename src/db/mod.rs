@@ -12,6 +12,7 @@ pub mod explain;
 pub mod failures;
 pub mod hanging;
 pub mod held;
+pub mod index;
 pub mod ledger;
 pub mod low_water;
 pub mod nonce;

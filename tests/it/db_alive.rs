@@ -237,3 +237,33 @@ async fn a_wide_catalogue_is_asked_in_one_statement() {
 
     assert!(answer.liveness.iter().all(|liveness| *liveness == Liveness::Dead));
 }
+
+#[tokio::test]
+async fn a_large_table_without_the_index_that_checks_need_is_told_with_what_to_do() {
+    let database = TestDatabase::create().await;
+    let db = database.db();
+    let told = async || {
+        let catalog = db.discover(&crm()).await.unwrap();
+        let missing = db.missing_indexes(&catalog).await.unwrap();
+        missing.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(told().await, [""; 0], "small ones need none");
+    database
+        .run(
+            r#"INSERT INTO "FileLink" ("RecordSchemaName", "RecordId", "FileSchemaName", "FileRecordId")
+               SELECT 'Account', gen_random_uuid(), 'SysFile', gen_random_uuid() FROM generate_series(1, 100000)"#,
+        )
+        .await;
+    database.run(r#"ANALYZE "FileLink""#).await;
+    let missing = told().await;
+    assert_eq!(missing.len(), 2, "{missing:?}");
+    assert!(
+        missing[0].ends_with(r#"CREATE INDEX CONCURRENTLY ON "public"."FileLink" ("FileRecordId")"#),
+        "{missing:?}"
+    );
+    database.run(r#"CREATE INDEX ON "FileLink" ("FileRecordId", "RecordId")"#).await;
+    let missing = told().await;
+    assert!(missing.len() == 1 && missing[0].ends_with(r#"("RecordId")"#), "{missing:?}");
+    database.run(r#"CREATE INDEX ON "FileLink" ("RecordId")"#).await;
+    assert_eq!(told().await, [""; 0]);
+}
