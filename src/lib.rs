@@ -30,6 +30,7 @@ pub mod outcome;
 pub mod recycle;
 pub mod replay;
 pub mod resolve;
+pub mod retention;
 pub mod retry;
 pub mod service;
 pub mod stop;

@@ -103,10 +103,33 @@ pub(super) enum Command {
     },
     /// Ends a pause
     Resume,
+    /// How long the recycle bucket keeps files
+    Retention {
+        #[command(subcommand)]
+        command: Retention,
+    },
     /// The configuration
     Config {
         #[command(subcommand)]
         command: Config,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Retention {
+    /// The lifecycle rules, what they mean for the database backups, and what the bucket will hold
+    Show,
+    /// Writes our rule, and no other; a dry run until --apply
+    Set {
+        /// Days from a file's last deletion, 1 to 36500
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=36_500))]
+        days: u16,
+        /// Fewer days than retention.database_backups
+        #[arg(long)]
+        force: bool,
+        /// Does it
+        #[arg(long)]
+        apply: bool,
     },
 }
 

@@ -10,6 +10,7 @@ mod listener;
 mod output;
 mod parts;
 mod pause;
+mod retention;
 mod run;
 mod status;
 
@@ -76,6 +77,7 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
         Command::Adopt(adopt) => adopt::run(&loaded.config, &adopt, json).await,
         Command::Pause { why } => pause::pause(&loaded.config, &why, json).await,
         Command::Resume => pause::resume(&loaded.config, json).await,
+        Command::Retention { command } => retention::run(&loaded.config, command, json).await,
         Command::Config { command } => config_show::run(&loaded, &command, json),
     }
 }

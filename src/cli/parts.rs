@@ -9,6 +9,8 @@ use crate::broker::{Broker, BrokerError, Topology};
 use crate::config::Config;
 use crate::db::Db;
 use crate::db::environment::Buckets;
+use crate::guard::{Guard, Verdict};
+use crate::service::compare;
 use crate::storage::Storage;
 
 /// The database.
@@ -38,4 +40,14 @@ pub(super) async fn storage(config: &Config) -> Result<Storage, Failed> {
 /// The buckets, as the environment's binding names them.
 pub(super) fn buckets(config: &Config) -> Result<Buckets, Failed> {
     Buckets::configured(&config.storage).ok_or_else(|| Failed::usage("the buckets are not configured"))
+}
+
+/// Does the guard let anybody change these buckets? A pause does: it stops workers and relays, not the operator.
+pub(super) async fn admitted(config: &Config, db: &Db, storage: &Storage) -> Result<(), Failed> {
+    let guard = Guard::new(buckets(config)?);
+    compare(storage, db, &guard).await.map_err(|failure| Failed::new(failure.error))?;
+    match guard.verdict() {
+        Verdict::Open(_) | Verdict::Paused(_) => Ok(()),
+        closed => Err(Failed::new(format!("nothing is changed: {closed}"))),
+    }
 }

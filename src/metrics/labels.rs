@@ -42,6 +42,10 @@ words! {
         HeadBucket => "head_bucket",
         /// GetBucketLifecycleConfiguration
         GetBucketLifecycle => "get_bucket_lifecycle_configuration",
+        /// GetBucketVersioning
+        GetBucketVersioning => "get_bucket_versioning",
+        /// PutBucketLifecycleConfiguration
+        PutBucketLifecycle => "put_bucket_lifecycle_configuration",
         /// ListObjectsV2
         ListObjects => "list_objects",
         /// ListParts

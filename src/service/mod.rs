@@ -275,6 +275,8 @@ fn count(metrics: &Metrics, operation: Operation, answer: Answer) {
         Operation::DeleteObject => StorageOperation::DeleteObject,
         Operation::DeleteObjects => StorageOperation::DeleteObjects,
         Operation::GetBucketLifecycleConfiguration => StorageOperation::GetBucketLifecycle,
+        Operation::GetBucketVersioning => StorageOperation::GetBucketVersioning,
+        Operation::PutBucketLifecycleConfiguration => StorageOperation::PutBucketLifecycle,
         Operation::GetObject => StorageOperation::GetObject,
         Operation::GetObjectTagging => StorageOperation::GetObjectTagging,
         Operation::HeadBucket => StorageOperation::HeadBucket,

@@ -33,6 +33,7 @@ const CONTRADICTED: usize = 3;
 
 /// The template, and whether an object was found under it.
 #[derive(Debug)]
+#[allow(clippy::struct_field_names)] // It is what the others are about.
 pub(super) struct Template {
     template: KeyTemplate,
     proven: AtomicBool,

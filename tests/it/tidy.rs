@@ -25,6 +25,7 @@ const LAYERS: &[&[&str]] = &[
         "history",
         "key_template",
         "outcome",
+        "retention",
         "retry",
     ],
 ];
