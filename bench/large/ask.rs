@@ -4,7 +4,6 @@
 //! CRM's tables until its standard input ends. Both print one JSON document.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use file_recycler::config::{self, Crm, Sources};
@@ -47,8 +46,16 @@ async fn check(url: &str, rounds: usize) -> Result<Value, Failed> {
     let (mut discover, mut discover_all) = (Vec::new(), Vec::new());
     let mut found = db.discover(&crm).await?;
     for _ in 0..rounds.min(20) {
-        discover.push(time(async { Ok(found = db.discover(&crm).await?) }).await?);
-        discover_all.push(time(async { Ok(drop(db.discover_all(&crm).await?)) }).await?);
+        let discovers = async {
+            found = db.discover(&crm).await?;
+            Ok(())
+        };
+        discover.push(time(discovers).await?);
+        let discovers_all = async {
+            db.discover_all(&crm).await?;
+            Ok(())
+        };
+        discover_all.push(time(discovers_all).await?);
     }
     let files = living(&mut plain, &found).await?;
     db.close().await;
@@ -178,7 +185,7 @@ async fn locks(url: &str) -> Result<Value, Failed> {
     let (mut since, mut longest) = (BTreeMap::<Lock, Instant>::new(), BTreeMap::<bool, (f64, String)>::new());
     let (mut looks, mut tables) = (0_u32, std::collections::BTreeSet::new());
     let began = Instant::now();
-    let input = std::thread::spawn(|| std::io::stdin().bytes().count());
+    let input = std::thread::spawn(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     loop {
         let ended = input.is_finished();
         tokio::time::sleep(Duration::from_millis(1)).await;
