@@ -46,16 +46,16 @@ async fn check(url: &str, rounds: usize) -> Result<Value, Failed> {
     let (mut discover, mut discover_all) = (Vec::new(), Vec::new());
     let mut found = db.discover(&crm).await?;
     for _ in 0..rounds.min(20) {
-        let discovers = async {
+        let once = async {
             found = db.discover(&crm).await?;
             Ok(())
         };
-        discover.push(time(discovers).await?);
-        let discovers_all = async {
+        discover.push(time(once).await?);
+        let with_names = async {
             db.discover_all(&crm).await?;
             Ok(())
         };
-        discover_all.push(time(discovers_all).await?);
+        discover_all.push(time(with_names).await?);
     }
     let files = living(&mut plain, &found).await?;
     db.close().await;
