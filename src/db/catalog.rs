@@ -107,6 +107,13 @@ impl Db {
     }
 }
 
+impl FileTable {
+    /// The same without what a capture can do without: size and record.
+    pub(super) fn plain(&self) -> Self {
+        Self { sized: false, weak: false, parent: None, ..self.clone() }
+    }
+}
+
 impl Catalog {
     /// Is there a table of this schema, with an id?
     pub fn knows(&self, schema: &SchemaName) -> bool {

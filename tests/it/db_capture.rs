@@ -20,7 +20,7 @@ async fn contact_with_files(database: &TestDatabase, files: usize) -> Uuid {
 const NOTHING: [&str; 0] = [];
 
 #[tokio::test]
-async fn a_deleted_record_is_captured_with_the_files_that_its_cascade_deletes() {
+async fn case_33_a_deleted_record_is_captured_with_the_files_that_its_cascade_deletes() {
     let database = TestDatabase::installed().await;
     let contact = contact_with_files(&database, 2).await;
 
@@ -37,7 +37,7 @@ async fn a_deleted_record_is_captured_with_the_files_that_its_cascade_deletes() 
 }
 
 #[tokio::test]
-async fn a_rolled_back_deletion_and_a_rolled_back_savepoint_leave_nothing() {
+async fn case_31_a_rolled_back_deletion_and_a_rolled_back_savepoint_leave_nothing() {
     let database = TestDatabase::installed().await;
     contact_with_files(&database, 1).await;
 
@@ -59,7 +59,7 @@ async fn a_set_null_leaves_the_file_and_captures_the_record_alone() {
 }
 
 #[tokio::test]
-async fn only_files_whose_content_is_in_s3_are_captured() {
+async fn case_35_only_files_whose_content_is_in_s3_are_captured() {
     let database = TestDatabase::installed().await;
     let contact = contact_with_files(&database, 4).await;
     database
@@ -78,7 +78,7 @@ async fn only_files_whose_content_is_in_s3_are_captured() {
 }
 
 #[tokio::test]
-async fn many_rows_of_one_statement_are_captured_a_thousand_to_a_row() {
+async fn case_33_many_rows_of_one_statement_are_captured_a_thousand_to_a_row() {
     let database = TestDatabase::installed().await;
     database.run(r#"INSERT INTO "Contact" ("Name") SELECT 'c' FROM generate_series(1, 2500)"#).await;
 
@@ -93,7 +93,7 @@ async fn many_rows_of_one_statement_are_captured_a_thousand_to_a_row() {
 }
 
 #[tokio::test]
-async fn a_truncated_table_is_captured() {
+async fn case_33_a_truncated_table_is_captured() {
     let database = TestDatabase::installed().await;
     contact_with_files(&database, 3).await;
 
@@ -103,7 +103,7 @@ async fn a_truncated_table_is_captured() {
 }
 
 #[tokio::test]
-async fn a_deletion_by_a_replication_role_is_captured() {
+async fn case_33_a_deletion_by_a_replication_role_is_captured() {
     let database = TestDatabase::installed().await;
     contact_with_files(&database, 1).await;
 
@@ -113,7 +113,7 @@ async fn a_deletion_by_a_replication_role_is_captured() {
 }
 
 #[tokio::test]
-async fn a_deletion_on_a_partition_or_its_root_is_captured_once() {
+async fn case_54_a_deletion_on_a_partition_or_its_root_is_captured_once() {
     let database = TestDatabase::create().await;
     database
         .run(
@@ -137,7 +137,7 @@ async fn a_deletion_on_a_partition_or_its_root_is_captured_once() {
 }
 
 #[tokio::test]
-async fn a_file_that_loses_a_link_is_captured() {
+async fn case_54_a_file_that_loses_a_link_is_captured() {
     let database = TestDatabase::installed().await;
     let [record, file, other] = [(); 3].map(|()| Uuid::new_v4());
     for _ in 0..2 {
@@ -157,7 +157,7 @@ async fn a_file_that_loses_a_link_is_captured() {
 }
 
 #[tokio::test]
-async fn a_deletion_in_a_prepared_transaction_is_captured_with_its_commit() {
+async fn case_57_a_deletion_in_a_prepared_transaction_is_captured_with_its_commit() {
     let database = TestDatabase::installed().await;
     contact_with_files(&database, 1).await;
     let name = database.name();
@@ -192,7 +192,7 @@ async fn the_crms_user_needs_no_rights_on_our_schema() {
 }
 
 #[tokio::test]
-async fn a_locked_outbox_holds_the_crm_up_once_in_a_transaction_and_is_counted() {
+async fn case_58_a_locked_outbox_holds_the_crm_up_once_in_a_transaction_and_is_counted() {
     let database = TestDatabase::installed().await;
     for _ in 0..20 {
         contact_with_files(&database, 1).await;
@@ -217,7 +217,7 @@ async fn a_locked_outbox_holds_the_crm_up_once_in_a_transaction_and_is_counted()
 }
 
 #[tokio::test]
-async fn whatever_breaks_in_our_schema_never_stops_a_deletion() {
+async fn case_58_whatever_breaks_in_our_schema_never_stops_a_deletion() {
     for (breaking, counted) in [
         ("ALTER TABLE file_recycler.outbox ADD CHECK (false) NOT VALID", 2),
         ("DROP TABLE file_recycler.outbox", 2),

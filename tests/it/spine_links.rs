@@ -53,7 +53,7 @@ async fn a_file_deleted_alone_moves_and_its_record_keeps_the_others() {
 }
 
 #[tokio::test]
-async fn a_rolled_back_deletion_moves_nothing() {
+async fn case_31_a_rolled_back_deletion_moves_nothing() {
     world(S3::Embedded, async |world| {
         let service = world.run().await;
         let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
@@ -74,7 +74,7 @@ async fn a_rolled_back_deletion_moves_nothing() {
 }
 
 #[tokio::test]
-async fn a_file_that_another_record_shows_stays_until_its_last_link_goes() {
+async fn case_32_a_file_that_another_record_shows_stays_until_its_last_link_goes() {
     world(S3::Embedded, async |world| {
         let service = world.run().await;
         let (owner, files) = world.record_with_files("Contact", "ContactFile", 1).await;
@@ -158,7 +158,7 @@ async fn a_record_that_came_back_keeps_its_files_when_their_last_link_goes() {
 }
 
 #[tokio::test]
-async fn a_link_to_a_record_that_is_not_saved_yet_keeps_the_file() {
+async fn case_47_a_link_to_a_record_that_is_not_saved_yet_keeps_the_file() {
     world(S3::Embedded, async |world| {
         let service = world.run().await;
         let (owner, files) = world.record_with_files("Contact", "ContactFile", 1).await;
@@ -174,7 +174,7 @@ async fn a_link_to_a_record_that_is_not_saved_yet_keeps_the_file() {
 }
 
 #[tokio::test]
-async fn a_row_copied_to_another_table_under_the_same_id_keeps_the_file() {
+async fn case_32_a_row_copied_to_another_table_under_the_same_id_keeps_the_file() {
     world(S3::Embedded, async |world| {
         let service = world.run().await;
         let (owner, files) = world.record_with_files("Contact", "ContactFile", 1).await;
@@ -197,7 +197,7 @@ async fn a_row_copied_to_another_table_under_the_same_id_keeps_the_file() {
 }
 
 #[tokio::test]
-async fn files_in_the_database_and_web_links_are_left_alone() {
+async fn case_35_files_in_the_database_and_web_links_are_left_alone() {
     world(S3::Embedded, async |world| {
         let service = world.run().await;
         let (record, files) = world.record_with_files("Contact", "ContactFile", 3).await;
@@ -228,7 +228,7 @@ async fn files_in_the_database_and_web_links_are_left_alone() {
 }
 
 #[tokio::test]
-async fn a_file_of_an_event_whose_row_is_in_the_database_counts_as_elsewhere() {
+async fn case_35_a_file_of_an_event_whose_row_is_in_the_database_counts_as_elsewhere() {
     world(S3::Embedded, async |world| {
         let service = world.run().await;
         let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
@@ -247,7 +247,7 @@ async fn a_file_of_an_event_whose_row_is_in_the_database_counts_as_elsewhere() {
 }
 
 #[tokio::test]
-async fn an_outside_event_deletes_no_rows_and_moves_only_what_is_gone() {
+async fn case_47_an_outside_event_deletes_no_rows_and_moves_only_what_is_gone() {
     world(S3::Embedded, async |world| {
         let service = world.run().await;
         let record = Uuid::new_v4();
