@@ -42,6 +42,8 @@ pub struct Catalog {
     pub file_link: Option<Vec<TableName>>,
     /// Every table that has an `"Id"` of type uuid: a record schema that is not among them is not known.
     pub tables: BTreeSet<String>,
+    /// Where the CRM's list of lookups and the database's foreign keys differ, a sentence each.
+    pub remarks: Vec<String>,
 }
 
 /// A table of files.

@@ -9,6 +9,7 @@ pub mod environment;
 mod error;
 pub mod explain;
 pub mod failures;
+pub mod features;
 pub mod hanging;
 pub mod held;
 pub mod ledger;

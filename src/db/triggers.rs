@@ -93,7 +93,7 @@ impl Db {
     ) -> Result<CaptureStatus, DbError> {
         let schema = self.schema_state().await?;
         let existing = drift::existing(self).await?;
-        Ok(CaptureStatus::new(schema, &captures(catalog, policy), &existing))
+        Ok(CaptureStatus::new(schema, &captures(catalog, policy), &existing, catalog.remarks.clone()))
     }
 
     /// A text that changes with everything that [`Db::capture_status_of`] compares in the catalogue: the CRM's

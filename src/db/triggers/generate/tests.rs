@@ -43,6 +43,7 @@ fn catalog() -> Catalog {
         }],
         file_link: Some(vec![table("FileLink")]),
         tables: std::collections::BTreeSet::default(),
+        remarks: Vec::new(),
     }
 }
 
