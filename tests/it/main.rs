@@ -56,3 +56,4 @@ mod spine_service;
 mod support;
 mod template;
 mod tidy;
+mod triggers;
