@@ -62,7 +62,7 @@ async fn delete_while_we_wait(database: &TestDatabase, busy: &mut PgConnection) 
 }
 
 async fn with_contacts(database: &TestDatabase) {
-    let many = r#"INSERT INTO "Contact" ("Name") SELECT 'busy' FROM generate_series(1, 100000)"#;
+    let many = r#"INSERT INTO "Contact" ("Name") SELECT 'busy' FROM generate_series(1, 20000)"#;
     database.run(many).await;
 }
 

@@ -11,7 +11,7 @@ use crate::db::sql::{MAX_IDENTIFIER, TableName, cut, hex, quote_body, quote_iden
 /// Most ids in one outbox row.
 const CHUNK: u32 = 1_000;
 /// What an `INSERT` fails with when a column that it reads was dropped, renamed or made another type.
-const CHANGED_COLUMN: &str = "undefined_column OR datatype_mismatch";
+const CHANGED_COLUMN: &str = "undefined_column OR datatype_mismatch OR cannot_coerce OR data_exception";
 /// The transition table of what a statement removed.
 const GONE: &str = "gone";
 

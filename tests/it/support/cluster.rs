@@ -70,7 +70,9 @@ impl Cluster {
         let mut server = as_user(USER, &self.folder, &format!("{}/postgres", bin().display()));
         server.args(["-D", path(&self.data()), "-p", &port, "-c", "listen_addresses=127.0.0.1"]);
         server.args(["-c", "unix_socket_directories=", "-c", "fsync=off"]);
-        self.settings.iter().for_each(|setting| drop(server.args(["-c", setting])));
+        for setting in &self.settings {
+            server.args(["-c", setting]);
+        }
         self.server = Some(server.spawn().expect("postgres starts"));
         let ready = || async {
             let mut command = Command::new(bin().join("pg_isready"));

@@ -34,7 +34,7 @@ async fn case_40_no_update_of_the_crm_is_hindered_and_capture_goes_on_or_its_end
         (r#"ALTER TABLE "ContactFile" RENAME COLUMN "Size" TO "Bytes""#, true, Some(DriftKind::Function)),
         (r#"ALTER TABLE "ContactFile" ALTER COLUMN "Size" TYPE bigint"#, true, None),
         (
-            r#"ALTER TABLE "ContactFile" ALTER COLUMN "Size" DROP DEFAULT, ALTER COLUMN "Size" TYPE text"#,
+            r#"ALTER TABLE "ContactFile" ALTER COLUMN "Size" DROP DEFAULT, ALTER COLUMN "Size" TYPE text, ALTER COLUMN "Size" SET DEFAULT ''"#,
             true,
             Some(DriftKind::Function),
         ),

@@ -91,7 +91,7 @@ BEGIN
              AND "SysFileStorageId" IN (SELECT "Id" FROM "public"."SysFileContentStorage" WHERE "Code" IN ('S3_storage'))) AS file
    GROUP BY position / 1000;
   RETURN NULL;
-EXCEPTION WHEN undefined_column OR datatype_mismatch THEN
+EXCEPTION WHEN undefined_column OR datatype_mismatch OR cannot_coerce OR data_exception THEN
   BEGIN
   INSERT INTO file_recycler.outbox (kind, schema, n, ids, parent_schema, parent_schemas, parents, sizes)
   SELECT 'files', 'ContactFile', count(*), array_agg("Id"), NULL, NULL::text[], NULL::uuid[], NULL::bigint[]
