@@ -79,6 +79,7 @@ pub(super) async fn creatio(db: &Db, crm: &Crm, named: Named<'_>) -> Result<Cata
     let records = by_table(&records, &tables);
     let asked = file_schemas.iter().map(|name| table_of(name)).chain(records.keys().copied());
     refuse_unfinished(&bare, asked.chain(has_links.then_some(FILE_LINK)))?;
+    remarks.extend(nameless(&records));
     let record_tables = records
         .into_iter()
         .filter_map(|(table, name)| {
@@ -102,6 +103,27 @@ pub(super) async fn creatio(db: &Db, crm: &Crm, named: Named<'_>) -> Result<Cata
 fn by_table<'a>(records: &'a BTreeSet<String>, tables: &BTreeSet<String>) -> BTreeMap<&'a str, &'a str> {
     let there = records.iter().filter(|name| tables.contains(table_of(name)));
     there.map(|name| (table_of(name), name.as_str())).collect()
+}
+
+/// A schema's name with what no event may carry replaced: its rows keep files alive like any, whatever it is called.
+fn printable(name: &str) -> Result<SchemaName, DbError> {
+    let shown: String =
+        name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    let nameless =
+        |error| DbError::new(DOING, Problem::NotReady(format!("the name of a file schema {error}")));
+    SchemaName::try_from(shown).map_err(nameless)
+}
+
+/// Sections whose deletion no event can name.
+fn nameless(records: &BTreeMap<&str, &str>) -> Vec<String> {
+    let nameless = records.values().filter(|name| SchemaName::try_from(**name).is_err());
+    nameless
+        .map(|name| {
+            format!(
+                "{name:?}: the name has a character that no event may carry; its deletions are not captured"
+            )
+        })
+        .collect()
 }
 
 /// A restore loads rows first and makes indexes afterwards: a table without any may still lack rows that are alive.
@@ -134,10 +156,8 @@ fn file_table(
 ) -> Result<FileTable, DbError> {
     let is =
         |column: &str, types: &[&str]| columns.get(column).is_some_and(|kind| types.contains(&kind.as_str()));
-    let nameless =
-        |error| DbError::new(DOING, Problem::NotReady(format!("the name of a file schema {error}")));
     Ok(FileTable {
-        schema: SchemaName::try_from(name).map_err(nameless)?,
+        schema: printable(name)?,
         table: parts.first().cloned().ok_or_else(|| DbError::new(DOING, Problem::Unsettled))?,
         weak: is("RecordSchemaName", &["varchar", "text", "bpchar", "citext"]) && is("RecordId", &["uuid"]),
         tells_storage: is("TypeId", &["uuid"]) && is("SysFileStorageId", &["uuid"]),
