@@ -27,7 +27,7 @@ async fn we_wait_for(database: &TestDatabase, table: &str) -> bool {
     database
         .value(&format!(
             r#"SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity AS a USING (pid)
-                WHERE NOT granted AND relation = '"{table}"'::regclass AND a.application_name = 'file-recycler')"#
+                WHERE NOT granted AND a.datname = current_database() AND relation = '"{table}"'::regclass AND a.application_name = 'file-recycler')"#
         ))
         .await
 }
