@@ -18,6 +18,10 @@ use super::{Actor, Db};
 use crate::config::{Crm, OnCaptureError};
 use patience::Step;
 
+/// For whoever applies our SQL by hand: the CRM's statements would queue behind a lock that is waited for.
+const PATIENT: &str = "-- A lock that is not to be had at once is an error, so that the CRM's work never waits for it: run this again.
+SET lock_timeout = '200ms';";
+
 /// What an installation did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Installed {
@@ -35,6 +39,7 @@ impl Db {
             SchemaState::Missing | SchemaState::Behind => migrations_as_sql(),
             SchemaState::Current => Vec::new(),
         };
+        sql.push(PATIENT.to_owned());
         sql.extend(captures(&catalog, policy).into_iter().map(|capture| capture.sql()));
         Ok(sql)
     }
@@ -126,6 +131,9 @@ impl Db {
         let mut sql: Vec<String> = Vec::new();
         for (table, trigger) in self.own_triggers().await? {
             sql.push(drop_trigger(&table, &trigger));
+        }
+        if !sql.is_empty() {
+            sql.insert(0, PATIENT.to_owned());
         }
         sql.extend(self.own_functions().await?.iter().map(|name| drop_function(name)));
         if purge {

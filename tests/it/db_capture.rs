@@ -298,6 +298,7 @@ async fn installing_twice_changes_nothing_and_drift_is_found_and_repaired() {
 async fn the_printed_sql_applied_by_hand_is_an_installation() {
     let database = TestDatabase::create().await;
     let sql = database.db().install_sql(&crm(), OnCaptureError::Skip).await.unwrap();
+    assert!(sql.iter().any(|sql| sql.ends_with("SET lock_timeout = '200ms';")), "the CRM never waits for it");
 
     database.run(&sql.join("\n")).await;
 

@@ -98,6 +98,15 @@ async fn with_fail_a_column_that_the_crm_drops_is_no_reason_to_fail() {
 }
 
 #[tokio::test]
+async fn a_column_that_says_what_is_in_s3_is_missed_and_counted_and_the_crm_goes_on() {
+    let database = TestDatabase::installed().await;
+    database.run(r#"ALTER TABLE "ContactFile" DROP COLUMN "TypeId""#).await;
+    database.run(r#"INSERT INTO "ContactFile" DEFAULT VALUES; DELETE FROM "ContactFile""#).await;
+    assert_eq!(database.value::<i64>(r#"SELECT count(*) FROM "ContactFile""#).await, 0);
+    assert_eq!(database.db().unseen_capture_failures().await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn a_renamed_section_is_captured_under_its_old_name_and_after_a_repair_under_its_new_one() {
     let database = TestDatabase::installed().await;
     database

@@ -8,7 +8,7 @@ use crate::support::cluster::Cluster;
 use crate::support::crm::Crm;
 use crate::support::database::{actor, crm, ids};
 use crate::support::process::{self, Service, eventually};
-use crate::support::world::{S3, bare_world};
+use crate::support::world::{S3, bare_world, world};
 
 #[tokio::test]
 async fn case_37_a_read_replica_is_refused_by_the_guard_and_by_every_question() {
@@ -69,6 +69,28 @@ async fn case_45_a_question_that_a_pooler_sends_to_a_replica_is_not_answered() {
         database.pool.close().await;
     }
     db.close().await;
+}
+
+/// Tables without a key of their own could be published, but not changed.
+#[tokio::test]
+async fn a_publication_of_all_tables_is_no_hindrance_to_our_own() {
+    world(S3::Embedded, async |world| {
+        world.crm.sql("CREATE PUBLICATION everything FOR ALL TABLES").await;
+        let service = world.run().await;
+        let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
+        let weak = world.crm.weak_file("SysFile", "Contact", record).await;
+        world.upload(weak).await;
+        world.crm.delete("Contact", record).await;
+        for file in [files[0], weak] {
+            world.recycled(file).await;
+        }
+        world.quiet(&service).await;
+        world.cli(&["pause", "--why", "x"]).await.expect(0);
+        let service = service.expect_log("paused by an operator");
+        world.cli(&["resume"]).await.expect(0);
+        drop(service);
+    })
+    .await;
 }
 
 /// A subscriber has the CRM's tables, and may have our triggers on them.
