@@ -161,6 +161,10 @@ async fn case_45_a_check_that_would_be_blind_is_an_outage() {
             r#"ALTER TABLE "ContactFile" DISABLE ROW LEVEL SECURITY"#,
         ),
         (
+            &*format!(r#"REVOKE SELECT ON "ContactFile" FROM {role}"#),
+            &*format!(r#"GRANT SELECT ON "ContactFile" TO {role}"#),
+        ),
+        (
             &*format!(r#"REVOKE SELECT ON "FileLink" FROM {role}"#),
             &*format!(r#"GRANT SELECT ON "FileLink" TO {role}"#),
         ),

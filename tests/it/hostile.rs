@@ -46,7 +46,7 @@ fn identifier(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn sections_and_file_tables_of_any_name_are_captured_checked_and_cleared_under_it() {
+async fn sections_of_any_name_are_captured_under_it_and_let_go() {
     let database = TestDatabase::create().await;
     for (number, name) in names().iter().enumerate() {
         database.run(&format!("SELECT make_section({}, 'CASCADE', 'UsrFiles{number}')", literal(name))).await;
@@ -84,7 +84,7 @@ async fn file_tables_and_their_columns_may_have_any_name() {
         let (schema, table, column) = (literal(&name), identifier(&name), identifier(&name));
         database
             .run(&format!(
-                r#"SELECT make_schema({schema}, 'File'), make_file_table({schema}, {}) "#,
+                "SELECT make_schema({schema}, 'File'), make_file_table({schema}, {})",
                 literal(&format!(r#"{column} uuid REFERENCES "Contact" ON DELETE CASCADE"#)),
             ))
             .await;
@@ -114,6 +114,42 @@ async fn file_tables_and_their_columns_may_have_any_name() {
         database.run("DELETE FROM file_recycler.outbox").await;
     }
     assert_eq!(database.db().capture_failures().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn records_of_sections_of_any_name_take_their_weak_files_with_them() {
+    world(S3::Embedded, async |world| {
+        let names: Vec<String> = names().into_iter().filter(|name| name != CONTROL).collect();
+        for (number, name) in names.iter().enumerate() {
+            let section = format!("SELECT make_section({}, 'CASCADE', 'UsrFiles{number}')", literal(name));
+            world.crm.sql(section).await;
+        }
+        world.cli(&["listener", "install"]).await.expect(0);
+        let service = world.run().await;
+        let mut files = Vec::new();
+        for name in &names {
+            let (record, weak, table) = (Uuid::new_v4(), Uuid::new_v4(), identifier(name));
+            world.upload(weak).await;
+            world
+                .crm
+                .sql(format!(
+                    r#"INSERT INTO {table} ("Id") VALUES ('{record}');
+                       INSERT INTO "SysFile" ("Id", "TypeId", "SysFileStorageId", "RecordSchemaName", "RecordId")
+                       VALUES ('{weak}', '529bc2f8-0ee0-df11-971b-001d60e938c6', '7b1ac6fa-3f43-4d27-9f50-2d6a7a3d9c11', {}, '{record}');
+                       DELETE FROM {table}"#,
+                    literal(name)
+                ))
+                .await;
+            files.push(weak);
+        }
+        for file in files {
+            world.recycled(file).await;
+        }
+        world.quiet(&service).await;
+        assert_eq!(world.crm.number(r#"SELECT count(*) FROM "SysFile""#).await, 0);
+        assert_eq!(world.cli(&["dlq", "list", "--json"]).await.expect(0).json()["total"], 0);
+    })
+    .await;
 }
 
 /// What a user of the CRM can put into a text column: no table has such a name.
