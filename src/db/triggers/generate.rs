@@ -12,6 +12,13 @@ use crate::db::sql::{MAX_IDENTIFIER, TableName, cut, hex, quote_body, quote_iden
 const CHUNK: u32 = 1_000;
 /// What an `INSERT` fails with when a column that it reads was dropped, renamed or made another type.
 const CHANGED_COLUMN: &str = "undefined_column OR datatype_mismatch OR cannot_coerce OR data_exception";
+/// A statement that deleted nothing has nothing to wait for, and nothing to lose.
+const UNLESS_EMPTY: &str = "  IF NOT EXISTS (SELECT FROM gone) THEN
+    RETURN NULL;
+  END IF;
+";
+/// The bit of a truncate trigger in `pg_trigger.tgtype`.
+const TRUNCATE: i16 = 32;
 /// The transition table of what a statement removed.
 const GONE: &str = "gone";
 
@@ -151,24 +158,25 @@ fn capture(
     insert: &str,
     plain: Option<&str>,
 ) -> Capture {
+    let begin = if kind.catalog_type() & TRUNCATE == 0 { UNLESS_EMPTY } else { "" };
     let (body, lock_timeout) = match policy {
-        OnCaptureError::Skip => (skipping(insert, plain), "'100ms'"),
-        OnCaptureError::Fail => (failing(insert, plain), "'5s'"),
+        OnCaptureError::Skip => (skipping(begin, insert, plain), "'100ms'"),
+        OnCaptureError::Fail => (failing(begin, insert, plain), "'5s'"),
     };
     Capture { table: table.clone(), kind, function: function_name(table, kind), body, lock_timeout }
 }
 
 /// Errors of ours are the CRM's, but for a column that it changed itself.
-fn failing(insert: &str, plain: Option<&str>) -> String {
+fn failing(begin: &str, insert: &str, plain: Option<&str>) -> String {
     let otherwise = plain.map_or_else(String::new, |plain| {
         format!("EXCEPTION WHEN {CHANGED_COLUMN} THEN\n{plain}\n  RETURN NULL;\n")
     });
-    format!("\nBEGIN\n{insert}\n  RETURN NULL;\n{otherwise}END\n")
+    format!("\nBEGIN\n{begin}{insert}\n  RETURN NULL;\n{otherwise}END\n")
 }
 
 /// No error of ours reaches the CRM; it is counted in a sequence, which survives a rollback. After the first
 /// lock that was not to be had, the transaction waits no more: ten thousand deletions wait once.
-fn skipping(insert: &str, plain: Option<&str>) -> String {
+fn skipping(begin: &str, insert: &str, plain: Option<&str>) -> String {
     let counted = format!(
         "  BEGIN
     PERFORM set_config('file_recycler.impatient', 'on', true);
@@ -186,7 +194,7 @@ fn skipping(insert: &str, plain: Option<&str>) -> String {
     format!(
         "
 BEGIN
-  IF current_setting('file_recycler.impatient', true) = 'on' THEN
+{begin}  IF current_setting('file_recycler.impatient', true) = 'on' THEN
     PERFORM set_config('lock_timeout', '1ms', true);
   END IF;
 {insert}

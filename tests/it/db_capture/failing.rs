@@ -28,14 +28,12 @@ async fn case_58_a_locked_outbox_holds_the_crm_up_once_in_a_transaction_and_is_c
                    END $$"#,
             )
             .await;
+        // Nothing is deleted here, so nothing is waited for and nothing is counted; nor for the empty cascades above.
+        database.run(r#"DELETE FROM "Account"; DELETE FROM "FileLink"; UPDATE "FileLink" SET "RecordSchemaName" = 'x'"#).await;
         locker.close().await.unwrap();
 
         assert_eq!(database.value::<i64>(r#"SELECT count(*) FROM "Contact""#).await, 0, "{locking}");
-        assert_eq!(
-            database.db().capture_failures().await.unwrap(),
-            400,
-            "{locking}: the empty cascades count, too"
-        );
+        assert_eq!(database.db().capture_failures().await.unwrap(), 200, "{locking}");
     }
 }
 
