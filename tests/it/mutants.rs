@@ -55,6 +55,14 @@ const MUTANTS: &[(&str, &str)] = &[
     ("rolling_nonce", "nonce::case_41_a_physical_clone_moves_nothing_and_swallows_no_event"),
     ("template_doubted", "template::with_nothing_to_compare_the_first_misses_are_doubted"),
     ("wait_for_others", "beside::case_46_what_is_not_committed_yet_beside_a_deletion_is_waited_for"),
+    (
+        "restore_under_way",
+        "triggers::copies::case_45_a_restore_that_is_half_done_says_of_no_file_that_it_is_dead",
+    ),
+    (
+        "short_locks",
+        "triggers::an_installation_beside_a_long_transaction_holds_no_deletion_up_and_ends_when_it_can",
+    ),
     ("pause", "pause::a_pause_stops_two_thousand_deletions_on_their_way_and_a_resume_finishes_them"),
 ];
 
