@@ -76,9 +76,10 @@ async fn status(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed>
     let current = status.schema == SchemaState::Current;
     let silent = if current { db.silence().await? } else { None };
     let unseen = if current { db.unseen_capture_failures().await? } else { failures };
+    let crm = db.crm_settings(&config.crm).await?;
     let report = json!({
         "state": state, "triggers": status.expected, "drift": drift, "capture_failures": failures,
-        "capture_failures_unseen": unseen, "silence": silent
+        "capture_failures_unseen": unseen, "silence": silent, "remarks": status.remarks, "crm": crm
     });
     print(json, &report, || {
         let mut lines = vec![format!(
@@ -93,6 +94,8 @@ async fn status(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed>
             ));
         }
         lines.extend(silent.iter().map(ToString::to_string));
+        lines.extend(status.remarks.iter().cloned());
+        lines.push(crm.to_string());
         lines.join("\n")
     })?;
     Ok(Finding::healthy_if(status.state() == CaptureState::Installed))

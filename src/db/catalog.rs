@@ -42,6 +42,8 @@ pub struct Catalog {
     pub file_link: Option<Vec<TableName>>,
     /// Every table that has an `"Id"` of type uuid: a record schema that is not among them is not known.
     pub tables: BTreeSet<String>,
+    /// Where the CRM's list of lookups and the database's foreign keys differ, a sentence each.
+    pub remarks: Vec<String>,
 }
 
 /// A table of files.
@@ -104,6 +106,13 @@ impl Db {
             Profile::Mapping(_) => Err(unsupported("crm.profile = \"mapping\"")),
             Profile::Events => Err(unsupported("capturing with crm.profile = \"events\"")),
         }
+    }
+}
+
+impl FileTable {
+    /// The same without what a capture can do without: size and record.
+    pub(super) fn plain(&self) -> Self {
+        Self { sized: false, weak: false, parent: None, ..self.clone() }
     }
 }
 

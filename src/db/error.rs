@@ -109,6 +109,12 @@ impl DbError {
         Self { attempted: attempted.into(), problem }
     }
 
+    /// The same, with how many other things failed beside this one.
+    pub(super) fn with_more(mut self, more: usize) -> Self {
+        self.attempted = format!("{} (and {more} more in vain)", self.attempted);
+        self
+    }
+
     /// What came back.
     pub fn problem(&self) -> &Problem {
         &self.problem

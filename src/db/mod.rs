@@ -10,6 +10,7 @@ pub mod environment;
 mod error;
 pub mod explain;
 pub mod failures;
+pub mod features;
 pub mod growth;
 pub mod hanging;
 pub mod held;

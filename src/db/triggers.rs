@@ -2,27 +2,25 @@
 
 mod drift;
 mod generate;
+mod patience;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use drift::{CaptureState, CaptureStatus, Drift, DriftKind};
 pub use generate::{Capture, captures};
 
 use super::catalog::{Catalog, fingerprint_expression};
-use super::error::{Attempted, Class, DbError, Problem};
+use super::error::{Attempted, DbError, Problem};
 use super::schema::{SCHEMA, SchemaState, migrations_as_sql};
 use super::sql::{TableName, built, quote_identifier};
 use super::{Actor, Db};
 use crate::config::{Crm, OnCaptureError};
+use patience::Step;
 
-/// Tries for one table whose lock is not to be had.
-const TRIES: u32 = 10;
-/// Wait between the first two of them; it grows by as much each time.
-const PAUSE: Duration = Duration::from_millis(200);
-/// Longest wait for a table's lock. The CRM's own statements queue behind it, so it is short.
-const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1s'";
+/// For whoever applies our SQL by hand: the CRM's statements would queue behind a lock that is waited for.
+const PATIENT: &str = "-- A lock that is not to be had at once is an error, so that the CRM's work never waits for it: run this again.
+SET lock_timeout = '200ms';";
 
 /// What an installation did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +39,7 @@ impl Db {
             SchemaState::Missing | SchemaState::Behind => migrations_as_sql(),
             SchemaState::Current => Vec::new(),
         };
+        sql.push(PATIENT.to_owned());
         sql.extend(captures(&catalog, policy).into_iter().map(|capture| capture.sql()));
         Ok(sql)
     }
@@ -66,19 +65,20 @@ impl Db {
                 done.untouched += 1;
             }
         }
-        let mut first_error = None;
-        for (table, statements) in wrong {
-            // One table that is locked (or another's) keeps no other table from being captured.
-            match self.patiently(&format!("installing triggers on {table}"), statements).await {
-                Ok(()) => done.tables.push(table),
-                Err(error) => first_error = first_error.or(Some(error)),
-            }
-        }
+        let steps = wrong.into_iter().map(|(table, statements)| Step {
+            doing: format!("installing triggers on {table}"),
+            table: Some(table),
+            sql: statements.join("\n").into(),
+            alone: false,
+        });
+        let patient = self.patiently(steps.collect()).await;
+        done.tables = patient.tables;
+        done.tables.sort();
         if !done.tables.is_empty() {
             let detail = format!("triggers on {} tables", done.tables.len());
             self.record_change(actor, "listener install", &detail).await?;
         }
-        match first_error {
+        match patient.failed {
             None => Ok(done),
             Some(error) => Err(error),
         }
@@ -87,7 +87,9 @@ impl Db {
     /// Are the triggers as they must be?
     pub async fn capture_status(&self, crm: &Crm, policy: OnCaptureError) -> Result<CaptureStatus, DbError> {
         let catalog = self.discover_all(crm).await?;
-        self.capture_status_of(&catalog, policy).await
+        let mut status = self.capture_status_of(&catalog, policy).await?;
+        status.remarks.extend(self.missing_indexes(&catalog).await?.iter().map(ToString::to_string));
+        Ok(status)
     }
 
     /// The same for tables that are known.
@@ -98,7 +100,7 @@ impl Db {
     ) -> Result<CaptureStatus, DbError> {
         let schema = self.schema_state().await?;
         let existing = drift::existing(self).await?;
-        Ok(CaptureStatus::new(schema, &captures(catalog, policy), &existing))
+        Ok(CaptureStatus::new(schema, &captures(catalog, policy), &existing, catalog.remarks.clone()))
     }
 
     /// A text that changes with everything that [`Db::capture_status_of`] compares in the catalogue: the CRM's
@@ -132,6 +134,9 @@ impl Db {
         for (table, trigger) in self.own_triggers().await? {
             sql.push(drop_trigger(&table, &trigger));
         }
+        if !sql.is_empty() {
+            sql.insert(0, PATIENT.to_owned());
+        }
         sql.extend(self.own_functions().await?.iter().map(|name| drop_function(name)));
         if purge {
             sql.push(format!("DROP SCHEMA IF EXISTS {SCHEMA} CASCADE;"));
@@ -145,12 +150,27 @@ impl Db {
         if purge {
             self.refuse_unless_empty().await?;
         }
+        let mut drops = BTreeMap::<TableName, Vec<String>>::new();
         for (table, trigger) in self.own_triggers().await? {
-            let doing = format!("removing a trigger from {table}");
-            self.patiently(&doing, vec![drop_trigger(&table, &trigger)]).await?;
+            drops.entry(table.clone()).or_default().push(drop_trigger(&table, &trigger));
         }
-        for name in self.own_functions().await? {
-            self.patiently("removing a trigger's function", vec![drop_function(&name)]).await?;
+        let steps = drops.into_iter().map(|(table, statements)| Step {
+            doing: format!("removing the triggers of {table}"),
+            table: Some(table),
+            sql: statements.join("\n").into(),
+            alone: true,
+        });
+        if let Some(error) = self.patiently(steps.collect()).await.failed {
+            return Err(error);
+        }
+        let steps = self.own_functions().await?.into_iter().map(|name| Step {
+            doing: "removing a trigger's function".to_owned(),
+            table: None,
+            sql: drop_function(&name).into(),
+            alone: false,
+        });
+        if let Some(error) = self.patiently(steps.collect()).await.failed {
+            return Err(error);
         }
         if purge {
             return self.purge().await;
@@ -188,28 +208,6 @@ impl Db {
             return Err(outbox_has_rows());
         }
         Ok(())
-    }
-
-    /// Runs statements in one short transaction, again when a lock was not to be had.
-    async fn patiently(&self, doing: &str, statements: Vec<String>) -> Result<(), DbError> {
-        let sql: Arc<str> = statements.join("\n").into();
-        let mut tries = 1;
-        loop {
-            match self.at_once(doing, &sql).await {
-                Err(error) if error.class() == Some(Class::Contention) && tries < TRIES => {
-                    tokio::time::sleep(PAUSE * tries).await;
-                    tries += 1;
-                }
-                done => return done,
-            }
-        }
-    }
-
-    async fn at_once(&self, doing: &str, sql: &Arc<str>) -> Result<(), DbError> {
-        let mut tx = self.pool.begin().await.attempted(doing)?;
-        sqlx::query(LOCK_TIMEOUT).execute(&mut *tx).await.attempted(doing)?;
-        sqlx::raw_sql(built(sql)).execute(&mut *tx).await.attempted(doing)?;
-        tx.commit().await.attempted(doing)
     }
 
     /// Every trigger that runs one of our functions, whatever its name.

@@ -14,17 +14,26 @@ async fn outbox(world: &World) -> i64 {
 #[tokio::test]
 async fn case_46_what_is_not_committed_yet_beside_a_deletion_is_waited_for() {
     world(S3::Embedded, async |world| {
-        for grace in ["0s", "100ms"] {
+        for (grace, copy) in [("0s", false), ("100ms", false), ("0s", true)] {
             let environment = world.with(&[("RECYCLE__GRACE", grace)]);
             let service = Service::start(&environment, &["run"]).await.ready().await;
             let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
             let other = world.crm.record("Account").await;
             let mut beside = world.crm.pool.begin().await.unwrap();
-            let link = format!(
+            let link = if copy {
+                // The same file in another table, under the same id.
+                format!(
+                    r#"INSERT INTO "SysFile" ("Id", "TypeId", "SysFileStorageId")
+                       SELECT "Id", "TypeId", "SysFileStorageId" FROM "ContactFile" WHERE "Id" = '{}'"#,
+                    files[0]
+                )
+            } else {
+                format!(
                 r#"INSERT INTO "FileLink" ("RecordSchemaName", "RecordId", "FileSchemaName", "FileRecordId")
                    VALUES ('Account', '{other}', 'ContactFile', '{}')"#,
                 files[0]
-            );
+            )
+            };
             beside.execute(AssertSqlSafe(link)).await.unwrap();
             world.crm.delete("Contact", record).await;
             // Many of the relay's looks.

@@ -235,8 +235,8 @@ windows! {
     a_worker_killed_with_a_message_delivered: 6;
     a_worker_killed_with_a_message_decoded: 7;
     a_worker_killed_before_dangling_rows_are_deleted: 8;
-    a_worker_killed_with_dangling_rows_deleted_before_the_commit: 9;
-    a_worker_killed_after_dangling_rows_are_deleted: 10;
+    case_47_a_worker_killed_with_dangling_rows_deleted_before_the_commit: 9;
+    case_47_a_worker_killed_after_dangling_rows_are_deleted: 10;
     a_worker_killed_between_pages_of_dangling_rows: 11;
     a_worker_killed_with_files_resolved: 12;
     a_worker_killed_after_the_first_check: 13;

@@ -89,7 +89,7 @@ async fn rows_links_and_storages_decide_what_is_alive() {
 }
 
 #[tokio::test]
-async fn a_file_copied_to_another_table_under_the_same_id_stays() {
+async fn case_32_a_file_copied_to_another_table_under_the_same_id_stays() {
     let database = TestDatabase::installed().await;
     let contact = database.record("Contact").await;
     let file = database.file("ContactFile", "ContactId", contact).await;
@@ -106,7 +106,7 @@ async fn a_file_copied_to_another_table_under_the_same_id_stays() {
 }
 
 #[tokio::test]
-async fn a_file_table_made_or_dropped_since_discovery_is_noticed_by_the_question() {
+async fn case_45_a_file_table_made_or_dropped_since_discovery_is_noticed_by_the_question() {
     let database = TestDatabase::installed().await;
     let registry = registry(&database);
     registry.catalog().await.unwrap();
@@ -140,7 +140,7 @@ async fn a_storage_that_becomes_ours_counts_at_once() {
 }
 
 #[tokio::test]
-async fn a_check_that_would_be_blind_is_an_outage() {
+async fn case_45_a_check_that_would_be_blind_is_an_outage() {
     let database = TestDatabase::installed().await;
     let role = format!("role_{}", Uuid::new_v4().simple());
     database
@@ -159,6 +159,10 @@ async fn a_check_that_would_be_blind_is_an_outage() {
         (
             r#"ALTER TABLE "ContactFile" ENABLE ROW LEVEL SECURITY"#,
             r#"ALTER TABLE "ContactFile" DISABLE ROW LEVEL SECURITY"#,
+        ),
+        (
+            &*format!(r#"REVOKE SELECT ON "ContactFile" FROM {role}"#),
+            &*format!(r#"GRANT SELECT ON "ContactFile" TO {role}"#),
         ),
         (
             &*format!(r#"REVOKE SELECT ON "FileLink" FROM {role}"#),

@@ -68,7 +68,7 @@ async fn an_event_that_is_not_ours_only_reports() {
 }
 
 #[tokio::test]
-async fn rows_that_something_else_holds_are_left_and_counted() {
+async fn case_47_rows_that_something_else_holds_are_left_and_counted() {
     let database = TestDatabase::installed().await;
     let gone = Uuid::new_v4();
     database.weak_file_in("SysFile", "Contact", gone, IN_DATABASE).await;

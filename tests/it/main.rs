@@ -23,6 +23,7 @@ mod dlq_look;
 mod dlq_replay;
 mod explain;
 mod fairness;
+mod hostile;
 mod intake;
 #[cfg(feature = "failpoints")]
 mod move_crash;
@@ -57,3 +58,4 @@ mod spine_service;
 mod support;
 mod template;
 mod tidy;
+mod triggers;

@@ -53,7 +53,7 @@ async fn case_12_a_file_rewritten_between_copy_and_delete_survives() {
 }
 
 #[tokio::test]
-async fn a_file_that_comes_alive_after_the_copy_is_not_deleted() {
+async fn case_46_a_file_that_comes_alive_after_the_copy_is_not_deleted() {
     for (world, server) in servers().await {
         let script = Script::default();
         script.alive_from(KEY, Ask::Check(2));
@@ -66,7 +66,7 @@ async fn a_file_that_comes_alive_after_the_copy_is_not_deleted() {
 }
 
 #[tokio::test]
-async fn a_file_that_comes_alive_after_the_delete_is_copied_back_at_once() {
+async fn case_46_a_file_that_comes_alive_after_the_delete_is_copied_back_at_once() {
     for (world, server) in servers().await {
         let script = Script::default();
         script.alive_from(KEY, Ask::Note(1));

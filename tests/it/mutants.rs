@@ -13,7 +13,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ),
     ("proof_of_copy", "move_crash::case_03_a_copy_that_is_not_what_was_copied_keeps_its_source"),
     ("etag_on_delete", "move_race::case_12_a_file_rewritten_between_copy_and_delete_survives"),
-    ("check_before_delete", "move_race::a_file_that_comes_alive_after_the_copy_is_not_deleted"),
+    ("check_before_delete", "move_race::case_46_a_file_that_comes_alive_after_the_copy_is_not_deleted"),
     ("errors_per_key", "move_decides::case_16_one_bad_file_among_five_hundred_is_the_only_one_that_stays"),
     ("abort_of_parts", "move_parts::case_06_parts_are_aborted_on_failure"),
     ("doubt_of_a_miss", "move_faults::case_49_a_miss_is_believed_only_after_the_buckets_answered_after_it"),
@@ -55,6 +55,14 @@ const MUTANTS: &[(&str, &str)] = &[
     ("rolling_nonce", "nonce::case_41_a_physical_clone_moves_nothing_and_swallows_no_event"),
     ("template_doubted", "template::with_nothing_to_compare_the_first_misses_are_doubted"),
     ("wait_for_others", "beside::case_46_what_is_not_committed_yet_beside_a_deletion_is_waited_for"),
+    (
+        "restore_under_way",
+        "triggers::copies::case_45_a_restore_that_is_half_done_says_of_no_file_that_it_is_dead",
+    ),
+    (
+        "short_locks",
+        "triggers::an_installation_beside_a_long_transaction_holds_no_deletion_up_and_ends_when_it_can",
+    ),
     ("pause", "pause::a_pause_stops_two_thousand_deletions_on_their_way_and_a_resume_finishes_them"),
 ];
 

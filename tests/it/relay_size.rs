@@ -45,6 +45,47 @@ async fn case_56_the_relays_memory_does_not_grow_with_a_transaction() {
     .await;
 }
 
+/// `records` contacts, every tenth with a file and its object, deleted in one statement; waits until all is done.
+async fn one_statement(world: &World, service: &Service, records: u32) {
+    world.many((records / 10) as usize).await;
+    let more = records - records / 10;
+    world
+        .crm
+        .sql(format!(r#"INSERT INTO "Contact" ("Name") SELECT 'n' FROM generate_series(1, {more})"#))
+        .await;
+    world.crm.sql(r#"DELETE FROM "Contact""#).await;
+    let control = world.storage.control();
+    eventually_within(
+        Duration::from_mins(4),
+        "every file has moved, and nothing is on its way",
+        async || {
+            let left = control.keys(&world.storage.object);
+            let moved = left.iter().all(|key| key.starts_with(".file-recycler/"));
+            let outbox = world.crm.number("SELECT count(*) FROM file_recycler.outbox").await;
+            (moved && outbox == 0 && world.queues.unfinished().await == 0).then_some(())
+        },
+    )
+    .await;
+    assert!(service.readyz().await.is_some());
+}
+
+/// What the statement costs the CRM is measured by `bench/delete`; here it is what it costs us.
+#[tokio::test]
+async fn case_34_a_hundred_thousand_records_in_one_statement_need_no_more_memory_than_ten_thousand() {
+    world(S3::Embedded, async |world| {
+        let service = world.run().await;
+        one_statement(&world, &service, 10_000).await;
+        let before = service.peak_kib();
+        one_statement(&world, &service, 100_000).await;
+        let after = service.peak_kib();
+        assert!(
+            after < before + 24 * 1_024,
+            "{before} KiB after 10,000 records, {after} KiB after 100,000 in one statement"
+        );
+    })
+    .await;
+}
+
 /// Index entries of the outbox that were read so far, and scans.
 async fn reads(database: &TestDatabase) -> (i64, i64) {
     let of = "FROM pg_stat_user_indexes WHERE indexrelname = 'outbox_pkey'";

@@ -53,7 +53,7 @@ async fn a_file_deleted_alone_moves_and_its_record_keeps_the_others() {
 }
 
 #[tokio::test]
-async fn a_rolled_back_deletion_moves_nothing() {
+async fn case_31_a_rolled_back_deletion_moves_nothing() {
     world(S3::Embedded, async |world| {
         let service = world.run().await;
         let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
@@ -74,7 +74,7 @@ async fn a_rolled_back_deletion_moves_nothing() {
 }
 
 #[tokio::test]
-async fn a_file_that_another_record_shows_stays_until_its_last_link_goes() {
+async fn case_32_a_file_that_another_record_shows_stays_until_its_last_link_goes() {
     world(S3::Embedded, async |world| {
         let service = world.run().await;
         let (owner, files) = world.record_with_files("Contact", "ContactFile", 1).await;
@@ -145,6 +145,11 @@ async fn a_record_that_came_back_keeps_its_files_when_their_last_link_goes() {
             (world.crm.number(held).await == 1).then_some(())
         })
         .await;
+        // The deletion is looked at once more after it was remembered: only then the record comes back.
+        eventually("the file was found alive", async || {
+            (service.metric(r#"file_recycler_files_total{outcome="alive"}"#).await >= 1).then_some(())
+        })
+        .await;
         world.crm.sql(format!(r#"INSERT INTO "Contact" ("Id") VALUES ('{owner}')"#)).await;
         world.crm.delete("Account", second).await;
         eventually("the file was found alive once more", async || {
@@ -158,7 +163,7 @@ async fn a_record_that_came_back_keeps_its_files_when_their_last_link_goes() {
 }
 
 #[tokio::test]
-async fn a_link_to_a_record_that_is_not_saved_yet_keeps_the_file() {
+async fn case_47_a_link_to_a_record_that_is_not_saved_yet_keeps_the_file() {
     world(S3::Embedded, async |world| {
         let service = world.run().await;
         let (owner, files) = world.record_with_files("Contact", "ContactFile", 1).await;
@@ -174,7 +179,7 @@ async fn a_link_to_a_record_that_is_not_saved_yet_keeps_the_file() {
 }
 
 #[tokio::test]
-async fn a_row_copied_to_another_table_under_the_same_id_keeps_the_file() {
+async fn case_32_a_row_copied_to_another_table_under_the_same_id_keeps_the_file() {
     world(S3::Embedded, async |world| {
         let service = world.run().await;
         let (owner, files) = world.record_with_files("Contact", "ContactFile", 1).await;
@@ -197,11 +202,22 @@ async fn a_row_copied_to_another_table_under_the_same_id_keeps_the_file() {
 }
 
 #[tokio::test]
-async fn files_in_the_database_and_web_links_are_left_alone() {
+async fn case_35_files_in_the_database_and_web_links_are_left_alone() {
     world(S3::Embedded, async |world| {
         let service = world.run().await;
-        let (record, files) = world.record_with_files("Contact", "ContactFile", 3).await;
-        let (moving, database, link) = (files[0], files[1], files[2]);
+        let (record, files) = world.record_with_files("Contact", "ContactFile", 5).await;
+        let (moving, database, link, foreign, unknown) = (files[0], files[1], files[2], files[3], files[4]);
+        // A storage of a kind that is not ours, and one that the list of storages does not even have.
+        let azure = "0c9d3c2a-63c1-4b2e-9d3c-5a4f6f1d7e10";
+        world
+            .crm
+            .sql(format!(
+                r#"INSERT INTO "SysFileContentStorage" VALUES ('{azure}', 'Azure', 'Azure_storage_v2', 'X');
+                   UPDATE "ContactFile" SET "SysFileStorageId" = '{azure}' WHERE "Id" = '{foreign}';
+                   UPDATE "ContactFile" SET "SysFileStorageId" = '{}' WHERE "Id" = '{unknown}'"#,
+                Uuid::new_v4()
+            ))
+            .await;
         world
             .crm
             .sql(format!(
@@ -218,9 +234,11 @@ async fn files_in_the_database_and_web_links_are_left_alone() {
         world.crm.delete("Contact", record).await;
         world.recycled(moving).await;
         world.quiet(&service).await;
-        for file in [database, link, weak] {
+        for file in [database, link, weak, foreign, unknown] {
             world.is_untouched(file).await;
         }
+        let elsewhere = service.metric(r#"file_recycler_files_total{outcome="elsewhere"}"#).await;
+        assert_eq!(elsewhere, 1, "the weak row that was found and left is counted");
         let kept = format!(r#"SELECT count(*) FROM "SysFile" WHERE "Id" = '{weak}' AND "Data" = 'x'"#);
         assert_eq!(world.crm.number(kept).await, 1, "content in the database is never deleted by us");
     })
@@ -228,7 +246,7 @@ async fn files_in_the_database_and_web_links_are_left_alone() {
 }
 
 #[tokio::test]
-async fn a_file_of_an_event_whose_row_is_in_the_database_counts_as_elsewhere() {
+async fn case_35_a_file_of_an_event_whose_row_is_in_the_database_counts_as_elsewhere() {
     world(S3::Embedded, async |world| {
         let service = world.run().await;
         let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
@@ -247,7 +265,7 @@ async fn a_file_of_an_event_whose_row_is_in_the_database_counts_as_elsewhere() {
 }
 
 #[tokio::test]
-async fn an_outside_event_deletes_no_rows_and_moves_only_what_is_gone() {
+async fn case_47_an_outside_event_deletes_no_rows_and_moves_only_what_is_gone() {
     world(S3::Embedded, async |world| {
         let service = world.run().await;
         let record = Uuid::new_v4();
@@ -291,7 +309,41 @@ async fn observe_mode_says_what_would_move_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn nothing_moves_before_its_grace_period_is_over_with_or_without_wait_queues() {
+async fn case_38_a_file_whose_row_is_created_anew_within_the_grace_period_stays() {
+    world(S3::Embedded, async |world| {
+        let environment = world.with(&[("RECYCLE__GRACE", "4s")]);
+        let service = Service::start(&environment, &["run"]).await.ready().await;
+        let (record, files) = world.record_with_files("Contact", "ContactFile", 2).await;
+        let weak = world.crm.weak_file("SysFile", "Contact", record).await;
+        world.upload(weak).await;
+        // An undo, or an import that deletes and writes again: the record and one of its files are back.
+        world
+            .crm
+            .sql(format!(
+                r#"CREATE TABLE was AS SELECT * FROM "ContactFile" WHERE "Id" = '{}';
+                   DELETE FROM "Contact" WHERE "Id" = '{record}'"#,
+                files[0]
+            ))
+            .await;
+        assert_eq!(world.crm.number(r#"SELECT count(*) FROM "ContactFile""#).await, 0);
+        world
+            .crm
+            .sql(format!(
+                r#"INSERT INTO "Contact" ("Id") VALUES ('{record}'); INSERT INTO "ContactFile" SELECT * FROM was"#
+            ))
+            .await;
+        world.recycled(files[1]).await;
+        world.quiet(&service).await;
+        world.is_untouched(files[0]).await;
+        world.is_untouched(weak).await;
+        assert_eq!(service.metric(r#"file_recycler_files_total{outcome="alive"}"#).await, 1);
+        assert_eq!(world.crm.number(r#"SELECT count(*) FROM "SysFile""#).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn case_38_nothing_moves_before_its_grace_period_is_over_with_or_without_wait_queues() {
     world(S3::Embedded, async |world| {
         let grace = Duration::from_millis(1_500);
         for delays in [r#"["200ms"]"#, "[]"] {

@@ -153,7 +153,7 @@ async fn the_brake_pauses_when_too_many_files_move() {
 }
 
 #[tokio::test]
-async fn a_copy_of_the_database_moves_nothing_in_the_originals_buckets() {
+async fn case_36_a_copy_of_the_database_moves_nothing_in_the_originals_buckets() {
     world(S3::Embedded, async |world| {
         let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
         world.crm.pool.close().await;
@@ -202,7 +202,7 @@ async fn a_marker_that_vanished_or_is_anothers_stops_everything() {
 }
 
 #[tokio::test]
-async fn a_foreign_event_stops_consuming_and_stays_in_the_queue() {
+async fn case_42_a_foreign_event_stops_consuming_and_stays_in_the_queue() {
     world(S3::Embedded, async |world| {
         let service = world.run().await.expect_log("another environment").expect_log("not well");
         let event = json!({

@@ -3,6 +3,7 @@
 mod arbitrary;
 mod bad;
 mod good;
+mod hostile;
 mod refused;
 
 use std::fs;

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{Postgres, Transaction};
 use std::sync::Arc;
 
-use super::parent::{OnDelete, ParentLink, choose};
+use super::parent::{OnDelete, ParentLink, choose, doubts};
 use super::{Catalog, FILE_LINK, FileTable, RecordTable, fingerprint_expression};
 use crate::config::Crm;
 use crate::db::Db;
 use crate::db::error::{Attempted, DbError, Problem};
 use crate::db::sql::{MAX_IDENTIFIER, TableName, built, cut, quote_identifier};
+use crate::failpoint;
 use crate::file::SchemaName;
 
 /// The schema that all file schemas inherit from.
@@ -36,7 +37,7 @@ pub(super) async fn creatio(db: &Db, crm: &Crm, named: Named<'_>) -> Result<Cata
     let mut tx = db.pool.begin_with(begin).await.attempted(DOING)?;
     let reader = Reader { schema: &crm.schema };
     let (fingerprint, storages) = reader.fingerprint(&mut tx, &crm.storage_codes).await?;
-    let tables = reader.tables(&mut tx).await?;
+    let (tables, bare) = reader.tables(&mut tx).await?;
     let parts = reader.parts(&mut tx).await?;
     let sections: BTreeSet<String> = reader.sections(&mut tx).await?.into_iter().collect();
     let file_schemas: Vec<String> = reader
@@ -56,11 +57,16 @@ pub(super) async fn creatio(db: &Db, crm: &Crm, named: Named<'_>) -> Result<Cata
         std::iter::once(root).chain(parts.get(table).into_iter().flatten().cloned()).collect()
     };
     let mut file_tables = Vec::with_capacity(file_schemas.len());
+    let mut remarks = Vec::new();
     for name in &file_schemas {
         let candidates = references.get(table_of(name)).cloned().unwrap_or_default();
-        let parent = choose(name, candidates, |schema| sections.contains(schema.as_str()));
+        let parent = choose(name, candidates.clone(), |schema| sections.contains(schema.as_str()));
         let columns = columns.get(table_of(name)).cloned().unwrap_or_default();
-        file_tables.push(file_table(name, parts_of(table_of(name)), &columns, parent)?);
+        let file = file_table(name, parts_of(table_of(name)), &columns, parent)?;
+        if file.tells_storage && !file.weak {
+            remarks.extend(doubts(name, file.parent.as_ref(), &candidates));
+        }
+        file_tables.push(file);
     }
     let mut records = sections;
     records.extend(file_tables.iter().filter_map(|file| Some(file.parent.as_ref()?.schema.to_string())));
@@ -71,16 +77,14 @@ pub(super) async fn creatio(db: &Db, crm: &Crm, named: Named<'_>) -> Result<Cata
         Named::As(known) => records.extend(known.record_tables.iter().map(|table| table.schema.to_string())),
     }
     tx.rollback().await.attempted(DOING)?;
-    // By table: a name that was cut to fit and the whole one are the same, and the whole one comes later.
-    let records: BTreeMap<&str, &String> = records
-        .iter()
-        .filter(|name| tables.contains(table_of(name)))
-        .map(|name| (table_of(name), name))
-        .collect();
+    let records = by_table(&records, &tables);
+    let asked = file_schemas.iter().map(|name| table_of(name)).chain(records.keys().copied());
+    refuse_unfinished(&bare, asked.chain(has_links.then_some(FILE_LINK)))?;
+    remarks.extend(nameless(&records));
     let record_tables = records
         .into_iter()
         .filter_map(|(table, name)| {
-            Some(RecordTable { schema: SchemaName::try_from(name.as_str()).ok()?, parts: parts_of(table) })
+            Some(RecordTable { schema: SchemaName::try_from(name).ok()?, parts: parts_of(table) })
         })
         .collect();
     Ok(Catalog {
@@ -92,7 +96,53 @@ pub(super) async fn creatio(db: &Db, crm: &Crm, named: Named<'_>) -> Result<Cata
         record_tables,
         file_link: has_links.then(|| parts_of(FILE_LINK)),
         tables,
+        remarks,
     })
+}
+
+/// By table: a name that was cut to fit and the whole one are the same, and the whole one comes later.
+fn by_table<'a>(records: &'a BTreeSet<String>, tables: &BTreeSet<String>) -> BTreeMap<&'a str, &'a str> {
+    let there = records.iter().filter(|name| tables.contains(table_of(name)));
+    there.map(|name| (table_of(name), name.as_str())).collect()
+}
+
+/// A schema's name with what no event may carry replaced: its rows keep files alive like any, whatever it is called.
+fn printable(name: &str) -> Result<SchemaName, DbError> {
+    let shown: String =
+        name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    let nameless =
+        |error| DbError::new(DOING, Problem::NotReady(format!("the name of a file schema {error}")));
+    SchemaName::try_from(shown).map_err(nameless)
+}
+
+/// Sections whose deletion no event can name.
+fn nameless(records: &BTreeMap<&str, &str>) -> Vec<String> {
+    let nameless = records.values().filter(|name| SchemaName::try_from(**name).is_err());
+    nameless
+        .map(|name| {
+            format!(
+                "{name:?}: the name has a character that no event may carry; its deletions are not captured"
+            )
+        })
+        .collect()
+}
+
+/// A restore loads rows first and makes indexes afterwards: a table without any may still lack rows that are alive.
+fn refuse_unfinished<'a>(
+    bare: &BTreeSet<String>,
+    mut asked: impl Iterator<Item = &'a str>,
+) -> Result<(), DbError> {
+    match asked.find(|table| bare.contains(*table)) {
+        None => Ok(()),
+        Some(_) if failpoint::removed("protection::restore_under_way") => Ok(()),
+        Some(table) => {
+            let why = format!(
+                "the table '{table}' has no index: a restore of the database seems to be under way, or its primary \
+                 key was lost; what is alive cannot be told before it is there"
+            );
+            Err(DbError::new(DOING, Problem::NotReady(why)))
+        }
+    }
 }
 
 /// The name of a schema's table.
@@ -108,10 +158,8 @@ fn file_table(
 ) -> Result<FileTable, DbError> {
     let is =
         |column: &str, types: &[&str]| columns.get(column).is_some_and(|kind| types.contains(&kind.as_str()));
-    let nameless =
-        |error| DbError::new(DOING, Problem::NotReady(format!("the name of a file schema {error}")));
     Ok(FileTable {
-        schema: SchemaName::try_from(name).map_err(nameless)?,
+        schema: printable(name)?,
         table: parts.first().cloned().ok_or_else(|| DbError::new(DOING, Problem::Unsettled))?,
         weak: is("RecordSchemaName", &["varchar", "text", "bpchar", "citext"]) && is("RecordId", &["uuid"]),
         tells_storage: is("TypeId", &["uuid"]) && is("SysFileStorageId", &["uuid"]),
@@ -142,10 +190,12 @@ impl Reader<'_> {
         sqlx::query_as(built(&sql)).bind(codes).fetch_one(&mut **tx).await.attempted(DOING)
     }
 
-    /// Every table with an `"Id"` of type uuid.
-    async fn tables(&self, tx: &mut Tx) -> Result<BTreeSet<String>, DbError> {
-        let names: Vec<String> = sqlx::query_scalar(
-            "SELECT c.relname::text FROM pg_class AS c
+    /// Every table with an `"Id"` of type uuid, and those of them that have no index.
+    async fn tables(&self, tx: &mut Tx) -> Result<(BTreeSet<String>, BTreeSet<String>), DbError> {
+        let rows: Vec<(String, bool)> = sqlx::query_as(
+            "SELECT c.relname::text,
+                    c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid)
+               FROM pg_class AS c
                JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = $1
                JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'Id' AND a.attnum > 0
                     AND NOT a.attisdropped AND a.atttypid = 'uuid'::regtype
@@ -155,7 +205,8 @@ impl Reader<'_> {
         .fetch_all(&mut **tx)
         .await
         .attempted(DOING)?;
-        Ok(names.into_iter().collect())
+        let bare = rows.iter().filter(|(_, bare)| *bare).map(|(name, _)| name.clone()).collect();
+        Ok((rows.into_iter().map(|(name, _)| name).collect(), bare))
     }
 
     /// Partitions and heirs, at every depth, by the name of their root.

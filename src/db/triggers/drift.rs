@@ -20,6 +20,8 @@ pub struct CaptureStatus {
     pub expected: usize,
     /// What is not as it must be.
     pub drift: Vec<Drift>,
+    /// What an operator may want to look at, although every trigger is right.
+    pub remarks: Vec<String>,
 }
 
 /// The state in one word.
@@ -76,7 +78,12 @@ impl fmt::Display for Drift {
 
 impl CaptureStatus {
     /// Compares what must be with what is.
-    pub(super) fn new(schema: SchemaState, captures: &[Capture], existing: &Existing) -> Self {
+    pub(super) fn new(
+        schema: SchemaState,
+        captures: &[Capture],
+        existing: &Existing,
+        remarks: Vec<String>,
+    ) -> Self {
         let drift = captures
             .iter()
             .filter_map(|capture| {
@@ -84,7 +91,7 @@ impl CaptureStatus {
                 Some(Drift { table: capture.table.clone(), trigger: capture.kind.trigger(), kind })
             })
             .collect();
-        Self { schema, expected: captures.len(), drift }
+        Self { schema, expected: captures.len(), drift, remarks }
     }
 
     /// What is wrong, in a line.

@@ -10,6 +10,15 @@ use crate::db::sql::{MAX_IDENTIFIER, TableName, cut, hex, quote_body, quote_iden
 
 /// Most ids in one outbox row.
 const CHUNK: u32 = 1_000;
+/// What an `INSERT` fails with when a column that it reads was dropped, renamed or made another type.
+const CHANGED_COLUMN: &str = "undefined_column OR datatype_mismatch OR cannot_coerce OR data_exception";
+/// A statement that deleted nothing has nothing to wait for, and nothing to lose.
+const UNLESS_EMPTY: &str = "  IF NOT EXISTS (SELECT FROM gone) THEN
+    RETURN NULL;
+  END IF;
+";
+/// The bit of a truncate trigger in `pg_trigger.tgtype`.
+const TRUNCATE: i16 = 32;
 /// The transition table of what a statement removed.
 const GONE: &str = "gone";
 
@@ -87,25 +96,25 @@ impl Kind {
 pub fn captures(catalog: &Catalog, policy: OnCaptureError) -> Vec<Capture> {
     let files = catalog.file_tables.iter().filter(|file| file.tells_storage).flat_map(|file| {
         file.parts.iter().flat_map(move |part| {
-            [
-                capture(part, Kind::FilesDelete, policy, &files(catalog, file, GONE)),
-                capture(part, Kind::FilesTruncate, policy, &files(catalog, file, &only(part))),
-            ]
+            [(Kind::FilesDelete, GONE.to_owned()), (Kind::FilesTruncate, only(part))].map(|(kind, source)| {
+                let plain = files(catalog, &file.plain(), &source);
+                capture(part, kind, policy, &files(catalog, file, &source), Some(&plain))
+            })
         })
     });
     let records = catalog.record_tables.iter().flat_map(|record| {
         record.parts.iter().flat_map(move |part| {
             [
-                capture(part, Kind::RecordsDelete, policy, &records(record, GONE)),
-                capture(part, Kind::RecordsTruncate, policy, &records(record, &only(part))),
+                capture(part, Kind::RecordsDelete, policy, &records(record, GONE), None),
+                capture(part, Kind::RecordsTruncate, policy, &records(record, &only(part)), None),
             ]
         })
     });
     let links = catalog.file_link.iter().flatten().flat_map(|part| {
         [
-            capture(part, Kind::LinksDelete, policy, &links(GONE)),
-            capture(part, Kind::LinksUpdate, policy, &links(CHANGED)),
-            capture(part, Kind::LinksTruncate, policy, &links(&only(part))),
+            capture(part, Kind::LinksDelete, policy, &links(GONE), None),
+            capture(part, Kind::LinksUpdate, policy, &links(CHANGED), None),
+            capture(part, Kind::LinksTruncate, policy, &links(&only(part)), None),
         ]
     });
     files.chain(records).chain(links).collect()
@@ -140,27 +149,36 @@ impl Capture {
     }
 }
 
-fn capture(table: &TableName, kind: Kind, policy: OnCaptureError, insert: &str) -> Capture {
+/// `plain` is what is inserted where the CRM has meanwhile dropped or changed a column that `insert` reads: the
+/// deletion is captured all the same, with less beside it, until the trigger is repaired.
+fn capture(
+    table: &TableName,
+    kind: Kind,
+    policy: OnCaptureError,
+    insert: &str,
+    plain: Option<&str>,
+) -> Capture {
+    let begin = if kind.catalog_type() & TRUNCATE == 0 { UNLESS_EMPTY } else { "" };
     let (body, lock_timeout) = match policy {
-        OnCaptureError::Skip => (skipping(insert), "'100ms'"),
-        OnCaptureError::Fail => (format!("\nBEGIN\n{insert}\n  RETURN NULL;\nEND\n"), "'5s'"),
+        OnCaptureError::Skip => (skipping(begin, insert, plain), "'100ms'"),
+        OnCaptureError::Fail => (failing(begin, insert, plain), "'5s'"),
     };
     Capture { table: table.clone(), kind, function: function_name(table, kind), body, lock_timeout }
 }
 
+/// Errors of ours are the CRM's, but for a column that it changed itself.
+fn failing(begin: &str, insert: &str, plain: Option<&str>) -> String {
+    let otherwise = plain.map_or_else(String::new, |plain| {
+        format!("EXCEPTION WHEN {CHANGED_COLUMN} THEN\n{plain}\n  RETURN NULL;\n")
+    });
+    format!("\nBEGIN\n{begin}{insert}\n  RETURN NULL;\n{otherwise}END\n")
+}
+
 /// No error of ours reaches the CRM; it is counted in a sequence, which survives a rollback. After the first
 /// lock that was not to be had, the transaction waits no more: ten thousand deletions wait once.
-fn skipping(insert: &str) -> String {
-    format!(
-        "
-BEGIN
-  IF current_setting('file_recycler.impatient', true) = 'on' THEN
-    PERFORM set_config('lock_timeout', '1ms', true);
-  END IF;
-{insert}
-  RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
-  BEGIN
+fn skipping(begin: &str, insert: &str, plain: Option<&str>) -> String {
+    let counted = format!(
+        "  BEGIN
     PERFORM set_config('file_recycler.impatient', 'on', true);
     PERFORM nextval('{SCHEMA}.capture_failures');
     RAISE LOG 'file_recycler: a deletion from % was not captured: % (SQLSTATE %)', TG_RELID::regclass, SQLERRM, SQLSTATE;
@@ -168,7 +186,21 @@ EXCEPTION WHEN OTHERS THEN
     NULL;
   END;
   RETURN NULL;
-END
+"
+    );
+    let otherwise = plain.map_or_else(String::new, |plain| {
+        format!("WHEN {CHANGED_COLUMN} THEN\n  BEGIN\n{plain}\n  RETURN NULL;\n  EXCEPTION WHEN OTHERS THEN\n{counted}  END;\n")
+    });
+    format!(
+        "
+BEGIN
+{begin}  IF current_setting('file_recycler.impatient', true) = 'on' THEN
+    PERFORM set_config('lock_timeout', '1ms', true);
+  END IF;
+{insert}
+  RETURN NULL;
+EXCEPTION {otherwise}WHEN OTHERS THEN
+{counted}END
 "
     )
 }

@@ -18,13 +18,21 @@ const START: Duration = Duration::from_mins(1);
 pub struct Cluster {
     folder: PathBuf,
     address: SocketAddr,
+    /// Beyond those of every cluster, as `name=value`.
+    settings: Vec<&'static str>,
     server: Option<Child>,
 }
 
 impl Cluster {
     /// An empty one.
     pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// An empty one with these settings.
+    pub async fn with(settings: &[&'static str]) -> Self {
         let mut cluster = Self::at(free_address().await);
+        cluster.settings = settings.to_vec();
         std::fs::write(cluster.folder.join("password"), "crm").unwrap();
         let (data, password) = (cluster.data(), cluster.folder.join("password"));
         let initdb =
@@ -36,10 +44,19 @@ impl Cluster {
 
     /// A clone by `pg_basebackup`, while this one runs; not started.
     pub async fn clone_of(&self) -> Self {
+        self.copied(&[]).await
+    }
+
+    /// A standby that follows this one by streaming; not started.
+    pub async fn standby_of(&self) -> Self {
+        self.copied(&["-R"]).await
+    }
+
+    async fn copied(&self, more: &[&str]) -> Self {
         let clone = Self::at(free_address().await);
         let (data, port) = (clone.data(), self.address.port().to_string());
         let arguments = ["-D", path(&data), "-h", "127.0.0.1", "-p", &port, "-U", "crm", "-c", "fast", "-N"];
-        clone.tool("pg_basebackup", &arguments).await;
+        clone.tool("pg_basebackup", &[&arguments[..], more].concat()).await;
         clone
     }
 
@@ -53,6 +70,9 @@ impl Cluster {
         let mut server = as_user(USER, &self.folder, &format!("{}/postgres", bin().display()));
         server.args(["-D", path(&self.data()), "-p", &port, "-c", "listen_addresses=127.0.0.1"]);
         server.args(["-c", "unix_socket_directories=", "-c", "fsync=off"]);
+        for setting in &self.settings {
+            server.args(["-c", setting]);
+        }
         self.server = Some(server.spawn().expect("postgres starts"));
         let ready = || async {
             let mut command = Command::new(bin().join("pg_isready"));
@@ -79,7 +99,7 @@ impl Cluster {
         if is_root() {
             std::os::unix::fs::chown(&folder, Some(id_of(USER)), None).unwrap();
         }
-        Self { folder, address, server: None }
+        Self { folder, address, settings: Vec::new(), server: None }
     }
 
     fn data(&self) -> PathBuf {
@@ -103,7 +123,7 @@ impl Drop for Cluster {
 }
 
 /// The newest installed server programs.
-fn bin() -> PathBuf {
+pub fn bin() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed");
     let number = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
     let newest = versions.filter_map(|entry| Some(entry.ok()?.path())).max_by_key(|path| number(path));

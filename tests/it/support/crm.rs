@@ -81,6 +81,16 @@ impl Crm {
         Self { pool: open(&url).await, name, url }
     }
 
+    /// One that is empty, for a restore.
+    pub async fn empty() -> Self {
+        let name = format!("crm_{}", Uuid::new_v4().simple());
+        let admin = open(server().as_str()).await;
+        admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+        admin.close().await;
+        let url = address(&name);
+        Self { pool: open(&url).await, name, url }
+    }
+
     /// On another server: a database with the miniature in it.
     pub async fn on(server: &Url) -> Self {
         let name = format!("crm_{}", Uuid::new_v4().simple());

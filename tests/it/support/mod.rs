@@ -14,4 +14,5 @@ pub mod registry;
 pub mod servers;
 pub mod storage;
 pub mod thief;
+pub mod tools;
 pub mod world;

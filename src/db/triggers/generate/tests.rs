@@ -43,6 +43,7 @@ fn catalog() -> Catalog {
         }],
         file_link: Some(vec![table("FileLink")]),
         tables: std::collections::BTreeSet::default(),
+        remarks: Vec::new(),
     }
 }
 
@@ -80,6 +81,9 @@ fn a_file_trigger_is_one_insert_that_keeps_its_errors_to_itself() {
         r#"CREATE OR REPLACE FUNCTION file_recycler."files_delete_ContactFile_HASH"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off SET lock_timeout = '100ms'
 AS $file_recycler$
 BEGIN
+  IF NOT EXISTS (SELECT FROM gone) THEN
+    RETURN NULL;
+  END IF;
   IF current_setting('file_recycler.impatient', true) = 'on' THEN
     PERFORM set_config('lock_timeout', '1ms', true);
   END IF;
@@ -90,7 +94,26 @@ BEGIN
              AND "SysFileStorageId" IN (SELECT "Id" FROM "public"."SysFileContentStorage" WHERE "Code" IN ('S3_storage'))) AS file
    GROUP BY position / 1000;
   RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION WHEN undefined_column OR datatype_mismatch OR cannot_coerce OR data_exception THEN
+  BEGIN
+  INSERT INTO file_recycler.outbox (kind, schema, n, ids, parent_schema, parent_schemas, parents, sizes)
+  SELECT 'files', 'ContactFile', count(*), array_agg("Id"), NULL, NULL::text[], NULL::uuid[], NULL::bigint[]
+    FROM (SELECT "Id", row_number() OVER () - 1 AS position FROM gone
+           WHERE "TypeId" = '529bc2f8-0ee0-df11-971b-001d60e938c6'
+             AND "SysFileStorageId" IN (SELECT "Id" FROM "public"."SysFileContentStorage" WHERE "Code" IN ('S3_storage'))) AS file
+   GROUP BY position / 1000;
+  RETURN NULL;
+  EXCEPTION WHEN OTHERS THEN
+  BEGIN
+    PERFORM set_config('file_recycler.impatient', 'on', true);
+    PERFORM nextval('file_recycler.capture_failures');
+    RAISE LOG 'file_recycler: a deletion from % was not captured: % (SQLSTATE %)', TG_RELID::regclass, SQLERRM, SQLSTATE;
+  EXCEPTION WHEN OTHERS THEN
+    NULL;
+  END;
+  RETURN NULL;
+  END;
+WHEN OTHERS THEN
   BEGIN
     PERFORM set_config('file_recycler.impatient', 'on', true);
     PERFORM nextval('file_recycler.capture_failures');
@@ -120,7 +143,7 @@ fn each_kind_reads_what_it_must() {
         (10, r#"FROM ONLY "public"."FileLink""#),
     ] {
         assert!(captures[position].body.contains(part), "{}", captures[position].body);
-        assert!(!captures[position].body.contains("EXCEPTION"), "with fail nothing is caught");
+        assert!(!captures[position].body.contains("OTHERS"), "with fail no error is kept from the CRM");
     }
 }
 
