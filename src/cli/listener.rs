@@ -78,7 +78,7 @@ async fn status(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed>
     let unseen = if current { db.unseen_capture_failures().await? } else { failures };
     let report = json!({
         "state": state, "triggers": status.expected, "drift": drift, "capture_failures": failures,
-        "capture_failures_unseen": unseen, "silence": silent
+        "capture_failures_unseen": unseen, "silence": silent, "hints": status.hints
     });
     print(json, &report, || {
         let mut lines = vec![format!(
@@ -93,6 +93,7 @@ async fn status(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed>
             ));
         }
         lines.extend(silent.iter().map(ToString::to_string));
+        lines.extend(status.hints.iter().map(|hint| format!("hint: {hint}")));
         lines.join("\n")
     })?;
     Ok(Finding::healthy_if(status.state() == CaptureState::Installed))

@@ -2,6 +2,7 @@
 
 mod drift;
 mod generate;
+mod mapped;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -98,7 +99,7 @@ impl Db {
     ) -> Result<CaptureStatus, DbError> {
         let schema = self.schema_state().await?;
         let existing = drift::existing(self).await?;
-        Ok(CaptureStatus::new(schema, &captures(catalog, policy), &existing))
+        Ok(CaptureStatus::new(schema, &captures(catalog, policy), &existing, catalog.hints()))
     }
 
     /// A text that changes with everything that [`Db::capture_status_of`] compares in the catalogue: the CRM's
@@ -116,7 +117,7 @@ impl Db {
                   WHERE pronamespace = to_regnamespace($1)),
                 (SELECT concat_ws(':', count(*), sum(xmin::text::bigint)) FROM pg_db_role_setting),
                 (SELECT reset_val FROM pg_settings WHERE name = 'session_replication_role'))",
-            fingerprint_expression(&crm.schema)
+            fingerprint_expression(crm)
         )
         .into();
         sqlx::query_scalar(built(&sql))

@@ -20,6 +20,8 @@ pub struct CaptureStatus {
     pub expected: usize,
     /// What is not as it must be.
     pub drift: Vec<Drift>,
+    /// What makes the questions to the database slow, with what to do about it.
+    pub hints: Vec<String>,
 }
 
 /// The state in one word.
@@ -76,7 +78,12 @@ impl fmt::Display for Drift {
 
 impl CaptureStatus {
     /// Compares what must be with what is.
-    pub(super) fn new(schema: SchemaState, captures: &[Capture], existing: &Existing) -> Self {
+    pub(super) fn new(
+        schema: SchemaState,
+        captures: &[Capture],
+        existing: &Existing,
+        hints: Vec<String>,
+    ) -> Self {
         let drift = captures
             .iter()
             .filter_map(|capture| {
@@ -84,7 +91,7 @@ impl CaptureStatus {
                 Some(Drift { table: capture.table.clone(), trigger: capture.kind.trigger(), kind })
             })
             .collect();
-        Self { schema, expected: captures.len(), drift }
+        Self { schema, expected: captures.len(), drift, hints }
     }
 
     /// What is wrong, in a line.
@@ -102,7 +109,8 @@ impl CaptureStatus {
 
     /// The state in one word.
     pub fn state(&self) -> CaptureState {
-        let all_missing = self.drift.len() == self.expected
+        let all_missing = self.expected > 0
+            && self.drift.len() == self.expected
             && self.drift.iter().all(|drift| drift.kind == DriftKind::Missing);
         match self.schema {
             SchemaState::Missing => CaptureState::NotInstalled,
