@@ -3,13 +3,16 @@
 //!
 //! In all of it, `item` is the row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::db::sql::{TableName, quote_identifier, quote_literal};
 use crate::file::SchemaName;
 
 /// A UUID as PostgreSQL and we write it.
 const UUID: &str = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$";
+
+/// Words told in a sentence.
+const TOLD: usize = 5;
 
 /// What the database of a mapped application looks like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub struct Mapped {
     pub records: Vec<MappedRecord>,
     /// The column that identifies a row, of every table that has a primary key of one column.
     pub keys: BTreeMap<String, Column>,
+    /// Words in model columns that mean no table, where they were looked for.
+    pub meaningless: BTreeSet<String>,
 }
 
 /// One listed table.
@@ -318,7 +323,21 @@ impl Mapped {
                 table = table.table.quoted(),
             )
         })
+        .chain(self.words())
         .collect()
+    }
+
+    fn words(&self) -> Option<String> {
+        let told: Vec<_> =
+            self.meaningless.iter().take(TOLD).map(|word| format!("'{}'", word.escape_debug())).collect();
+        (!told.is_empty()).then(|| {
+            format!(
+                "rows name their record by {} words that mean no table ({}): add them to [crm.file_table.models]; until then \
+                 nothing is captured of such records",
+                self.meaningless.len(),
+                told.join(", ")
+            )
+        })
     }
 }
 

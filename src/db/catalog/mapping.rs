@@ -29,7 +29,7 @@ pub(super) async fn mapping(
     tables: &[FileTable],
     named: Named<'_>,
 ) -> Result<Catalog, DbError> {
-    let Scan { fingerprint, found, models } = read::scan(db, crm, tables, named).await?;
+    let Scan { fingerprint, found, mut models } = read::scan(db, crm, tables, named).await?;
     let mut fitting = Fitting { crm, found: &found, problems: Vec::new() };
     let mapped: Vec<MappedTable> = tables
         .iter()
@@ -44,6 +44,7 @@ pub(super) async fn mapping(
         }
         return Err(DbError::new(DOING, Problem::NotReady(told)));
     }
+    let meaningless = meaningless(&mut models, &mapped, &found);
     let records = records(crm, &mapped, &found, &models);
     let known = mapped.iter().map(|table| table.schema.to_string()).chain(found.keys.keys().cloned());
     Ok(Catalog {
@@ -56,8 +57,22 @@ pub(super) async fn mapping(
         record_tables: Vec::new(),
         file_link: None,
         tables: known.collect(),
-        asks: Asks::Mapping(Mapped { tables: mapped, records, keys: found.keys }),
+        asks: Asks::Mapping(Mapped { tables: mapped, records, keys: found.keys, meaningless }),
     })
+}
+
+/// Takes the words away that mean no table, and gives them.
+fn meaningless(words: &mut BTreeSet<String>, tables: &[MappedTable], found: &Found) -> BTreeSet<String> {
+    let is_known = |word: &String| {
+        found.keys.contains_key(word)
+            || tables.iter().any(|table| match &table.link {
+                Some(MappedLink::Weak { models, .. }) => models.contains_key(word),
+                _ => false,
+            })
+    };
+    let (known, meaningless) = std::mem::take(words).into_iter().partition(is_known);
+    *words = known;
+    meaningless
 }
 
 /// Tables of records: those that columns and models name, and those that rows were found to name.

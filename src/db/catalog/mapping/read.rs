@@ -56,7 +56,7 @@ pub(super) struct Found {
 pub(super) struct Scan {
     pub(super) fingerprint: String,
     pub(super) found: Found,
-    /// Tables of records that rows name.
+    /// Words by which rows name a table of records.
     pub(super) models: BTreeSet<String>,
 }
 
@@ -204,7 +204,7 @@ async fn indexes(
     Ok(indexes)
 }
 
-/// Tables that rows name by a word which is a table's name. The words of the configuration are known anyway.
+/// The words by which rows name tables of records.
 async fn models(
     tx: &mut Tx,
     crm: &Crm,
@@ -231,11 +231,11 @@ async fn models(
         return Ok(BTreeSet::new());
     }
     let sql: Arc<str> = format!(
-        "SELECT DISTINCT name FROM ({}) AS named WHERE name IS NOT NULL LIMIT $1",
+        "SELECT DISTINCT name FROM ({}) AS named WHERE name <> '' LIMIT $1",
         sources.join(" UNION ALL ")
     )
     .into();
     let names: Vec<String> =
         sqlx::query_scalar(built(&sql)).bind(MAX_NAMED).fetch_all(&mut **tx).await.attempted(DOING)?;
-    Ok(names.into_iter().filter(|name| found.keys.contains_key(name)).collect())
+    Ok(names.into_iter().collect())
 }
