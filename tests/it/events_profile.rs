@@ -93,6 +93,12 @@ async fn files_move_that_an_event_names_over_http_amqp_or_by_hand() {
         let told =
             service.log().iter().filter(|line| line.contains("rests on whoever sends the events")).count();
         assert_eq!(told, 1);
+        let told = cli(&world, &["explain", "ORD-1/scan", "--json"]).await.expect(0).json();
+        assert_eq!(
+            (told["kind"].as_str(), told["ledger"][0]["outcome"].as_str()),
+            (Some("file"), Some("moved")),
+            "{told}"
+        );
         let status = cli(&world, &["status", "--json"]).await.expect(0).json();
         assert_eq!(status["healthy"], true);
     })
@@ -121,9 +127,9 @@ async fn what_is_paused_or_not_installed_or_bad_moves_nothing() {
         upload(&world, "later").await;
         upload(&world, "0f8fad5b-d9cb-469f-a165-70867728950e").await;
         cli(&world, &["pause", "--why", "a test"]).await.expect(0);
-        let body = event("e-1", &json!([{ "file_id": "later" }])).to_string();
-        put(&world.queues.topology.work(), body.as_bytes(), lapin::BasicProperties::default()).await;
-        let service = Service::start(&world.with(&SETTINGS), &["work"]).await;
+        cli(&world, &["emit", "--schema", "ORDERS", "--record", "1", "--file", "later"]).await.expect(0);
+        let service = Service::start(&world.with(&SETTINGS), &["work"]).await.expect_log("dead-lettered");
+        let service = service.expect_log("paused by an operator");
         eventually("it is paused", async || {
             service.readyz().await.is_some_and(|answer| answer.to_string().contains("a test")).then_some(())
         })
@@ -147,6 +153,7 @@ async fn what_is_paused_or_not_installed_or_bad_moves_nothing() {
 
     bare_world_on(S3::Embedded, Crm::with("SELECT 1").await, async |world| {
         let service = Service::start(&world.with(&SETTINGS), &["run"]).await;
+        let service = service.expect_log("state=\"not_installed\"").expect_log("guard");
         eventually("it says that it is not installed", async || {
             let answer = service.readyz().await?;
             (answer["ready"] == false && answer["listener"]["state"] == "not_installed").then_some(())

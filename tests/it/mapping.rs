@@ -225,7 +225,7 @@ async fn an_outside_event_moves_what_nothing_uses_and_never_what_a_row_names() {
 #[tokio::test]
 async fn a_file_whose_row_would_give_the_key_needs_one_in_the_event() {
     mapped(async |mapped| {
-        let service = mapped.run().await;
+        let service = mapped.run().await.expect_log("dead-lettered");
         mapped.put("1").await;
         mapped.publish(&event("1", Some("attachment"), None)).await;
         mapped.publish(&event("1", None, None)).await;
@@ -245,6 +245,51 @@ async fn a_file_whose_row_would_give_the_key_needs_one_in_the_event() {
         let refused =
             mapped.cli(&["emit", "--schema", "document", "--record", "D-1", "--file", "1"]).await.expect(2);
         assert!(refused.stderr.contains("must carry `key`"), "{refused:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn explain_tells_each_file_of_an_id_by_its_key() {
+    mapped(async |mapped| {
+        let explain = async |arguments: &[&str]| {
+            let arguments = [&["explain", "--json"], arguments].concat();
+            mapped.cli(&arguments).await.expect(0).json()
+        };
+        mapped.attachment(42, 7, "ab/forty-two").await;
+        mapped.attachment(5, 8, "ab/forty-two").await;
+        mapped.put("42").await;
+        mapped.sql("INSERT INTO voice_note VALUES (42, 7)").await;
+        let told = explain(&["42"]).await;
+        assert_eq!((told["kind"].as_str(), told["would"].as_str()), (Some("file"), Some("stay")), "{told}");
+        assert_eq!(told["rows"].as_array().unwrap().len(), 2);
+        assert_eq!(told["shared_with"][0]["id"], "5");
+        assert_eq!(told["objects"]["object"]["present"], true);
+        assert_eq!(explain(&["7"]).await["kind"], "record");
+        let told = explain(&["42", "--schema", "voice_note"]).await;
+        assert_eq!(told["files"].as_array().unwrap().len(), 1, "{told}");
+
+        mapped.sql("DELETE FROM attachment WHERE id = 42; DELETE FROM voice_note").await;
+        let told = explain(&["42"]).await;
+        assert_eq!(told["would"], "move", "{told}");
+        assert!(
+            told["verdict"].as_str().unwrap().contains("'ab/forty-two': it stays: 1 row names its key"),
+            "{told}"
+        );
+        let service = mapped.run().await;
+        mapped.recycled("42").await;
+        mapped.quiet(&service).await;
+        let told = explain(&["42"]).await;
+        assert_eq!(
+            (told["would"].as_str(), told["ledger"][0]["outcome"].as_str()),
+            (Some("nothing"), Some("moved"))
+        );
+        assert_eq!(explain(&["nobody"]).await["kind"], "unknown");
+        let text = mapped.cli(&["explain", "42"]).await.expect(0).stdout;
+        assert!(
+            text.contains("object '42': absent in the object bucket, there in the recycle bucket"),
+            "{text}"
+        );
     })
     .await;
 }
@@ -286,6 +331,7 @@ async fn a_mapping_that_does_not_fit_is_told_and_going_on_follows_when_it_does()
         mapped.cli(&["adopt", "--apply"]).await.expect(0);
         mapped.describe(&wrong);
         let service = mapped.start(&[]).await;
+        let service = service.expect_log("names the column 'weight'").expect_log("state=\"drift\"");
         says(&service, told).await;
         mapped.attachment(1, 7, "ab/one").await;
         mapped.sql("DELETE FROM attachment").await;
@@ -318,6 +364,7 @@ async fn drift_is_told_and_repaired_and_an_uninstall_leaves_nothing() {
         );
         assert!(status["hints"].to_string().contains("CREATE INDEX CONCURRENTLY ON"), "{status}");
         let service = mapped.start(&[]).await.expect_log("no index serves the key of public.attachment");
+        let service = service.expect_log("state=\"drift\"");
         eventually("drift is told", async || {
             (service.readyz().await?["listener"]["state"] == "drift").then_some(())
         })

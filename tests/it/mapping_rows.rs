@@ -106,6 +106,7 @@ async fn rows_whose_deletion_the_triggers_would_not_capture_stay() {
             )
             .await;
         let service = mapped.run().await.expect_log("the triggers captured 0 of 1");
+        let service = service.expect_log("state=\"drift\"");
         mapped.dead(1).await;
         mapped.is_untouched("ab/uncaptured").await;
         assert_eq!(mapped.world.crm.number("SELECT count(*) FROM attachment").await, 1);
