@@ -21,14 +21,11 @@ pub(super) async fn run(config: &Config, explain: Explain, json: bool) -> Result
     let servers =
         Servers { db: parts::database(config)?, storage: parts::storage(config).await?, broker, topology };
     let explainer = Explainer::new(config, servers, parts::buckets(config)?);
-    let uuid = match (&config.crm.profile, uuid) {
-        (Profile::Creatio, Ok(uuid)) => uuid,
-        _ => {
-            let id = FileId::try_from(id).map_err(|error| Failed::usage(format!("ID: {error}")))?;
-            let explanation = explainer.explain_keyed(&KeyedQuestion { id, schema }).await;
-            print(json, &explanation, || words::keyed(&explanation))?;
-            return Ok(Finding::healthy_if(explanation.errors.is_empty()));
-        }
+    let (Profile::Creatio, Ok(uuid)) = (&config.crm.profile, uuid) else {
+        let id = FileId::try_from(id).map_err(|error| Failed::usage(format!("ID: {error}")))?;
+        let explanation = explainer.explain_keyed(&KeyedQuestion { id, schema }).await;
+        print(json, &explanation, || words::keyed(&explanation))?;
+        return Ok(Finding::healthy_if(explanation.errors.is_empty()));
     };
     let explanation = explainer.explain(&Question { id: uuid, schema }).await;
     print(json, &explanation, || words::text(&explanation, Clock::system().now()))?;

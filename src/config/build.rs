@@ -25,7 +25,9 @@ pub(super) fn build(layer: &Layer, directory: &Path, problems: &mut Vec<Problem>
     let broker = broker(reader);
     let storage = storage(reader);
     if let (Some(Crm { profile: Profile::Mapping(tables), .. }), Some(storage)) = (&mut crm, &storage) {
-        tables.iter_mut().for_each(|table| table.template = storage.key_template.clone());
+        for table in tables {
+            table.template = storage.key_template.clone();
+        }
     }
     let recycle = recycle(reader);
     let prefetch = reader.get("worker.prefetch", |value| value.number(1, u64::from(u16::MAX)));

@@ -38,10 +38,9 @@ pub(super) async fn mapping(
         .collect();
     if !fitting.problems.is_empty() {
         let more = fitting.problems.len().saturating_sub(TOLD);
-        let mut told = fitting.problems[..fitting.problems.len().min(TOLD)].join("; ");
-        if more > 0 {
-            told.push_str(&format!("; and {more} more"));
-        }
+        let mut told: Vec<String> = fitting.problems.into_iter().take(TOLD).collect();
+        told.extend((more > 0).then(|| format!("and {more} more")));
+        let told = told.join("; ");
         return Err(DbError::new(DOING, Problem::NotReady(told)));
     }
     let meaningless = meaningless(&mut models, &mapped, &found);

@@ -196,9 +196,9 @@ impl Page {
         let columns: Vec<String> =
             self.columns.iter().map(|column| format!("item.{}", quote_identifier(column))).collect();
         let delete: Arc<str> = format!(
-            r#"WITH gone AS (DELETE FROM {table} AS item WHERE {is_one} AND {free} RETURNING {columns})
+            r"WITH gone AS (DELETE FROM {table} AS item WHERE {is_one} AND {free} RETURNING {columns})
                INSERT INTO file_recycler.image (table_name, row_id, record_schema, record_id, event_id, row)
-               SELECT {name}, gone.{row}::text, $1, $2::text, $4, to_jsonb(gone) FROM gone"#,
+               SELECT {name}, gone.{row}::text, $1, $2::text, $4, to_jsonb(gone) FROM gone",
             is_one = self.is_one,
             row = quote_identifier(&self.id),
             table = self.table.quoted(),
@@ -231,13 +231,13 @@ impl Page {
         report: &mut DanglingReport,
     ) -> Result<(), DbError> {
         let sql: Arc<str> = format!(
-            r#"SELECT count(*) FILTER (WHERE NOT s3) AS elsewhere,
+            r"SELECT count(*) FILTER (WHERE NOT s3) AS elsewhere,
                       count(*) FILTER (WHERE s3 AND linked) AS linked,
                       count(*) FILTER (WHERE s3 AND NOT linked AND referenced) AS referenced,
                       count(*) FILTER (WHERE s3 AND NOT linked AND NOT referenced) AS free
                  FROM (SELECT {in_s3} AS s3, {linked} AS linked, {referenced} OR {is_one} AS referenced
                          FROM {table} AS item
-                        WHERE {hangs}) AS found"#,
+                        WHERE {hangs}) AS found",
             is_one = self.is_one,
             hangs = self.hangs,
             in_s3 = self.in_s3,

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use super::{LISTED, LedgerRow};
 use crate::db::Db;
+use crate::db::catalog::mapped::Column;
 use crate::db::catalog::{Catalog, MappedTable};
 use crate::db::error::{Attempted, DbError};
 use crate::db::sql::{built, quote_literal};
@@ -163,7 +164,7 @@ impl Db {
 
 fn select(table: &MappedTable, condition: &str) -> String {
     let (record_schema, record_id) = table.parent();
-    let size = table.size.as_ref().map_or_else(|| "NULL".to_owned(), |size| size.text());
+    let size = table.size.as_ref().map_or_else(|| "NULL".to_owned(), Column::text);
     format!(
         "(SELECT {schema} AS schema, {id} AS id, CASE WHEN {holds} THEN {key} END AS key, {in_s3} AS in_s3,
                  {size}::bigint AS size, {record_schema} AS record_schema, {record_id} AS record_id

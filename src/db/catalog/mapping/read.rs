@@ -76,14 +76,14 @@ pub(super) async fn scan(
 ) -> Result<Scan, DbError> {
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     let mut tx = db.pool.begin_with(begin).await.attempted(DOING)?;
-    let names: Vec<String> = tables.iter().map(|table| table.table.clone()).collect();
+    let listed: Vec<String> = tables.iter().map(|table| table.table.clone()).collect();
     let sql: Arc<str> = format!("SELECT {}", fingerprint_expression(crm)).into();
     let fingerprint = sqlx::query_scalar(built(&sql)).fetch_one(&mut *tx).await.attempted(DOING)?;
     let found = Found {
-        columns: columns(&mut tx, crm, &names).await?,
+        columns: columns(&mut tx, crm, &listed).await?,
         keys: keys(&mut tx, crm).await?,
-        foreign_keys: foreign_keys(&mut tx, crm, &names).await?,
-        indexes: indexes(&mut tx, crm, &names).await?,
+        foreign_keys: foreign_keys(&mut tx, crm, &listed).await?,
+        indexes: indexes(&mut tx, crm, &listed).await?,
         parts: super::super::parts(&mut tx, &crm.schema).await?,
     };
     let models = match named {
