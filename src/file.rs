@@ -217,6 +217,16 @@ pub struct FileRef {
     pub key: Option<ObjectKey>,
 }
 
+/// A file with its object, as the alive check asks for it: the CRM is asked by the file's id, a mapped application
+/// by the object's key, because there ids of two tables may be the same and rows may share an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The file.
+    pub id: FileId,
+    /// Its object's key.
+    pub key: ObjectKey,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

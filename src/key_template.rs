@@ -90,6 +90,21 @@ impl std::fmt::Display for KeyTemplate {
     }
 }
 
+/// A piece of the template, for whoever makes an expression of another language from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Text that is the same in all keys.
+    Literal(&'a str),
+    /// The file's schema.
+    Schema,
+    /// The id as it is.
+    Id,
+    /// The id in capitals.
+    IdUpper,
+    /// The id without hyphens.
+    IdSimple,
+}
+
 /// Why a file has no key under the template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -105,6 +120,17 @@ impl KeyTemplate {
     /// Does the template need the file's schema?
     pub fn needs_schema(&self) -> bool {
         self.parts.contains(&Part::Schema)
+    }
+
+    /// The template's pieces in their order.
+    pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        self.parts.iter().map(|part| match part {
+            Part::Literal(text) => Piece::Literal(text),
+            Part::Schema => Piece::Schema,
+            Part::Id(IdForm::AsIs) => Piece::Id,
+            Part::Id(IdForm::Upper) => Piece::IdUpper,
+            Part::Id(IdForm::Simple) => Piece::IdSimple,
+        })
     }
 
     /// The key of a file.

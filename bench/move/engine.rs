@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use file_recycler::clock::Clock;
 use file_recycler::config::{Mode, Recycling, Storage as Settings};
-use file_recycler::file::{FileId, FileRef, ObjectKey};
+use file_recycler::file::{FileId, FileRef, Named, ObjectKey};
 use file_recycler::outcome::{Failure, Liveness, Outcome};
 use file_recycler::recycle::{EventContext, Job, LedgerEntry, Move, Recycler, Registry};
 use file_recycler::retry::{self, Pauses, WITHIN_A_DELIVERY};
@@ -26,7 +26,7 @@ const FILES_PER_REQUEST: usize = 24;
 struct AllDead;
 
 impl Registry for AllDead {
-    async fn check(&self, files: Vec<FileId>) -> Result<Vec<Liveness>, Failure> {
+    async fn check(&self, files: Vec<Named>) -> Result<Vec<Liveness>, Failure> {
         Ok(vec![Liveness::Dead; files.len()])
     }
 

@@ -7,7 +7,7 @@ use super::arguments::{Adopt, AdoptFor};
 use super::output::{Failed, Finding, operator, print};
 use super::parts::{self, buckets};
 use crate::config::{Config, Needs};
-use crate::db::Db;
+use crate::db::{Db, SampleFile};
 use crate::db::environment::{Buckets, EnvironmentState, Identity, NewBinding, Purpose};
 use crate::db::schema::SchemaState;
 use crate::guard::Marked;
@@ -71,8 +71,11 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
     let catalog = db.discover(&config.crm).await?;
     let some = db.some_files(&catalog, SAMPLE).await?;
     let mut found = 0;
-    for (id, schema) in &some {
-        let key = config.storage.key_template.key(id, Some(schema))?;
+    for SampleFile { id, schema, key } in &some {
+        let key = match key {
+            Some(key) => key.clone(),
+            None => config.storage.key_template.key(id, Some(schema))?,
+        };
         found += usize::from(storage.head(crate::storage::Side::Object, &key).await?.is_some());
     }
     let mut plan = Plan {

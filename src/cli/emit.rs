@@ -10,9 +10,10 @@ use super::output::{Failed, Finding, print};
 use super::parts;
 use crate::broker::{Outgoing, Target};
 use crate::clock::Clock;
-use crate::config::{Config, Needs};
+use crate::config::{Config, Needs, Profile};
 use crate::event::{Deleted, Event, IdKind, MAX_FILES};
 use crate::file::{FileId, FileRef, RecordId, SchemaName};
+use crate::resolve::{NO_KEY, gives_key};
 
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -21,6 +22,14 @@ pub(super) async fn run(config: &Config, emit: Emit, json: bool) -> Result<Findi
     let event = event(emit, &Clock::system())?;
     // What a worker would refuse is a matter of the command line here.
     Event::decode(&event.encode(), IdKind::of(&config.crm.profile)).map_err(Failed::usage)?;
+    if let Profile::Mapping(tables) = &config.crm.profile
+        && !event.data.files().is_empty()
+        && !gives_key(tables, None)
+    {
+        return Err(Failed::usage(format!(
+            "--file: {NO_KEY}; publish it with POST /v1/events, or leave the files to what hangs on the record"
+        )));
+    }
     let (broker, topology) = parts::broker(config)?;
     let session = broker.connect().await?;
     session.declare(&topology).await?;

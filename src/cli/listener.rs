@@ -79,7 +79,8 @@ async fn status(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed>
     let crm = db.crm_settings(&config.crm).await?;
     let report = json!({
         "state": state, "triggers": status.expected, "drift": drift, "capture_failures": failures,
-        "capture_failures_unseen": unseen, "silence": silent, "remarks": status.remarks, "crm": crm
+        "capture_failures_unseen": unseen, "silence": silent, "remarks": status.remarks, "hints": status.hints,
+        "crm": crm
     });
     print(json, &report, || {
         let mut lines = vec![format!(
@@ -95,6 +96,7 @@ async fn status(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed>
         }
         lines.extend(silent.iter().map(ToString::to_string));
         lines.extend(status.remarks.iter().cloned());
+        lines.extend(status.hints.iter().map(|hint| format!("hint: {hint}")));
         lines.push(crm.to_string());
         lines.join("\n")
     })?;

@@ -57,8 +57,10 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
     let Arguments { global, command } = arguments;
     let loaded = config::load(&Sources::from_process(global.config, global.set)).map_err(Failed::usage)?;
     let json = global.json;
-    if loaded.config.crm.profile != Profile::Creatio && !matches!(command, Command::Config { .. }) {
-        return Err(Failed::usage("crm.profile: this version supports 'creatio' only"));
+    if loaded.config.crm.profile == Profile::Events && matches!(command, Command::Listen) {
+        return Err(Failed::usage(
+            "crm.profile is events: there is no database to listen to; start `run` or `work`",
+        ));
     }
     match command {
         Command::Run => run::run(loaded.config, crate::service::Halves::Both).await,

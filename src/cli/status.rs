@@ -135,7 +135,7 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
         return Ok(FromDatabase { outbox: None, listener, processes: Vec::new(), warnings: Vec::new() });
     }
     let backlog = db.backlog().await?;
-    let mut warnings = Vec::new();
+    let mut warnings = capture.hints.clone();
     let message = match state {
         CaptureState::Drifted => {
             let drift = format!("drift: {}", capture.told());

@@ -20,10 +20,15 @@ const DAY: Duration = Duration::from_hours(24);
 pub(super) fn build(layer: &Layer, directory: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     let reader = &mut Reader::new(layer, directory, problems);
     // Each section is read before the first missing one ends this: all problems at once.
-    let crm = crm(reader);
+    let mut crm = crm(reader);
     let database = Database { url: reader.secret("database.url", check::database_url) };
     let broker = broker(reader);
     let storage = storage(reader);
+    if let (Some(Crm { profile: Profile::Mapping(tables), .. }), Some(storage)) = (&mut crm, &storage) {
+        for table in tables {
+            table.template = storage.key_template.clone();
+        }
+    }
     let recycle = recycle(reader);
     let prefetch = reader.get("worker.prefetch", |value| value.number(1, u64::from(u16::MAX)));
     let delays = reader.get("retry.delays", |value| value.list().and_then(check::delays));

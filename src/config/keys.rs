@@ -92,7 +92,7 @@ pub const KEYS: &[Key] = &[
     key(
         "crm.profile",
         Some("creatio"),
-        "`creatio`: file tables are discovered; `mapping` (they are listed as `[[crm.file_table]]`) and `events` (no CRM database) are not in this version",
+        "`creatio`: file tables are discovered; `mapping`: they are listed as `[[crm.file_table]]`; `events`: no database of the CRM's can be asked (events.md)",
     ),
     key("crm.file_table", None, "the file tables of `crm.profile = \"mapping\"`, below; only in the file"),
     key("crm.schema", Some("public"), "PostgreSQL schema of the CRM's tables"),

@@ -7,6 +7,7 @@ use super::read::Reader;
 use super::validate::identifier;
 use super::value::{Entry, Value, shown};
 use super::{FileTable, RecordLink};
+use crate::key_template::KeyTemplate;
 
 /// Most tables that a configuration lists.
 const MAX_TABLES: usize = 1_000;
@@ -82,7 +83,15 @@ impl Row<'_> {
         let storage = self.entry("storage", storage);
         let size = self.entry("size", identifier);
         let sound = self.problems.len() == before;
-        table.zip(id).filter(|_| sound).map(|(table, id)| FileTable { table, id, record, key, storage, size })
+        table.zip(id).filter(|_| sound).map(|(table, id)| FileTable {
+            table,
+            id,
+            record,
+            key,
+            template: KeyTemplate::default(),
+            storage,
+            size,
+        })
     }
 
     fn wrong(&mut self, key: &str, problem: impl Into<String>) {

@@ -82,6 +82,8 @@ pub struct FileTable {
     pub record: Option<RecordLink>,
     /// Template over the row's columns that gives the object's key; default: the key template.
     pub key: Option<String>,
+    /// `storage.key_template`: what gives the key where `key` does not.
+    pub template: KeyTemplate,
     /// `(column, value)` of rows whose content is in S3; default: all rows.
     pub storage: Option<(String, String)>,
     /// Column of the size in bytes.

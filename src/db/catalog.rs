@@ -4,18 +4,22 @@
 //! is noticed by the very question that would have missed it.
 
 mod discover;
+pub mod mapped;
+mod mapping;
 mod parent;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::Db;
-use super::error::{DbError, Problem};
+use super::error::{Attempted, DbError};
 use super::sql::{MAX_IDENTIFIER, TableName, cut, quote_identifier, quote_literal};
 use crate::config::{Crm, Profile};
 use crate::file::SchemaName;
 
+pub use mapped::{Mapped, MappedTable};
 pub use parent::{OnDelete, ParentLink};
 
 /// `"TypeId"` of a row that is a file, not a link.
@@ -28,6 +32,10 @@ pub(super) const FILE_LINK: &str = "FileLink";
 pub struct Catalog {
     /// What the tables and storages looked like; equal fingerprints mean an equal catalogue.
     pub fingerprint: String,
+    /// The scalar expression that gives the fingerprint.
+    pub(super) fingerprint_sql: String,
+    /// Whose tables these are.
+    pub asks: Asks,
     /// The PostgreSQL schema of the CRM's tables.
     pub schema: String,
     /// Codes of the storages that are ours.
@@ -40,10 +48,22 @@ pub struct Catalog {
     pub record_tables: Vec<RecordTable>,
     /// The table of links, with what it is made of; `None` where the CRM has none.
     pub file_link: Option<Vec<TableName>>,
-    /// Every table that has an `"Id"` of type uuid: a record schema that is not among them is not known.
+    /// Every table that has an `"Id"` of type uuid (of a mapped application: every table that is listed, and every
+    /// one with a primary key of one column): a record schema that is not among them is not known.
     pub tables: BTreeSet<String>,
     /// Where the CRM's list of lookups and the database's foreign keys differ, a sentence each.
     pub remarks: Vec<String>,
+}
+
+/// By which application's rules the database is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// Creatio: everything is in the other fields.
+    Creatio,
+    /// A mapped application: everything is in here, and the other fields name no table of files or records.
+    Mapping(Mapped),
+    /// There is no application in this database.
+    Nothing,
 }
 
 /// A table of files.
@@ -83,8 +103,8 @@ impl Db {
     pub async fn discover(&self, crm: &Crm) -> Result<Catalog, DbError> {
         match &crm.profile {
             Profile::Creatio => discover::creatio(self, crm, discover::Named::Skip).await,
-            Profile::Mapping(_) => Err(unsupported("crm.profile = \"mapping\"")),
-            Profile::Events => Err(unsupported("asking the database with crm.profile = \"events\"")),
+            Profile::Mapping(tables) => mapping::mapping(self, crm, tables, mapping::Named::Skip).await,
+            Profile::Events => Ok(nothing(crm)),
         }
     }
 
@@ -93,8 +113,8 @@ impl Db {
     pub async fn discover_all(&self, crm: &Crm) -> Result<Catalog, DbError> {
         match &crm.profile {
             Profile::Creatio => discover::creatio(self, crm, discover::Named::Ask).await,
-            Profile::Mapping(_) => Err(unsupported("crm.profile = \"mapping\"")),
-            Profile::Events => Err(unsupported("capturing with crm.profile = \"events\"")),
+            Profile::Mapping(tables) => mapping::mapping(self, crm, tables, mapping::Named::Ask).await,
+            Profile::Events => Ok(nothing(crm)),
         }
     }
 
@@ -103,8 +123,8 @@ impl Db {
     pub async fn discover_like(&self, crm: &Crm, known: &Catalog) -> Result<Catalog, DbError> {
         match &crm.profile {
             Profile::Creatio => discover::creatio(self, crm, discover::Named::As(known)).await,
-            Profile::Mapping(_) => Err(unsupported("crm.profile = \"mapping\"")),
-            Profile::Events => Err(unsupported("capturing with crm.profile = \"events\"")),
+            Profile::Mapping(tables) => mapping::mapping(self, crm, tables, mapping::Named::As(known)).await,
+            Profile::Events => Ok(nothing(crm)),
         }
     }
 }
@@ -117,9 +137,23 @@ impl FileTable {
 }
 
 impl Catalog {
-    /// Is there a table of this schema, with an id?
+    /// Is there a table of this schema, with an id? Where there is no application in the database, every schema
+    /// counts as known.
     pub fn knows(&self, schema: &SchemaName) -> bool {
-        self.tables.contains(schema.as_str())
+        self.asks == Asks::Nothing || self.tables.contains(schema.as_str())
+    }
+
+    /// The mapped application, where it is one.
+    pub fn mapped(&self) -> Option<&Mapped> {
+        match &self.asks {
+            Asks::Mapping(mapped) => Some(mapped),
+            Asks::Creatio | Asks::Nothing => None,
+        }
+    }
+
+    /// What an operator should do so that the questions stay cheap.
+    pub fn hints(&self) -> Vec<String> {
+        self.mapped().map(Mapped::hints).unwrap_or_default()
     }
 
     /// The table of a schema that is known to have one.
@@ -134,22 +168,87 @@ impl Catalog {
     }
 }
 
-/// A scalar expression whose value changes with the tables of the CRM, its schemas and its storages. It
-/// reads rows' transaction numbers, so that it needs no triggers and misses no change of a definition.
-pub(super) fn fingerprint_expression(schema: &str) -> String {
-    let table = |name: &str| format!("{}.{}", quote_identifier(schema), quote_identifier(name));
-    format!(
-        r#"concat_ws(' ',
-      (SELECT concat_ws(':', count(*), max(c.oid::bigint), sum(c.xmin::text::bigint)) FROM pg_catalog.pg_class AS c
-        WHERE c.relkind IN ('r', 'p') AND c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = {})),
-      (SELECT concat_ws(':', count(*), sum(s.xmin::text::bigint)) FROM {} AS s),
-      (SELECT md5(string_agg(concat_ws(':', s."Id", s."Code"), ',' ORDER BY s."Id")) FROM {} AS s))"#,
-        quote_literal(schema),
-        table("SysSchema"),
-        table("SysFileContentStorage"),
-    )
+/// The catalogue where no application's database can be asked.
+fn nothing(crm: &Crm) -> Catalog {
+    Catalog {
+        remarks: Vec::new(),
+        fingerprint: NOTHING.to_owned(),
+        fingerprint_sql: fingerprint_expression(crm),
+        asks: Asks::Nothing,
+        schema: crm.schema.clone(),
+        storage_codes: Vec::new(),
+        storages: Vec::new(),
+        file_tables: Vec::new(),
+        record_tables: Vec::new(),
+        file_link: None,
+        tables: BTreeSet::new(),
+    }
 }
 
-fn unsupported(what: &'static str) -> DbError {
-    DbError::new("discovering the CRM's tables", Problem::Unsupported(what))
+/// The fingerprint of no tables at all.
+const NOTHING: &str = "nothing";
+
+/// A scalar expression whose value changes with the tables of the CRM, its schemas and its storages; of a mapped
+/// application, with its tables and the columns of those that are listed. It reads rows' transaction numbers, so
+/// that it needs no triggers and misses no change of a definition.
+pub(super) fn fingerprint_expression(crm: &Crm) -> String {
+    let table = |name: &str| format!("{}.{}", quote_identifier(&crm.schema), quote_identifier(name));
+    let tables = format!(
+        "(SELECT concat_ws(':', count(*), max(c.oid::bigint), sum(c.xmin::text::bigint)) FROM pg_catalog.pg_class AS c
+        WHERE c.relkind IN ('r', 'p') AND c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = {}))",
+        quote_literal(&crm.schema),
+    );
+    match &crm.profile {
+        Profile::Creatio => format!(
+            r#"concat_ws(' ',
+      {tables},
+      (SELECT concat_ws(':', count(*), sum(s.xmin::text::bigint)) FROM {} AS s),
+      (SELECT md5(string_agg(concat_ws(':', s."Id", s."Code"), ',' ORDER BY s."Id")) FROM {} AS s))"#,
+            table("SysSchema"),
+            table("SysFileContentStorage"),
+        ),
+        Profile::Mapping(listed) => {
+            let names: Vec<String> = listed.iter().map(|listed| quote_literal(&listed.table)).collect();
+            format!(
+                "concat_ws(' ',
+      {tables},
+      (SELECT concat_ws(':', count(*), sum(a.xmin::text::bigint)) FROM pg_catalog.pg_attribute AS a
+         JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+        WHERE a.attnum > 0 AND c.relname = ANY(ARRAY[{}]::name[])
+          AND c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = {})))",
+                names.join(", "),
+                quote_literal(&crm.schema),
+            )
+        }
+        Profile::Events => format!("{}::text", quote_literal(NOTHING)),
+    }
+}
+
+/// Partitions and heirs, at every depth, by the name of their root.
+async fn parts(
+    tx: &mut Transaction<'static, Postgres>,
+    schema: &str,
+) -> Result<BTreeMap<String, Vec<TableName>>, DbError> {
+    let rows: Vec<(String, String, String)> = sqlx::query_as(
+        "WITH RECURSIVE below AS (
+           SELECT inhparent AS root, inhrelid AS part FROM pg_inherits
+           UNION
+           SELECT below.root, i.inhrelid FROM below JOIN pg_inherits AS i ON i.inhparent = below.part)
+         SELECT root.relname::text, space.nspname::text, part.relname::text
+           FROM below
+           JOIN pg_class AS root ON root.oid = below.root AND root.relkind IN ('r', 'p')
+           JOIN pg_namespace AS n ON n.oid = root.relnamespace AND n.nspname = $1
+           JOIN pg_class AS part ON part.oid = below.part AND part.relkind IN ('r', 'p')
+           JOIN pg_namespace AS space ON space.oid = part.relnamespace
+          ORDER BY 1, 2, 3",
+    )
+    .bind(schema)
+    .fetch_all(&mut **tx)
+    .await
+    .attempted("reading partitions and heirs")?;
+    let mut parts = BTreeMap::<String, Vec<TableName>>::new();
+    for (root, schema, name) in rows {
+        parts.entry(root).or_default().push(TableName { schema, name });
+    }
+    Ok(parts)
 }

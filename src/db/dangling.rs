@@ -8,16 +8,14 @@
 
 mod page;
 
-use sqlx::{Postgres, Transaction};
-use uuid::Uuid;
-
 use super::Db;
-use super::catalog::{Catalog, FILE_LINK, FileTable};
+use super::catalog::{Asks, Catalog, FILE_LINK, FileTable, Mapped, MappedTable};
 use super::error::{Attempted, Class, DbError, Problem};
 use super::held;
 use super::sql::{TableName, built};
 use crate::file::{RecordId, SchemaName};
 use page::Page;
+use sqlx::{Postgres, Transaction};
 
 /// Most rows of one table in one transaction.
 const PAGE: i64 = 1_000;
@@ -76,8 +74,13 @@ impl Db {
         record: DeletedRecord<'_>,
     ) -> Result<DanglingReport, DbError> {
         let mut report = DanglingReport::default();
-        let Some(id) = record.id.as_uuid() else { return Ok(report) };
-        let found = self.look(catalog, record, id).await?;
+        let uuid = record.id.as_uuid();
+        let id = match (&catalog.asks, uuid) {
+            (Asks::Creatio, Some(id)) => id.to_string(),
+            (Asks::Mapping(_), _) => record.id.to_string(),
+            (Asks::Creatio, None) | (Asks::Nothing, _) => return Ok(report),
+        };
+        let found = self.look(catalog, record, &id).await?;
         if found.record_exists || !found.anything {
             // The usual end: nothing hangs on most records, and one statement says so.
             report.record_exists = found.record_exists;
@@ -90,15 +93,14 @@ impl Db {
         let first = last_outbox_id(&mut tx).await?;
         let mut refused = Vec::new();
         if record.may_delete && catalog.file_link.is_some() {
-            let done = Page::links(catalog, record.schema).delete(&mut tx, record, id, &mut refused).await?;
+            let done = Page::links(catalog, record.schema).delete(&mut tx, record, &id, &mut refused).await?;
             report.links_deleted = done.deleted;
             report.more |= done.more;
         }
         let mut pages = Vec::new();
-        for file in weak_tables(catalog) {
-            let page = Page::files(&mut tx, catalog, file, record).await?;
+        for page in Page::all(&mut tx, catalog, record).await? {
             if record.may_delete {
-                let done = page.delete(&mut tx, record, id, &mut refused).await?;
+                let done = page.delete(&mut tx, record, &id, &mut refused).await?;
                 report.deleted += done.deleted;
                 report.more |= done.more;
             }
@@ -108,9 +110,10 @@ impl Db {
         insist_on_capture(&mut tx, first, report.deleted + report.links_deleted).await?;
         if !report.more {
             for page in pages {
-                page.count(&mut tx, record, id, &refused, &mut report).await?;
+                page.count(&mut tx, record, &id, &refused, &mut report).await?;
             }
-            if record.may_delete {
+            // A mapped application has no links that could keep a row.
+            if let Some(id) = uuid.filter(|_| record.may_delete && catalog.asks == Asks::Creatio) {
                 report.more = held::settle(&mut tx, record, id, &report).await?;
             }
         }
@@ -120,20 +123,23 @@ impl Db {
 
     /// Is the record there, and does anything hang on it? One statement, outside any transaction: whoever
     /// deletes afterwards asks again.
-    async fn look(&self, catalog: &Catalog, record: DeletedRecord<'_>, id: Uuid) -> Result<Found, DbError> {
-        let exists = match catalog.table(record.schema) {
-            Some(table) => format!(r#"EXISTS (SELECT FROM {} WHERE "Id" = $2)"#, table.quoted()),
-            // A table that we do not know counts as holding it, unless the deletion was captured.
-            None => (!record.may_delete).to_string(),
-        };
+    async fn look(&self, catalog: &Catalog, record: DeletedRecord<'_>, id: &str) -> Result<Found, DbError> {
+        // A table that we do not know counts as holding it, unless the deletion was captured.
+        let exists = exists(catalog, record.schema).unwrap_or_else(|| (!record.may_delete).to_string());
         let link = catalog.file_link.as_ref().map(|_| catalog.named(FILE_LINK));
         let hangs: Vec<String> = weak_tables(catalog)
             .map(|file| file.table.clone())
             .chain(link)
             .map(|table| {
                 let table = table.quoted();
-                format!(r#"EXISTS (SELECT FROM {table} WHERE "RecordSchemaName" = $1 AND "RecordId" = $2)"#)
+                format!(
+                    r#"EXISTS (SELECT FROM {table} WHERE "RecordSchemaName" = $1 AND "RecordId" = $2::uuid)"#
+                )
             })
+            .chain(catalog.mapped().into_iter().flat_map(weak_mapped).filter_map(|table| {
+                let hangs = hangs_on(table)?;
+                Some(format!("EXISTS (SELECT FROM {} AS item WHERE {hangs})", table.table.quoted()))
+            }))
             .collect();
         let hangs = if hangs.is_empty() { "false".to_owned() } else { hangs.join(" OR ") };
         let sql = format!("SELECT {exists} AS record_exists, {hangs} AS anything").into();
@@ -155,6 +161,27 @@ struct Found {
 /// Tables whose rows can dangle, and can say what is in S3.
 pub(super) fn weak_tables(catalog: &Catalog) -> impl Iterator<Item = &FileTable> {
     catalog.file_tables.iter().filter(|file| file.weak && file.tells_storage)
+}
+
+/// Listed tables whose rows can dangle.
+fn weak_mapped(mapped: &Mapped) -> impl Iterator<Item = &MappedTable> {
+    mapped.tables.iter().filter(|table| table.is_weak())
+}
+
+/// The row of a listed table hangs on the record; `$1` is its schema, `$2` its id as text.
+fn hangs_on(table: &MappedTable) -> Option<String> {
+    table.names_record("$1", "ARRAY[$2]::text[]")
+}
+
+/// The record with the id `$2` (as text) is there; nothing where its table is not known.
+fn exists(catalog: &Catalog, schema: &SchemaName) -> Option<String> {
+    if let Asks::Mapping(mapped) = &catalog.asks {
+        let column = mapped.keys.get(schema.as_str())?;
+        let (table, is_it) = (catalog.named(schema.as_str()).quoted(), column.is_one_of("ARRAY[$2]::text[]"));
+        return Some(format!("EXISTS (SELECT FROM {table} AS item WHERE {is_it})"));
+    }
+    let table = catalog.table(schema)?.quoted();
+    Some(format!(r#"EXISTS (SELECT FROM {table} AS record WHERE record."Id" = $2::uuid)"#))
 }
 
 /// Asked in the deletion's own transaction: after a pause nothing is deleted, page by page.

@@ -1,6 +1,7 @@
 //! Everything that the database knows of one id, for `explain`: looked up, never changed, and never with the name of
 //! a file or a person.
 
+mod keyed;
 mod memory;
 mod row;
 
@@ -17,6 +18,7 @@ use super::error::{Attempted, DbError};
 use super::sql::{TableName, built, quote_identifier, quote_literal};
 use crate::file::SchemaName;
 
+pub use keyed::{KeyedBy, KeyedRow, KeyedWaiting};
 pub use memory::{DiscardedRow, HeldRow, Image, LedgerRow, Outbox, OutboxRow, ReplayRow, SuspectRow};
 pub use row::{FileRow, Link, Listed, Parent, RecordRow, RowType};
 

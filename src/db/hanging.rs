@@ -3,16 +3,14 @@
 
 use std::collections::HashSet;
 
-use sqlx::FromRow;
-use uuid::Uuid;
-
 use super::Db;
 use super::alive::Questions;
-use super::catalog::{Catalog, FILE_LINK, fingerprint_expression};
+use super::catalog::{Asks, Catalog, FILE_LINK, Mapped};
 use super::error::{Attempted, DbError};
 use super::registry::Conditions;
 use super::sql::built;
 use crate::file::{RecordId, SchemaName};
+use sqlx::FromRow;
 
 /// A record by its schema and id.
 pub type Record = (SchemaName, RecordId);
@@ -22,7 +20,7 @@ struct Answer {
     is_primary: bool,
     fingerprint: String,
     schemas: Option<Vec<String>>,
-    records: Option<Vec<Uuid>>,
+    records: Option<Vec<String>>,
 }
 
 impl Db {
@@ -32,33 +30,30 @@ impl Db {
         questions: &Questions,
         records: &[Record],
     ) -> Result<(Conditions, Vec<bool>), DbError> {
-        let ids: Vec<Uuid> = records.iter().filter_map(|(_, id)| id.as_uuid()).collect();
+        let ids = questions.record_ids(records);
         let answer: Answer = sqlx::query_as(built(&questions.hanging))
             .bind(&ids)
             .fetch_one(&self.pool)
             .await
             .attempted("asking what hangs on deleted records")?;
         let schemas = answer.schemas.into_iter().flatten();
-        let named: HashSet<(String, Uuid)> = schemas.zip(answer.records.into_iter().flatten()).collect();
-        let hangs = records.iter().map(|(schema, id)| {
-            id.as_uuid().is_some_and(|id| named.contains(&(schema.as_str().to_owned(), id)))
-        });
+        let named: HashSet<(String, String)> = schemas.zip(answer.records.into_iter().flatten()).collect();
+        let hangs = records
+            .iter()
+            .map(|(schema, id)| named.contains(&(schema.as_str().to_owned(), id.as_str().to_owned())));
         Ok((Conditions { primary: answer.is_primary, fingerprint: answer.fingerprint }, hangs.collect()))
     }
 }
 
 /// The statement for a catalogue.
 pub(super) fn statement(catalog: &Catalog) -> String {
-    let weak = catalog.file_tables.iter().filter(|file| file.weak).map(|file| file.table.quoted());
-    let links = catalog.file_link.is_some().then(|| catalog.named(FILE_LINK).quoted());
-    let named: Vec<String> = weak
-        .chain(links)
-        .map(|table| {
-            format!(r#"SELECT "RecordSchemaName"::text AS schema, "RecordId" AS id FROM {table} WHERE "RecordId" = ANY($1)"#)
-        })
-        .collect();
+    let named = match &catalog.asks {
+        Asks::Creatio => by_name_and_id(catalog),
+        Asks::Mapping(mapped) => by_columns(mapped),
+        Asks::Nothing => Vec::new(),
+    };
     let named = if named.is_empty() {
-        "SELECT NULL::text AS schema, unnest($1::uuid[]) AS id LIMIT 0".to_owned()
+        "SELECT NULL::text AS schema, NULL::text AS id WHERE false".to_owned()
     } else {
         named.join("\n    UNION ")
     };
@@ -68,6 +63,32 @@ pub(super) fn statement(catalog: &Catalog) -> String {
           FROM (
     {named}
   ) AS named) AS answer",
-        fingerprint_expression(&catalog.schema),
+        catalog.fingerprint_sql,
     )
+}
+
+/// Rows of a mapped application that name their record in a way that the database does not keep.
+fn by_columns(mapped: &Mapped) -> Vec<String> {
+    let weak = mapped.tables.iter().filter(|table| table.is_weak());
+    weak.filter_map(|table| {
+        let (schema, id) = table.parent();
+        let names = table.names_record(&schema, "$1")?;
+        Some(format!(
+            "SELECT {schema} AS schema, {id} AS id FROM {} AS item WHERE {names}",
+            table.table.quoted()
+        ))
+    })
+    .collect()
+}
+
+fn by_name_and_id(catalog: &Catalog) -> Vec<String> {
+    let weak = catalog.file_tables.iter().filter(|file| file.weak).map(|file| file.table.quoted());
+    let links = catalog.file_link.is_some().then(|| catalog.named(FILE_LINK).quoted());
+    weak.chain(links)
+        .map(|table| {
+            format!(
+                r#"SELECT "RecordSchemaName"::text AS schema, "RecordId"::text AS id FROM {table} WHERE "RecordId" = ANY($1::uuid[])"#
+            )
+        })
+        .collect()
 }

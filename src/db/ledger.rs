@@ -44,18 +44,19 @@ pub struct LedgerEntry {
     pub detail: Option<String>,
 }
 
-/// Writes the entries whose arrays are `$3` to `$16`, but those of a file and event that are there.
+/// Writes the entries whose arrays are `$3` to `$16`, but those of a file, key and event that are there. The key,
+/// because by mapping files of two tables may have the same id.
 pub(super) const INSERT: &str = "
   INSERT INTO file_recycler.ledger (file_id, schema, record_schema, record_id, key, object_bucket, recycle_bucket,
                                     etag, size, event_id, deleted_at, outcome, detail, recycled_at)
-  SELECT DISTINCT ON (file_id, event_id) *
+  SELECT DISTINCT ON (file_id, event_id, key) *
     FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
                 $11::bigint[], $12::text[], $13::timestamptz[], $14::text[], $15::text[],
                 $16::timestamptz[])
       AS entry (file_id, schema, record_schema, record_id, key, object_bucket, recycle_bucket,
                 etag, size, event_id, deleted_at, outcome, detail, recycled_at)
    WHERE NOT EXISTS (SELECT FROM file_recycler.ledger AS old
-                      WHERE old.file_id = entry.file_id AND old.event_id = entry.event_id)
+                      WHERE old.file_id = entry.file_id AND old.event_id = entry.event_id AND old.key = entry.key)
   RETURNING 1";
 
 /// Binds the entries as the arrays that [`INSERT`] takes.

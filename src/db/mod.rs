@@ -38,6 +38,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 pub use error::{Class, DbError, Problem};
+pub use sample::SampleFile;
 pub use sql::TableName;
 
 use error::Attempted;

@@ -13,8 +13,8 @@ use super::error::{Class, DbError, Problem};
 use super::hanging::Record;
 use super::held::Held;
 use super::ledger::LedgerEntry;
-use crate::config::{Crm, DanglingRows};
-use crate::file::FileId;
+use crate::config::{Crm, DanglingRows, Profile};
+use crate::file::{FileId, Named};
 use crate::outcome::Liveness;
 
 /// How often a question is asked again because the tables changed meanwhile.
@@ -57,7 +57,7 @@ trait Question {
     ) -> impl Future<Output = Result<(Conditions, Self::Answer), DbError>> + Send;
 }
 
-struct Alive<'a>(&'a [FileId]);
+struct Alive<'a>(&'a [Named]);
 struct Note<'a>(&'a [LedgerEntry]);
 struct Hanging<'a>(&'a [Record]);
 
@@ -112,6 +112,11 @@ impl Registry {
         Self { db, crm, current: RwLock::new(None), discovering: Mutex::new(()) }
     }
 
+    /// What kind of application's database this is.
+    pub fn profile(&self) -> &Profile {
+        &self.crm.profile
+    }
+
     /// The catalogue in use; discovered now, if there is none.
     pub async fn catalog(&self) -> Result<Arc<Catalog>, DbError> {
         Ok(Arc::clone(&self.current().await?.catalog))
@@ -124,8 +129,8 @@ impl Registry {
     }
 
     /// Which of these files are still named? At most [`super::alive::MAX_IDS`] at a time.
-    pub async fn liveness(&self, ids: &[FileId]) -> Result<Checked, DbError> {
-        self.settled(Alive(ids)).await
+    pub async fn liveness(&self, files: &[Named]) -> Result<Checked, DbError> {
+        self.settled(Alive(files)).await
     }
 
     /// Writes the ledger and asks once more for the same files, in one statement.

@@ -6,25 +6,35 @@ use uuid::Uuid;
 
 use super::Db;
 use super::alive::in_s3;
-use super::catalog::{Catalog, FileTable};
+use super::catalog::{Catalog, FileTable, Mapped};
 use super::error::{Attempted, DbError};
 use super::sql::{built, quote_literal};
-use crate::file::{FileId, SchemaName};
+use crate::file::{FileId, ObjectKey, SchemaName};
 
 /// How long the newest rows are looked for.
 const PATIENCE_MS: u32 = 5_000;
 /// Rows that are counted at most in one table: counting is a scan.
 const COUNTED: u32 = 1_000_000;
 
+/// One file of the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampleFile {
+    /// The file.
+    pub id: FileId,
+    /// Its schema.
+    pub schema: SchemaName,
+    /// Its key, where columns of its row make it; otherwise the key template gives it.
+    pub key: Option<ObjectKey>,
+}
+
 impl Db {
     /// Some files whose content is in S3, at most `count`, with their schemas; from every file table one
     /// before a second.
-    pub async fn some_files(
-        &self,
-        catalog: &Catalog,
-        count: usize,
-    ) -> Result<Vec<(FileId, SchemaName)>, DbError> {
+    pub async fn some_files(&self, catalog: &Catalog, count: usize) -> Result<Vec<SampleFile>, DbError> {
         const DOING: &str = "looking for files in S3";
+        if let Some(mapped) = catalog.mapped() {
+            return self.some_mapped(mapped, count).await;
+        }
         let tables: Vec<String> = catalog
             .file_tables
             .iter()
@@ -55,13 +65,46 @@ impl Db {
         Ok(known(catalog, rows))
     }
 
+    async fn some_mapped(&self, mapped: &Mapped, count: usize) -> Result<Vec<SampleFile>, DbError> {
+        let tables: Vec<String> = mapped
+            .tables
+            .iter()
+            .map(|table| {
+                format!(
+                    "(SELECT {schema} AS schema, id, key, row_number() OVER () AS turn FROM (
+                       SELECT {id} AS id, {key} AS key FROM {from} AS item WHERE {holds} LIMIT $1) AS sample)",
+                    schema = quote_literal(table.schema.as_str()),
+                    id = table.id.text(),
+                    key = if table.own_key { table.key() } else { "NULL::text".to_owned() },
+                    from = table.table.quoted(),
+                    holds = table.holds(),
+                )
+            })
+            .collect();
+        let sql: Arc<str> = format!(
+            "SELECT schema, id, key FROM ({}) AS found ORDER BY turn, schema LIMIT $1",
+            tables.join(" UNION ALL ")
+        )
+        .into();
+        let rows: Vec<(String, String, Option<String>)> = sqlx::query_as(built(&sql))
+            .bind(i64::try_from(count).unwrap_or(i64::MAX))
+            .fetch_all(&self.pool)
+            .await
+            .attempted("looking for files in S3")?;
+        // What can be no id or no key has no object.
+        let file = |(schema, id, key): (String, String, Option<String>)| {
+            Some(SampleFile {
+                id: FileId::try_from(id).ok()?,
+                schema: SchemaName::try_from(schema).ok()?,
+                key: key.map(ObjectKey::try_from).transpose().ok()?,
+            })
+        };
+        Ok(rows.into_iter().filter_map(file).collect())
+    }
+
     /// The newest of the files whose content is in S3, at most `count`, by their `CreatedOn`. Where finding them takes
     /// too long (there is no index), some files.
-    pub async fn newest_files(
-        &self,
-        catalog: &Catalog,
-        count: usize,
-    ) -> Result<Vec<(FileId, SchemaName)>, DbError> {
+    pub async fn newest_files(&self, catalog: &Catalog, count: usize) -> Result<Vec<SampleFile>, DbError> {
         const DOING: &str = "looking for the newest files in S3";
         let dated: Vec<(String, String)> = sqlx::query_as(
             "SELECT n.nspname::text, c.relname::text FROM pg_attribute AS a
@@ -125,6 +168,10 @@ impl Db {
                 let (table, s3) = (file.table.quoted(), in_s3(file, "$1"));
                 format!("(SELECT count(*) FROM (SELECT FROM {table} WHERE {s3} LIMIT {COUNTED}) AS sample)")
             })
+            .chain(catalog.mapped().into_iter().flat_map(|mapped| &mapped.tables).map(|table| {
+                let (from, holds) = (table.table.quoted(), table.holds());
+                format!("(SELECT count(*) FROM (SELECT FROM {from} AS item WHERE {holds} LIMIT {COUNTED}) AS sample)")
+            }))
             .collect();
         if tables.is_empty() {
             return Ok(0);
@@ -140,9 +187,11 @@ impl Db {
 }
 
 /// Rows of known schemas.
-fn known(catalog: &Catalog, rows: Vec<(String, Uuid)>) -> Vec<(FileId, SchemaName)> {
+fn known(catalog: &Catalog, rows: Vec<(String, Uuid)>) -> Vec<SampleFile> {
     let known = |schema: &String| catalog.file_tables.iter().find(|file| file.schema.as_str() == schema);
     rows.into_iter()
-        .filter_map(|(schema, id)| Some((FileId::from(id), known(&schema)?.schema.clone())))
+        .filter_map(|(schema, id)| {
+            Some(SampleFile { id: FileId::from(id), schema: known(&schema)?.schema.clone(), key: None })
+        })
         .collect()
 }

@@ -72,7 +72,11 @@ impl Db {
     pub async fn deletion_counts(&self, catalog: &Catalog) -> Result<DeletionCounts, DbError> {
         const DOING: &str = "reading the statistics of deletions";
         let watched = catalog.file_tables.iter().filter(|file| file.tells_storage);
-        let parts: Vec<&TableName> = watched.flat_map(|file| &file.parts).collect();
+        // Of a mapped application only tables that cannot have rows without an object: of others nobody knows how many
+        // of the deleted rows had one.
+        let mapped = catalog.mapped().into_iter().flat_map(|mapped| &mapped.tables);
+        let mapped = mapped.filter(|table| table.always_holds).flat_map(|table| &table.parts);
+        let parts: Vec<&TableName> = watched.flat_map(|file| &file.parts).chain(mapped).collect();
         let rows: Vec<(String, String, i64, f64)> = sqlx::query_as(
             "SELECT wanted.schema, wanted.name, pg_stat_get_tuples_deleted(c.oid), share.in_s3
                FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)

@@ -2,6 +2,7 @@
 
 mod drift;
 mod generate;
+mod mapped;
 mod patience;
 
 use std::collections::BTreeMap;
@@ -88,7 +89,7 @@ impl Db {
     pub async fn capture_status(&self, crm: &Crm, policy: OnCaptureError) -> Result<CaptureStatus, DbError> {
         let catalog = self.discover_all(crm).await?;
         let mut status = self.capture_status_of(&catalog, policy).await?;
-        status.remarks.extend(self.missing_indexes(&catalog).await?.iter().map(ToString::to_string));
+        status.hints.extend(self.missing_indexes(&catalog).await?.iter().map(ToString::to_string));
         Ok(status)
     }
 
@@ -100,7 +101,12 @@ impl Db {
     ) -> Result<CaptureStatus, DbError> {
         let schema = self.schema_state().await?;
         let existing = drift::existing(self).await?;
-        Ok(CaptureStatus::new(schema, &captures(catalog, policy), &existing, catalog.remarks.clone()))
+        let captures = captures(catalog, policy);
+        Ok(CaptureStatus {
+            remarks: catalog.remarks.clone(),
+            hints: catalog.hints(),
+            ..CaptureStatus::new(schema, &captures, &existing)
+        })
     }
 
     /// A text that changes with everything that [`Db::capture_status_of`] compares in the catalogue: the CRM's
@@ -118,7 +124,7 @@ impl Db {
                   WHERE pronamespace = to_regnamespace($1)),
                 (SELECT concat_ws(':', count(*), sum(xmin::text::bigint)) FROM pg_db_role_setting),
                 (SELECT reset_val FROM pg_settings WHERE name = 'session_replication_role'))",
-            fingerprint_expression(&crm.schema)
+            fingerprint_expression(crm)
         )
         .into();
         sqlx::query_scalar(built(&sql))

@@ -240,6 +240,18 @@ pub enum Hold {
     Observes,
 }
 
+impl Hold {
+    /// Why nothing would move, and until when, each as a part of a sentence.
+    pub(super) fn told(&self) -> (String, &'static str) {
+        match self {
+            Self::Paused(why) => (format!("the environment is paused: {why}"), "when it is resumed"),
+            Self::Refused(why) => (format!("the guard refuses: {why}"), "when that is put right"),
+            Self::Unknown(why) => (format!("the guard could not ask everybody: {why}"), "when it can"),
+            Self::Observes => ("recycle.mode is observe".to_owned(), "with recycle.mode = move"),
+        }
+    }
+}
+
 /// What the worker's own code says of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Foretold {

@@ -1,5 +1,7 @@
 //! Asks everybody: what can be asked side by side is, and each part has its own bound and its own error.
 
+pub(super) mod keyed;
+
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use super::verdict::judge;
 use super::{Explanation, letters};
 use crate::broker::{Broker, Topology};
 use crate::clock::Clock;
-use crate::config::{Config, DanglingRows, Mode};
+use crate::config::{Config, DanglingRows, Mode, Profile};
 use crate::db::Db;
 use crate::db::catalog::Catalog;
 use crate::db::environment::EnvironmentState;
@@ -49,6 +51,7 @@ pub struct Explainer {
     guard: Guard,
     buckets: Binding,
     template: KeyTemplate,
+    profile: Profile,
     mode: Mode,
     dangling_rows: DanglingRows,
     grace: Duration,
@@ -97,6 +100,7 @@ impl Explainer {
             broker,
             topology,
             template: config.storage.key_template.clone(),
+            profile: config.crm.profile.clone(),
             mode: config.recycle.mode,
             dangling_rows: config.crm.dangling_rows,
             grace: config.recycle.grace,
@@ -123,7 +127,9 @@ impl Explainer {
         };
         let keys = self.keys(&found, catalog.as_deref());
         // Not cut off by a time-out: it bounds itself, and puts back what it holds.
-        let broker = letters::look(&self.broker, &self.topology, question.id, &owners);
+        let names: Vec<String> = owners.iter().map(Uuid::to_string).collect();
+        let id = question.id.to_string();
+        let broker = letters::look(&self.broker, &self.topology, &id, &names);
         let (memory, (objects, broker)) = join(memory, join(part(self.objects(keys)), broker)).await;
         if let Some((outbox, held)) = memory {
             if let Some(outbox) = found.take("outbox", outbox) {

@@ -33,8 +33,8 @@ pub(super) struct FromBroker {
 pub(super) async fn look(
     broker: &Broker,
     topology: &Topology,
-    id: Uuid,
-    owners: &[Uuid],
+    id: &str,
+    owners: &[String],
 ) -> Result<FromBroker, BrokerError> {
     let session = broker.connect().await?;
     let mut found = FromBroker { queues: count(&session, topology).await?, ..FromBroker::default() };
@@ -64,8 +64,8 @@ async fn count(session: &Session, topology: &Topology) -> Result<Queues, BrokerE
 async fn dead_letters(
     session: &Session,
     topology: &Topology,
-    id: Uuid,
-    owners: &[Uuid],
+    id: &str,
+    owners: &[String],
     found: &mut FromBroker,
 ) -> Result<(), BrokerError> {
     if found.queues.dead == Some(0) {
@@ -107,22 +107,31 @@ async fn dead_letters(
 }
 
 /// As what a message names the id.
-fn names(delivery: &Delivery, id: Uuid, owners: &[Uuid]) -> Option<Names> {
+fn names(delivery: &Delivery, id: &str, owners: &[String]) -> Option<Names> {
     let Ok(event) = Event::decode(&delivery.body, IdKind::Text) else {
         let text = String::from_utf8_lossy(&delivery.body).to_ascii_lowercase();
-        return text.contains(&id.to_string()).then_some(Names::Text);
+        return text.contains(&id.to_ascii_lowercase()).then_some(Names::Text);
     };
-    if event.data.files().iter().any(|file| file.file_id.as_uuid() == Some(id)) {
+    if event.data.files().iter().any(|file| is_same(file.file_id.as_str(), id)) {
         return Some(Names::File);
     }
     match &event.data {
-        Deleted::Record { record_id, .. } => match record_id.as_uuid()? {
-            record if record == id => Some(Names::Record),
-            record if owners.contains(&record) => Some(Names::Owner),
-            _ => None,
-        },
+        Deleted::Record { record_id, .. } => {
+            let record = record_id.as_str();
+            if is_same(record, id) {
+                Some(Names::Record)
+            } else {
+                owners.iter().any(|owner| is_same(record, owner)).then_some(Names::Owner)
+            }
+        }
         Deleted::Files { .. } => None,
     }
+}
+
+/// A UUID is the same in any form; any other id is what it is.
+fn is_same(one: &str, other: &str) -> bool {
+    let same_uuid = || Some(Uuid::try_parse(one).ok()? == Uuid::try_parse(other).ok()?);
+    one == other || same_uuid() == Some(true)
 }
 
 impl Message {

@@ -11,6 +11,7 @@ mod verdict;
 
 pub use age::{ago, moment, when};
 pub use found::{Environment, Foretold, Found, Hanging, Hold, Message, Names, Object, Objects, Queues, Row};
+pub use gather::keyed::{Keyed, KeyedFile, KeyedObjects, KeyedQuestion};
 pub use gather::{Explainer, Question, Servers};
 pub use verdict::{Kind, Verdict, Would, judge};
 

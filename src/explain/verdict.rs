@@ -128,12 +128,7 @@ fn unknown(found: &Found) -> Fate {
 }
 
 fn held(hold: &Hold, sentence: &str) -> String {
-    let (why, until) = match hold {
-        Hold::Paused(why) => (format!("the environment is paused: {why}"), "when it is resumed"),
-        Hold::Refused(why) => (format!("the guard refuses: {why}"), "when that is put right"),
-        Hold::Unknown(why) => (format!("the guard could not ask everybody: {why}"), "when it can"),
-        Hold::Observes => ("recycle.mode is observe".to_owned(), "with recycle.mode = move"),
-    };
+    let (why, until) = hold.told();
     let mut letters = sentence.chars();
     let first = letters.next().map(|letter| letter.to_lowercase().to_string()).unwrap_or_default();
     format!("Nothing would move now because {why}; {until}, {first}{}", letters.as_str())

@@ -67,7 +67,7 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
 
     /// It may have died since it was asked for, and another worker, by another event, may have moved it.
     async fn gone_though_alive(&self, job: &Job, copy: Head) -> Result<Outcome, Failure> {
-        match self.checks.submit(job.file.file_id.clone()).await? {
+        match self.checks.submit(job.named()).await? {
             Liveness::Alive => self.shared().bring_back(job).await,
             Liveness::Elsewhere => Ok(Outcome::Elsewhere),
             Liveness::Dead => self.already_moved(job, copy).await,
@@ -116,7 +116,7 @@ impl<R: Registry, B: Buckets> Shared<R, B> {
 
     /// What died while it was brought back may have been looked for in vain by its own event: it moves by this one.
     async fn is_alive_still(&self, job: &Job) -> Result<Outcome, Failure> {
-        let answer = one_each(self.registry.check(vec![job.file.file_id.clone()]).await?, 1)?;
+        let answer = one_each(self.registry.check(vec![job.named()]).await?, 1)?;
         match answer.first() {
             Some(Liveness::Dead) => {
                 let error = format!("the file of '{}' died while its object was brought back", job.key);

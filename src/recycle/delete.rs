@@ -78,7 +78,7 @@ async fn check<R: Registry, B: Buckets>(
     batch: &[Proven],
 ) -> Result<Vec<Liveness>, Failure> {
     let questions = batch.chunks(MAX_CHECKED).map(|portion| async {
-        let files: Vec<_> = portion.iter().map(|proven| proven.job.file.file_id.clone()).collect();
+        let files: Vec<_> = portion.iter().map(|proven| proven.job.named()).collect();
         one_each(shared.registry.check(files).await?, portion.len())
     });
     Ok(try_join_all(questions).await?.concat())

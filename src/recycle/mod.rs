@@ -20,7 +20,7 @@ use std::future::Future;
 
 use time::OffsetDateTime;
 
-use crate::file::{FileId, FileRef, ObjectKey, RecordId, SchemaName};
+use crate::file::{FileRef, Named, ObjectKey, RecordId, SchemaName};
 use crate::outcome::{Failure, Liveness, Outcome};
 use crate::storage::ETag;
 
@@ -37,6 +37,13 @@ pub struct Job {
     pub key: ObjectKey,
     /// Why.
     pub event: EventContext,
+}
+
+impl Job {
+    /// The file as the alive check asks for it.
+    fn named(&self) -> Named {
+        Named { id: self.file.file_id.clone(), key: self.key.clone() }
+    }
 }
 
 /// The event that a job comes from: for log lines and the ledger.
@@ -74,7 +81,7 @@ pub trait Registry: Send + Sync + 'static {
     /// Are these files alive? At most 500 of them; one answer for each, in their order, from the primary.
     ///
     /// A failure stops the files: a check that could be blind is no check.
-    fn check(&self, files: Vec<FileId>) -> impl Future<Output = Result<Vec<Liveness>, Failure>> + Send;
+    fn check(&self, files: Vec<Named>) -> impl Future<Output = Result<Vec<Liveness>, Failure>> + Send;
 
     /// Notes what became of files, at most 1,000 at once, and says whether they are alive after all; one
     /// answer for each, in their order.

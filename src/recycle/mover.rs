@@ -17,7 +17,7 @@ use crate::batch::{Batcher, Limits};
 use crate::clock::Clock;
 use crate::config::Mode;
 use crate::failpoint;
-use crate::file::{FileId, ObjectKey};
+use crate::file::{Named, ObjectKey};
 use crate::outcome::{Advice, DeadReason, Failure, Liveness, Outcome};
 use crate::storage::{self, Capabilities, ETag, Head, Side, Storage, StorageError, UnseenClass};
 
@@ -53,7 +53,7 @@ const fn questions(size: usize) -> Limits {
 /// Moves files. One for the whole process: its batches gather the files of all messages.
 pub struct Recycler<R, B = Storage> {
     shared: Arc<Shared<R, B>>,
-    pub(super) checks: Batcher<FileId, Liveness>,
+    pub(super) checks: Batcher<Named, Liveness>,
     deletes: Batcher<Proven, Result<Ended, Failure>>,
     pub(super) notes: Batcher<LedgerEntry, Liveness>,
     in_flight: InFlight,
@@ -92,7 +92,7 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
         let shared = Arc::new(Shared { buckets, server, registry, mode, clock, meter });
         let checks = Batcher::new(CHECKS, {
             let shared = Arc::clone(&shared);
-            move |files: Vec<FileId>| {
+            move |files: Vec<Named>| {
                 let shared = Arc::clone(&shared);
                 async move {
                     let count = files.len();
@@ -137,7 +137,7 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
     pub async fn attempt(&self, file: &Move) -> Result<Outcome, Failure> {
         let job = &file.job;
         let _held = self.in_flight.hold(&job.key).await;
-        match self.checks.submit(job.file.file_id.clone()).await? {
+        match self.checks.submit(job.named()).await? {
             Liveness::Alive => return Box::pin(self.leave_alone(job)).await,
             Liveness::Elsewhere => return Ok(Outcome::Elsewhere),
             Liveness::Dead => {}

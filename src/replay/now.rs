@@ -10,7 +10,7 @@ use crate::db::catalog::Catalog;
 use crate::db::dangling::{DanglingReport, DeletedRecord};
 use crate::db::registry::Registry as DbRegistry;
 use crate::event::{Deleted, Event};
-use crate::file::{FileId, FileRef, RecordId, SchemaName};
+use crate::file::{FileRef, Named, RecordId, SchemaName};
 use crate::outcome::{Advice, DeadReason, Failure, FileEnd, Liveness, Outcome};
 use crate::recycle::{LedgerEntry, Move, Recycler, Registry};
 use crate::resolve::{Policy, Resolver};
@@ -64,7 +64,7 @@ pub struct Prospect {
 struct ReadOnly(Arc<DbRegistry>);
 
 impl Registry for ReadOnly {
-    async fn check(&self, files: Vec<FileId>) -> Result<Vec<Liveness>, Failure> {
+    async fn check(&self, files: Vec<Named>) -> Result<Vec<Liveness>, Failure> {
         Ok(self.0.liveness(&files).await?.liveness)
     }
 

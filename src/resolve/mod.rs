@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::batch::{Batcher, Limits};
+use crate::config::{FileTable, Profile};
 use crate::db::dangling::DeletedRecord;
 use crate::db::hanging::Record;
 use crate::db::registry::Registry;
@@ -79,7 +80,7 @@ impl Resolver {
 
     /// What ids of files and records are.
     pub fn id_kind(&self) -> IdKind {
-        IdKind::Uuid
+        IdKind::of(self.registry.profile())
     }
 
     /// Finds the files of `event`; `ours` says whether this environment's own triggers captured it.
@@ -174,6 +175,15 @@ impl Resolver {
     /// The key of a file: the template's, or the event's own where that cannot be another file's.
     fn key(&self, file: &FileRef) -> Result<ObjectKey, Failure> {
         let malformed = |problem: String| Failure::new(Advice::GiveUp(DeadReason::Malformed), problem);
+        if let Profile::Mapping(tables) = self.registry.profile() {
+            if let Some(key) = &file.key {
+                // Whose it is, the alive check asks: by the key alone.
+                return Ok(key.clone());
+            }
+            if !gives_key(tables, file.schema.as_ref()) {
+                return Err(malformed(format!("file {}: {NO_KEY}", file.file_id)));
+            }
+        }
         let Some(key) = &file.key else {
             return self
                 .key_template
@@ -186,6 +196,16 @@ impl Resolver {
             None => Ok(key.clone()),
         }
     }
+}
+
+/// What whoever names a file without a key is told, where only its row could give one.
+pub const NO_KEY: &str = "its key comes from columns of its row, which is gone: the event must carry `key`";
+
+/// Does the key template give the keys of files of this schema? Where the schema is not known, only if it gives all.
+pub fn gives_key(tables: &[FileTable], schema: Option<&SchemaName>) -> bool {
+    let mut meant = tables.iter().filter(|table| schema.is_none_or(|schema| table.table == schema.as_str()));
+    let first = meant.next();
+    first.into_iter().chain(meant).all(|table| table.key.is_none()) && first.is_some()
 }
 
 fn context(event: &Event) -> EventContext {

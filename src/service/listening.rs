@@ -12,7 +12,7 @@ use crate::db::catalog::Catalog;
 use crate::db::failures::capture_failures_told;
 use crate::db::schema::SchemaState;
 use crate::db::triggers::{CaptureState, CaptureStatus};
-use crate::db::{Actor, DbError};
+use crate::db::{Actor, DbError, Problem};
 use crate::failpoint;
 use crate::gate::{self, Cause};
 use crate::health::ListenerState;
@@ -67,9 +67,20 @@ struct Listening {
     stall: Stall,
     /// Capture failures of which nobody has taken note.
     failures: u64,
+    /// Hints were told.
+    hinted: bool,
     /// What the last count found too quiet.
     quiet: Vec<String>,
     unknown: u64,
+}
+
+impl Listening {
+    /// Says once what makes the questions to the database slow.
+    fn tell_hints(&mut self, status: &CaptureStatus) {
+        if !std::mem::replace(&mut self.hinted, true) {
+            status.hints.iter().for_each(|hint| warn!("{hint}"));
+        }
+    }
 }
 
 impl Parts {
@@ -105,7 +116,17 @@ impl Parts {
         {
             return Ok(());
         }
-        let (catalog, mut status) = self.compared(listening).await?;
+        let (catalog, mut status) = match self.compared(listening).await {
+            Ok(compared) => compared,
+            // The database is not what the configuration says: nobody's outage, and nothing is captured surely.
+            Err(error) if matches!(error.problem(), Problem::NotReady(_)) => {
+                self.gate.close(Cause::Listener, error.to_string());
+                self.health.listener(ListenerState::NotInstalled(error.to_string()));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        listening.tell_hints(&status);
         if status.state() != CaptureState::Installed
             && self.config.listener.auto_install
             && listening.install.is_due()

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 
 use crate::broker::{Broker, BrokerError, Topology};
 use crate::clock::Clock;
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, Profile};
 use crate::db::environment::Buckets;
 use crate::db::registry::Registry as DbRegistry;
 use crate::db::{Db, DbError};
@@ -109,6 +109,12 @@ pub async fn run(config: Config, halves: Halves) -> Result<(), ServiceError> {
     stop.on_signals()?;
     let parts = Parts::new(config, halves).await?;
     info!(?halves, version = env!("CARGO_PKG_VERSION"), "starting");
+    if parts.config.crm.profile == Profile::Events {
+        info!(
+            "crm.profile is events: no database is asked whether a file is still in use, and what an event names moves; \
+             that only deleted files are named rests on whoever sends the events"
+        );
+    }
     let mut loops = JoinSet::new();
     let served_until = CancellationToken::new();
     let events = parts.events();
@@ -118,7 +124,8 @@ pub async fn run(config: Config, halves: Halves) -> Result<(), ServiceError> {
     let http = tokio::spawn(parts.clone().serve_http(events, served_until.clone()));
     watch::start(&parts, &mut loops, &stop);
     loops.spawn(parts.clone().tell_of_itself(stop.clone()));
-    if halves.listens() {
+    // Without a database of the application's there is nothing to capture, and so nothing to relay.
+    if halves.listens() && parts.config.crm.profile != Profile::Events {
         let (parts, stop) = (parts.clone(), stop.clone());
         loops.spawn(async move { parts.listen(stop).await });
     }

@@ -11,7 +11,7 @@ use super::template::Template;
 use crate::db::registry::{Checked, Registry as DbRegistry};
 use crate::db::{Db, ledger};
 use crate::failpoint;
-use crate::file::{Bucket, FileId, FileRef, Object, Recycle};
+use crate::file::{Bucket, FileRef, Named, Object, Recycle};
 use crate::guard::{Guard, Verdict};
 use crate::outcome::{Advice, Dependency, Failure, Liveness, Outcome};
 use crate::recycle::{LedgerEntry, Registry};
@@ -32,7 +32,7 @@ pub(super) struct GuardedRegistry {
 }
 
 impl Registry for GuardedRegistry {
-    async fn check(&self, files: Vec<FileId>) -> Result<Vec<Liveness>, Failure> {
+    async fn check(&self, files: Vec<Named>) -> Result<Vec<Liveness>, Failure> {
         let admitted = self.guard.admitted()?;
         // Before the question: an answer may be of before the next advance.
         let before = self.guard.advances();

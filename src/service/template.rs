@@ -13,6 +13,8 @@ use futures_util::future::join_all;
 use tracing::info;
 
 use super::Parts;
+use crate::config::Profile;
+use crate::db::SampleFile;
 use crate::file::{FileId, FileRef, SchemaName};
 use crate::gate;
 use crate::key_template::KeyTemplate;
@@ -53,8 +55,6 @@ enum Fit {
     /// Objects are under this one.
     Other(KeyTemplate),
 }
-
-type Row = (FileId, SchemaName);
 
 impl Template {
     pub(super) fn new(template: KeyTemplate) -> Self {
@@ -99,7 +99,7 @@ impl Template {
         Ok(None)
     }
 
-    async fn fit(&self, storage: &Storage, rows: &[Row]) -> Result<Fit, Failure> {
+    async fn fit(&self, storage: &Storage, rows: &[SampleFile]) -> Result<Fit, Failure> {
         if rows.is_empty() {
             return Ok(Fit::Empty);
         }
@@ -107,8 +107,10 @@ impl Template {
             self.prove();
             return Ok(Fit::Fits);
         }
+        // Where columns of the row make the key, no other template can be the right one.
+        let rows: Vec<SampleFile> = rows.iter().filter(|file| file.key.is_none()).cloned().collect();
         for other in self.template.others() {
-            if finds_any(storage, &other, rows).await? {
+            if !rows.is_empty() && finds_any(storage, &other, &rows).await? {
                 return Ok(Fit::Other(other));
             }
         }
@@ -116,10 +118,10 @@ impl Template {
     }
 }
 
-async fn finds_any(storage: &Storage, template: &KeyTemplate, rows: &[Row]) -> Result<bool, Failure> {
+async fn finds_any(storage: &Storage, template: &KeyTemplate, rows: &[SampleFile]) -> Result<bool, Failure> {
     let (mut answered, mut failed) = (false, None);
     for portion in rows.chunks(LOOKS) {
-        let looks = portion.iter().map(|(id, schema)| exists(storage, template, id, Some(schema)));
+        let looks = portion.iter().map(|file| is_there(storage, template, file));
         for look in join_all(looks).await {
             match look {
                 Ok(true) => return Ok(true),
@@ -132,6 +134,14 @@ async fn finds_any(storage: &Storage, template: &KeyTemplate, rows: &[Row]) -> R
     match failed {
         Some(failure) if !answered => Err(failure),
         _ => Ok(false),
+    }
+}
+
+/// Is the object there, under the key that the row makes or the template gives?
+async fn is_there(storage: &Storage, template: &KeyTemplate, file: &SampleFile) -> Result<bool, Failure> {
+    match &file.key {
+        Some(key) => Ok(storage.head(Side::Object, key).await?.is_some()),
+        None => exists(storage, template, &file.id, Some(&file.schema)).await,
     }
 }
 
@@ -199,6 +209,9 @@ impl Parts {
                 info!(sample, template = %template.template, "objects are where the key template says");
             }
             Fit::Empty if doubted => {}
+            Fit::Empty if self.config.crm.profile == Profile::Events => info!(
+                "crm.profile is events: there are no rows to compare the key template with; the first misses are doubted"
+            ),
             Fit::Empty => info!(
                 "no row is in S3: the key template cannot be compared, and the first misses are doubted"
             ),

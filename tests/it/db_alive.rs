@@ -8,7 +8,7 @@ use file_recycler::file::{FileId, ObjectKey, RecordId, SchemaName};
 use file_recycler::outcome::{Advice, Dependency, Liveness, Outcome};
 use uuid::Uuid;
 
-use crate::support::database::{IN_DATABASE, TestDatabase, crm, ids};
+use crate::support::database::{IN_DATABASE, TestDatabase, crm, ids, named};
 
 fn registry(database: &TestDatabase) -> Registry {
     Registry::new(database.db(), crm())
@@ -81,7 +81,7 @@ async fn rows_links_and_storages_decide_what_is_alive() {
     let dead = Uuid::new_v4();
 
     let mut asked = ids(&[hard, weak, elsewhere, unknown, linked, dead]);
-    asked.push(FileId::try_from("no uuid").unwrap());
+    asked.push(named("no uuid"));
     let answer = registry(&database).liveness(&asked).await.unwrap();
 
     assert_eq!(answer.liveness, [Alive, Alive, Elsewhere, Alive, Alive, Dead, Alive]);

@@ -21,10 +21,14 @@ mod db_outbox;
 mod dlq_look;
 #[cfg(feature = "failpoints")]
 mod dlq_replay;
+mod events_profile;
 mod explain;
 mod fairness;
 mod hostile;
 mod intake;
+mod mapping;
+mod mapping_database;
+mod mapping_rows;
 #[cfg(feature = "failpoints")]
 mod move_crash;
 mod move_decides;

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use time::OffsetDateTime;
 
 use crate::db::explain::{FileRow, LedgerRow, Link, RowType};
-use crate::explain::{Environment, Explanation, Found, Message, Names, Object, Queues, Row, moment, when};
+use crate::explain::{
+    Environment, Explanation, Found, Keyed, Message, Names, Object, Queues, Row, moment, when,
+};
 
 /// Lines of text, in sections.
 struct Page {
@@ -284,4 +286,41 @@ fn counts(queues: &Queues) -> Vec<String> {
         format!("{} work, {} waiting, {} dead", count(queues.work), queues.wait, count(queues.dead)),
         queues.not_looked_at.to_owned(),
     ]
+}
+
+/// The answer about files that are known by their keys.
+pub(super) fn keyed(explanation: &Keyed) -> String {
+    let mut lines = vec![explanation.verdict.clone()];
+    for row in explanation.rows.iter().chain(&explanation.shared_with) {
+        let key = row.key.as_deref().map_or("no object".to_owned(), |key| format!("key '{key}'"));
+        let record = row.record_schema.as_ref().zip(row.record_id.as_ref());
+        let record = record.map(|(schema, id)| format!(", of {schema} {id}")).unwrap_or_default();
+        lines.push(format!("row: {} {}, {key}{record}", row.schema, row.id));
+    }
+    for file in &explanation.files {
+        let there = |object: &Option<Object>| if object.is_some() { "there" } else { "absent" };
+        let (object, recycle) = (there(&file.objects.object), there(&file.objects.recycle));
+        lines.push(format!(
+            "object '{}': {object} in the object bucket, {recycle} in the recycle bucket",
+            file.key
+        ));
+    }
+    for row in &explanation.ledger {
+        lines.push(format!(
+            "ledger: '{}' {} {} (event {})",
+            row.key,
+            row.outcome,
+            moment(row.recycled_at),
+            row.event_id
+        ));
+    }
+    for message in &explanation.messages {
+        let reason = message.reason.map_or("moved there by the broker", |reason| reason.as_str());
+        lines.push(format!("dead letter: {} ({reason})", message.id));
+    }
+    lines.extend(explanation.notes.iter().map(|note| format!("note: {note}")));
+    lines.extend(
+        explanation.errors.iter().map(|(part, error)| format!("could not be asked: {part}: {error}")),
+    );
+    lines.join("\n")
 }

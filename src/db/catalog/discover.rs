@@ -6,7 +6,7 @@ use sqlx::{Postgres, Transaction};
 use std::sync::Arc;
 
 use super::parent::{OnDelete, ParentLink, choose, doubts};
-use super::{Catalog, FILE_LINK, FileTable, RecordTable, fingerprint_expression};
+use super::{Asks, Catalog, FILE_LINK, FileTable, RecordTable, fingerprint_expression};
 use crate::config::Crm;
 use crate::db::Db;
 use crate::db::error::{Attempted, DbError, Problem};
@@ -36,9 +36,9 @@ pub(super) async fn creatio(db: &Db, crm: &Crm, named: Named<'_>) -> Result<Cata
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     let mut tx = db.pool.begin_with(begin).await.attempted(DOING)?;
     let reader = Reader { schema: &crm.schema };
-    let (fingerprint, storages) = reader.fingerprint(&mut tx, &crm.storage_codes).await?;
+    let (fingerprint, storages) = reader.fingerprint(&mut tx, crm).await?;
     let (tables, bare) = reader.tables(&mut tx).await?;
-    let parts = reader.parts(&mut tx).await?;
+    let parts = super::parts(&mut tx, &crm.schema).await?;
     let sections: BTreeSet<String> = reader.sections(&mut tx).await?.into_iter().collect();
     let file_schemas: Vec<String> = reader
         .file_schemas(&mut tx)
@@ -89,6 +89,8 @@ pub(super) async fn creatio(db: &Db, crm: &Crm, named: Named<'_>) -> Result<Cata
         .collect();
     Ok(Catalog {
         fingerprint,
+        fingerprint_sql: fingerprint_expression(crm),
+        asks: Asks::Creatio,
         schema: crm.schema.clone(),
         storage_codes: crm.storage_codes.clone(),
         storages,
@@ -180,14 +182,14 @@ impl Reader<'_> {
         format!("{}.{}", quote_identifier(self.schema), quote_identifier(name))
     }
 
-    async fn fingerprint(&self, tx: &mut Tx, codes: &[String]) -> Result<(String, Vec<uuid::Uuid>), DbError> {
+    async fn fingerprint(&self, tx: &mut Tx, crm: &Crm) -> Result<(String, Vec<uuid::Uuid>), DbError> {
         let sql: Arc<str> = format!(
             r#"SELECT {}, ARRAY(SELECT "Id" FROM {} WHERE "Code" = ANY($1) ORDER BY "Id")"#,
-            fingerprint_expression(self.schema),
+            fingerprint_expression(crm),
             self.table("SysFileContentStorage"),
         )
         .into();
-        sqlx::query_as(built(&sql)).bind(codes).fetch_one(&mut **tx).await.attempted(DOING)
+        sqlx::query_as(built(&sql)).bind(&crm.storage_codes).fetch_one(&mut **tx).await.attempted(DOING)
     }
 
     /// Every table with an `"Id"` of type uuid, and those of them that have no index.
@@ -207,32 +209,6 @@ impl Reader<'_> {
         .attempted(DOING)?;
         let bare = rows.iter().filter(|(_, bare)| *bare).map(|(name, _)| name.clone()).collect();
         Ok((rows.into_iter().map(|(name, _)| name).collect(), bare))
-    }
-
-    /// Partitions and heirs, at every depth, by the name of their root.
-    async fn parts(&self, tx: &mut Tx) -> Result<BTreeMap<String, Vec<TableName>>, DbError> {
-        let rows: Vec<(String, String, String)> = sqlx::query_as(
-            "WITH RECURSIVE below AS (
-               SELECT inhparent AS root, inhrelid AS part FROM pg_inherits
-               UNION
-               SELECT below.root, i.inhrelid FROM below JOIN pg_inherits AS i ON i.inhparent = below.part)
-             SELECT root.relname::text, space.nspname::text, part.relname::text
-               FROM below
-               JOIN pg_class AS root ON root.oid = below.root AND root.relkind IN ('r', 'p')
-               JOIN pg_namespace AS n ON n.oid = root.relnamespace AND n.nspname = $1
-               JOIN pg_class AS part ON part.oid = below.part AND part.relkind IN ('r', 'p')
-               JOIN pg_namespace AS space ON space.oid = part.relnamespace
-              ORDER BY 1, 2, 3",
-        )
-        .bind(self.schema)
-        .fetch_all(&mut **tx)
-        .await
-        .attempted(DOING)?;
-        let mut parts = BTreeMap::<String, Vec<TableName>>::new();
-        for (root, schema, name) in rows {
-            parts.entry(root).or_default().push(TableName { schema, name });
-        }
-        Ok(parts)
     }
 
     /// The root of the files and everything below it. By name, because a schema that a later package

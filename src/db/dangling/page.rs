@@ -1,21 +1,27 @@
-//! One table's rows that hang on a record: the statements that lock, delete and count them.
+//! One table's rows that hang on a record: the statements that lock, delete and count them, alike for the CRM's
+//! tables and for mapped ones.
 
 use std::sync::Arc;
 
-use sqlx::{Acquire, FromRow};
-use uuid::Uuid;
-
 use super::{Attempted, Catalog, Class, DOING, DanglingReport, DbError, DeletedRecord, FILE_LINK, PAGE};
-use super::{TableName, Tx, built};
+use super::{TableName, Tx, built, exists, hangs_on, weak_mapped, weak_tables};
 use crate::db::alive::in_s3;
-use crate::db::catalog::FileTable;
+use crate::db::catalog::{FileTable, MappedTable};
 use crate::db::sql::{quote_identifier, quote_literal};
 use crate::file::SchemaName;
+use sqlx::{Acquire, FromRow};
 
-/// The conditions under which rows of one table go. In all SQL here, `$1` is the record's schema, `$2` its id.
+/// The conditions under which rows of one table go. In all SQL here, `$1` is the record's schema, `$2` its id as
+/// text, and `item` the row.
 pub(super) struct Page {
     table: TableName,
     columns: Vec<String>,
+    /// The column of the row's id.
+    id: String,
+    /// The row's id is one of `$3`, as text.
+    is_one: String,
+    /// The row names the record.
+    hangs: String,
     /// The record is not there.
     absent: String,
     /// The row's content is in S3.
@@ -25,6 +31,11 @@ pub(super) struct Page {
     /// A foreign key points at the row.
     referenced: String,
 }
+
+/// The same of the CRM's tables.
+const ID: &str = "Id";
+const IS_ONE: &str = r#"item."Id" = ANY($3::uuid[])"#;
+const HANGS: &str = r#"item."RecordSchemaName" = $1 AND item."RecordId" = $2::uuid"#;
 
 /// What one page did.
 #[derive(Default)]
@@ -48,6 +59,9 @@ impl Page {
         Self {
             table: catalog.named(FILE_LINK),
             columns: columns.map(str::to_owned).to_vec(),
+            id: ID.to_owned(),
+            is_one: IS_ONE.to_owned(),
+            hangs: HANGS.to_owned(),
             absent: absent(catalog, schema),
             in_s3: "true".to_owned(),
             linked: "false".to_owned(),
@@ -55,24 +69,63 @@ impl Page {
         }
     }
 
+    /// All tables whose rows can hang on a record.
+    pub(super) async fn all(
+        tx: &mut Tx,
+        catalog: &Catalog,
+        record: DeletedRecord<'_>,
+    ) -> Result<Vec<Self>, DbError> {
+        let mut pages = Vec::new();
+        for file in weak_tables(catalog) {
+            pages.push(Self::files(tx, catalog, file, record).await?);
+        }
+        for table in catalog.mapped().into_iter().flat_map(weak_mapped) {
+            pages.extend(Self::mapped(tx, catalog, table, record).await?);
+        }
+        Ok(pages)
+    }
+
+    /// Rows of a listed table. One without an object of ours is left: our triggers do not capture it, either.
+    async fn mapped(
+        tx: &mut Tx,
+        catalog: &Catalog,
+        table: &MappedTable,
+        record: DeletedRecord<'_>,
+    ) -> Result<Option<Self>, DbError> {
+        let Some(hangs) = hangs_on(table) else { return Ok(None) };
+        if record.may_delete {
+            lock(tx, &table.table).await?;
+        }
+        Ok(Some(Self {
+            table: table.table.clone(),
+            columns: table.columns.clone(),
+            id: table.id.name.clone(),
+            is_one: table.id.is_one_of("$3"),
+            hangs,
+            absent: absent(catalog, record.schema),
+            in_s3: table.holds(),
+            linked: "false".to_owned(),
+            referenced: referenced(tx, &table.table).await?,
+        }))
+    }
+
     /// Files that the record owns weakly. Foreign keys are read now; where rows may be deleted, under a lock that
     /// keeps new ones away until the transaction ends.
-    pub(super) async fn files(
+    async fn files(
         tx: &mut Tx,
         catalog: &Catalog,
         file: &FileTable,
         record: DeletedRecord<'_>,
     ) -> Result<Self, DbError> {
         if record.may_delete {
-            let lock: Arc<str> = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", file.table.quoted()).into();
-            sqlx::query(built(&lock)).execute(&mut **tx).await.attempted(DOING)?;
+            lock(tx, &file.table).await?;
         }
         let linked = catalog.file_link.as_ref().map_or_else(
             || "false".to_owned(),
             |_| {
                 format!(
                     r#"EXISTS (SELECT FROM {} AS link WHERE link."FileRecordId" = item."Id"
-                          AND NOT (link."RecordSchemaName" = $1 AND link."RecordId" = $2))"#,
+                          AND NOT (link."RecordSchemaName" = $1 AND link."RecordId" = $2::uuid))"#,
                     catalog.named(FILE_LINK).quoted()
                 )
             },
@@ -80,6 +133,9 @@ impl Page {
         Ok(Self {
             table: file.table.clone(),
             columns: file.columns.clone(),
+            id: ID.to_owned(),
+            is_one: IS_ONE.to_owned(),
+            hangs: HANGS.to_owned(),
             absent: absent(catalog, record.schema),
             in_s3: in_s3(file, &storages(catalog)),
             linked,
@@ -93,18 +149,19 @@ impl Page {
         &self,
         tx: &mut Tx,
         record: DeletedRecord<'_>,
-        id: Uuid,
-        refused: &mut Vec<Uuid>,
+        id: &str,
+        refused: &mut Vec<String>,
     ) -> Result<Done, DbError> {
         // Locked first: whoever is about to point a foreign key at a row waits for us, and whoever has done so
         // is seen by the next statement.
         let lock: Arc<str> = format!(
-            r#"SELECT item."Id" FROM {table} AS item WHERE {} ORDER BY item."Id" LIMIT $3 FOR UPDATE OF item"#,
+            "SELECT item.{row}::text FROM {table} AS item WHERE {} ORDER BY item.{row} LIMIT $3 FOR UPDATE OF item",
             self.free(),
+            row = quote_identifier(&self.id),
             table = self.table.quoted(),
         )
         .into();
-        let rows: Vec<Uuid> = sqlx::query_scalar(built(&lock))
+        let rows: Vec<String> = sqlx::query_scalar(built(&lock))
             .bind(record.schema.as_str())
             .bind(id)
             .bind(PAGE)
@@ -119,9 +176,9 @@ impl Page {
             Ok(count) => deleted += count,
             Err(error) if error.class() == Some(Class::Constraint) => {
                 for row in &rows {
-                    match self.delete_rows(tx, record, id, &[*row]).await {
+                    match self.delete_rows(tx, record, id, std::slice::from_ref(row)).await {
                         Ok(count) => deleted += count,
-                        Err(error) if error.class() == Some(Class::Constraint) => refused.push(*row),
+                        Err(error) if error.class() == Some(Class::Constraint) => refused.push(row.clone()),
                         Err(error) => return Err(error),
                     }
                 }
@@ -137,15 +194,17 @@ impl Page {
         &self,
         tx: &mut Tx,
         record: DeletedRecord<'_>,
-        id: Uuid,
-        rows: &[Uuid],
+        id: &str,
+        rows: &[String],
     ) -> Result<u64, DbError> {
         let columns: Vec<String> =
             self.columns.iter().map(|column| format!("item.{}", quote_identifier(column))).collect();
         let delete: Arc<str> = format!(
-            r#"WITH gone AS (DELETE FROM {table} AS item WHERE item."Id" = ANY($3) AND {free} RETURNING {columns})
+            r"WITH gone AS (DELETE FROM {table} AS item WHERE {is_one} AND {free} RETURNING {columns})
                INSERT INTO file_recycler.image (table_name, row_id, record_schema, record_id, event_id, row)
-               SELECT {name}, gone."Id", $1, $2::text, $4, to_jsonb(gone) FROM gone"#,
+               SELECT {name}, gone.{row}::text, $1, $2::text, $4, to_jsonb(gone) FROM gone",
+            is_one = self.is_one,
+            row = quote_identifier(&self.id),
             table = self.table.quoted(),
             free = self.free(),
             columns = columns.join(", "),
@@ -171,18 +230,20 @@ impl Page {
         &self,
         tx: &mut Tx,
         record: DeletedRecord<'_>,
-        id: Uuid,
-        refused: &[Uuid],
+        id: &str,
+        refused: &[String],
         report: &mut DanglingReport,
     ) -> Result<(), DbError> {
         let sql: Arc<str> = format!(
-            r#"SELECT count(*) FILTER (WHERE NOT s3) AS elsewhere,
+            r"SELECT count(*) FILTER (WHERE NOT s3) AS elsewhere,
                       count(*) FILTER (WHERE s3 AND linked) AS linked,
                       count(*) FILTER (WHERE s3 AND NOT linked AND referenced) AS referenced,
                       count(*) FILTER (WHERE s3 AND NOT linked AND NOT referenced) AS free
-                 FROM (SELECT {in_s3} AS s3, {linked} AS linked, {referenced} OR item."Id" = ANY($3) AS referenced
+                 FROM (SELECT {in_s3} AS s3, {linked} AS linked, {referenced} OR {is_one} AS referenced
                          FROM {table} AS item
-                        WHERE item."RecordSchemaName" = $1 AND item."RecordId" = $2) AS found"#,
+                        WHERE {hangs}) AS found",
+            is_one = self.is_one,
+            hangs = self.hangs,
             in_s3 = self.in_s3,
             linked = self.linked,
             referenced = self.referenced,
@@ -206,18 +267,22 @@ impl Page {
     /// The row hangs on the record, the record is gone, and nothing else holds the row.
     fn free(&self) -> String {
         format!(
-            r#"item."RecordSchemaName" = $1 AND item."RecordId" = $2 AND {} AND {} AND NOT {} AND NOT {}"#,
-            self.absent, self.in_s3, self.linked, self.referenced
+            "{} AND {} AND {} AND NOT {} AND NOT {}",
+            self.hangs, self.absent, self.in_s3, self.linked, self.referenced
         )
     }
 }
 
 /// The record is not there. Its table may not be, either: then it is gone with it.
 fn absent(catalog: &Catalog, schema: &SchemaName) -> String {
-    catalog.table(schema).map_or_else(
-        || "true".to_owned(),
-        |table| format!(r#"NOT EXISTS (SELECT FROM {} AS record WHERE record."Id" = $2)"#, table.quoted()),
-    )
+    exists(catalog, schema).map_or_else(|| "true".to_owned(), |exists| format!("NOT {exists}"))
+}
+
+/// Keeps new foreign keys away from the table until the transaction ends.
+async fn lock(tx: &mut Tx, table: &TableName) -> Result<(), DbError> {
+    let lock: Arc<str> = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", table.quoted()).into();
+    sqlx::query(built(&lock)).execute(&mut **tx).await.attempted(DOING)?;
+    Ok(())
 }
 
 /// The ids of our storages as an array.

@@ -22,6 +22,8 @@ pub struct CaptureStatus {
     pub drift: Vec<Drift>,
     /// What an operator may want to look at, although every trigger is right.
     pub remarks: Vec<String>,
+    /// What makes the questions to the database slow, with what to do about it.
+    pub hints: Vec<String>,
 }
 
 /// The state in one word.
@@ -82,7 +84,6 @@ impl CaptureStatus {
         schema: SchemaState,
         captures: &[Capture],
         existing: &Existing,
-        remarks: Vec<String>,
     ) -> Self {
         let drift = captures
             .iter()
@@ -91,7 +92,7 @@ impl CaptureStatus {
                 Some(Drift { table: capture.table.clone(), trigger: capture.kind.trigger(), kind })
             })
             .collect();
-        Self { schema, expected: captures.len(), drift, remarks }
+        Self { schema, expected: captures.len(), drift, remarks: Vec::new(), hints: Vec::new() }
     }
 
     /// What is wrong, in a line.
@@ -109,7 +110,8 @@ impl CaptureStatus {
 
     /// The state in one word.
     pub fn state(&self) -> CaptureState {
-        let all_missing = self.drift.len() == self.expected
+        let all_missing = self.expected > 0
+            && self.drift.len() == self.expected
             && self.drift.iter().all(|drift| drift.kind == DriftKind::Missing);
         match self.schema {
             SchemaState::Missing => CaptureState::NotInstalled,

@@ -3,13 +3,14 @@
 
 use md5::{Digest, Md5};
 
+use super::mapped;
 use crate::config::OnCaptureError;
 use crate::db::catalog::{Catalog, FILE_TYPE, FileTable, RecordTable};
 use crate::db::schema::SCHEMA;
 use crate::db::sql::{MAX_IDENTIFIER, TableName, cut, hex, quote_body, quote_identifier, quote_literal};
 
 /// Most ids in one outbox row.
-const CHUNK: u32 = 1_000;
+pub(super) const CHUNK: u32 = 1_000;
 /// What an `INSERT` fails with when a column that it reads was dropped, renamed or made another type.
 const CHANGED_COLUMN: &str = "undefined_column OR datatype_mismatch OR cannot_coerce OR data_exception";
 /// A statement that deleted nothing has nothing to wait for, and nothing to lose.
@@ -20,7 +21,7 @@ const UNLESS_EMPTY: &str = "  IF NOT EXISTS (SELECT FROM gone) THEN
 /// The bit of a truncate trigger in `pg_trigger.tgtype`.
 const TRUNCATE: i16 = 32;
 /// The transition table of what a statement removed.
-const GONE: &str = "gone";
+pub(super) const GONE: &str = "gone";
 
 /// One trigger with its function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub enum Kind {
     FilesDelete,
     /// A truncated table of files.
     FilesTruncate,
+    /// Rows of a mapped table that name another object now.
+    FilesUpdate,
     /// Deleted records.
     RecordsDelete,
     /// A truncated table of records.
@@ -62,6 +65,7 @@ impl Kind {
         match self {
             Self::FilesDelete => "file_recycler_files_delete",
             Self::FilesTruncate => "file_recycler_files_truncate",
+            Self::FilesUpdate => "file_recycler_files_update",
             Self::RecordsDelete => "file_recycler_records_delete",
             Self::RecordsTruncate => "file_recycler_records_truncate",
             Self::LinksDelete => "file_recycler_links_delete",
@@ -76,7 +80,9 @@ impl Kind {
             Self::FilesDelete | Self::RecordsDelete | Self::LinksDelete => {
                 ("AFTER DELETE", "REFERENCING OLD TABLE AS gone ")
             }
-            Self::LinksUpdate => ("AFTER UPDATE", "REFERENCING OLD TABLE AS gone NEW TABLE AS kept "),
+            Self::FilesUpdate | Self::LinksUpdate => {
+                ("AFTER UPDATE", "REFERENCING OLD TABLE AS gone NEW TABLE AS kept ")
+            }
             // Afterwards there is nothing left to read.
             Self::FilesTruncate | Self::RecordsTruncate | Self::LinksTruncate => ("BEFORE TRUNCATE", ""),
         }
@@ -86,7 +92,7 @@ impl Kind {
     pub(super) const fn catalog_type(self) -> i16 {
         match self {
             Self::FilesDelete | Self::RecordsDelete | Self::LinksDelete => 8,
-            Self::LinksUpdate => 16,
+            Self::FilesUpdate | Self::LinksUpdate => 16,
             Self::FilesTruncate | Self::RecordsTruncate | Self::LinksTruncate => 34,
         }
     }
@@ -117,7 +123,7 @@ pub fn captures(catalog: &Catalog, policy: OnCaptureError) -> Vec<Capture> {
             capture(part, Kind::LinksTruncate, policy, &links(&only(part)), None),
         ]
     });
-    files.chain(records).chain(links).collect()
+    files.chain(records).chain(links).chain(mapped::captures(catalog, policy)).collect()
 }
 
 impl Capture {
@@ -151,7 +157,7 @@ impl Capture {
 
 /// `plain` is what is inserted where the CRM has meanwhile dropped or changed a column that `insert` reads: the
 /// deletion is captured all the same, with less beside it, until the trigger is repaired.
-fn capture(
+pub(super) fn capture(
     table: &TableName,
     kind: Kind,
     policy: OnCaptureError,
@@ -215,7 +221,7 @@ fn function_name(table: &TableName, kind: Kind) -> String {
 }
 
 /// A table itself, without its partitions and heirs, which have triggers of their own.
-fn only(table: &TableName) -> String {
+pub(super) fn only(table: &TableName) -> String {
     format!("ONLY {}", table.quoted())
 }
 

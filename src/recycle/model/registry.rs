@@ -3,7 +3,7 @@
 use super::lies::Lie;
 use super::turns::Fault;
 use super::world::{Port, State};
-use crate::file::{FileId, FileRef};
+use crate::file::{FileId, FileRef, Named};
 use crate::outcome::{Advice, Dependency, Failure, Liveness};
 use crate::recycle::{LedgerEntry, Registry};
 
@@ -42,9 +42,9 @@ impl Port {
 }
 
 impl Registry for Port {
-    async fn check(&self, files: Vec<FileId>) -> Result<Vec<Liveness>, Failure> {
+    async fn check(&self, files: Vec<Named>) -> Result<Vec<Liveness>, Failure> {
         let what = format!("asks whether {} file(s) are alive", files.len());
-        self.question(&what, |state| files.iter().map(|id| self.liveness(state, id)).collect()).await
+        self.question(&what, |state| files.iter().map(|file| self.liveness(state, &file.id)).collect()).await
     }
 
     async fn note(&self, entries: Vec<LedgerEntry>) -> Result<Vec<Liveness>, Failure> {

@@ -102,6 +102,18 @@ impl Crm {
         crm
     }
 
+    /// A database with these tables in place of the miniature's.
+    pub async fn with(tables: &'static str) -> Self {
+        let name = format!("crm_{}", Uuid::new_v4().simple());
+        let admin = open(server().as_str()).await;
+        admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+        admin.close().await;
+        let url = address(&name);
+        let crm = Self { pool: open(&url).await, name, url };
+        crm.pool.execute(tables).await.unwrap();
+        crm
+    }
+
     /// A database that another server has already.
     pub async fn of(server: &Url, name: &str) -> Self {
         let mut url = server.clone();

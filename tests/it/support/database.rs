@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use file_recycler::config::{Crm, DanglingRows, OnCaptureError, Profile};
 use file_recycler::db::{Actor, Db};
-use file_recycler::file::FileId;
+use file_recycler::file::{FileId, Named, ObjectKey};
 use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
@@ -220,9 +220,14 @@ pub fn actor() -> Actor {
     Actor { who: "tester".to_owned(), host: "test".to_owned() }
 }
 
+/// A file as the check takes it, with its id as its key.
+pub fn named(id: &str) -> Named {
+    Named { id: FileId::try_from(id).unwrap(), key: ObjectKey::try_from(id).unwrap() }
+}
+
 /// Ids as the check takes them.
-pub fn ids(ids: &[Uuid]) -> Vec<FileId> {
-    ids.iter().copied().map(FileId::from).collect()
+pub fn ids(ids: &[Uuid]) -> Vec<Named> {
+    ids.iter().map(|id| named(&id.to_string())).collect()
 }
 
 fn at(server: &url::Url, database: &str) -> url::Url {

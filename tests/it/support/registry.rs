@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use file_recycler::clock::Clock;
 use file_recycler::config::Mode;
-use file_recycler::file::{FileId, FileRef, ObjectKey};
+use file_recycler::file::{FileId, FileRef, Named, ObjectKey};
 use file_recycler::outcome::{Failure, Liveness, Outcome};
 use file_recycler::recycle::{EventContext, Job, LedgerEntry, Moved, Recycler, Registry};
 use file_recycler::storage::{Capabilities, Storage, Support, UnseenClass};
@@ -108,8 +108,9 @@ fn reached(ask: Ask, from: Ask) -> bool {
 }
 
 impl Registry for Script {
-    async fn check(&self, files: Vec<FileId>) -> Result<Vec<Liveness>, Failure> {
+    async fn check(&self, files: Vec<Named>) -> Result<Vec<Liveness>, Failure> {
         assert!(files.len() <= 500, "{} files in one check", files.len());
+        let files: Vec<FileId> = files.into_iter().map(|file| file.id).collect();
         self.answer(&files, false).await
     }
 

@@ -43,7 +43,12 @@ pub async fn world(s3: S3, test: impl AsyncFnOnce(Arc<World>)) {
 
 /// The same, before anything is installed.
 pub async fn bare_world(s3: S3, test: impl AsyncFnOnce(Arc<World>)) {
-    let world = Arc::new(World::create(s3).await);
+    bare_world_on(s3, Crm::create().await, test).await;
+}
+
+/// The same on a database that is made already.
+pub async fn bare_world_on(s3: S3, crm: Crm, test: impl AsyncFnOnce(Arc<World>)) {
+    let world = Arc::new(World::create(s3, crm).await);
     let ended = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(tokio::time::timeout(
         LIMIT,
         test(Arc::clone(&world)),
@@ -57,8 +62,7 @@ pub async fn bare_world(s3: S3, test: impl AsyncFnOnce(Arc<World>)) {
 }
 
 impl World {
-    async fn create(s3: S3) -> Self {
-        let crm = Crm::create().await;
+    async fn create(s3: S3, crm: Crm) -> Self {
         let queues = Arc::new(Scene::new());
         let storage = match s3 {
             S3::Embedded => TestStorage::embedded(Options::default()).await,

@@ -28,6 +28,8 @@ fn file(name: &str, weak: bool, parent: Option<&str>) -> FileTable {
 fn catalog() -> Catalog {
     let contact = SchemaName::try_from("Contact").unwrap();
     Catalog {
+        fingerprint_sql: String::new(),
+        asks: crate::db::catalog::Asks::Creatio,
         fingerprint: String::new(),
         schema: "public".into(),
         storage_codes: vec!["S3_storage".into()],

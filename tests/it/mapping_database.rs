@@ -1,0 +1,240 @@
+//! The questions to a mapped application's database: by key, never blind, never by an old description.
+
+use std::collections::BTreeMap;
+
+use file_recycler::config::{Crm as Settings, DanglingRows, FileTable, Profile, RecordLink};
+use file_recycler::db::registry::Registry;
+use file_recycler::db::{Db, DbError};
+use file_recycler::file::{FileId, Named, ObjectKey, SchemaName};
+use file_recycler::key_template::KeyTemplate;
+use file_recycler::outcome::{Advice, Dependency, Liveness};
+use uuid::Uuid;
+
+use crate::support::crm::Crm;
+use crate::support::database::actor;
+use crate::support::mapped::TABLES;
+
+fn listed(table: &str, id: &str, key: Option<&str>) -> FileTable {
+    FileTable {
+        table: table.to_owned(),
+        id: id.to_owned(),
+        record: None,
+        key: key.map(str::to_owned),
+        template: KeyTemplate::default(),
+        storage: None,
+        size: None,
+    }
+}
+
+fn settings(tables: Vec<FileTable>) -> Settings {
+    Settings {
+        profile: Profile::Mapping(tables),
+        schema: "public".to_owned(),
+        dangling_rows: DanglingRows::Delete,
+        trust_outside_events: false,
+        storage_codes: Vec::new(),
+    }
+}
+
+async fn installed(tables: Vec<FileTable>) -> (Crm, Db, Settings) {
+    let crm = Crm::with(TABLES).await;
+    let db = Db::connect(&crm.url.as_str().into()).unwrap();
+    let settings = settings(tables);
+    db.install(&settings, file_recycler::config::OnCaptureError::Fail, &actor()).await.unwrap();
+    (crm, db, settings)
+}
+
+fn named(keys: &[&str]) -> Vec<Named> {
+    let name =
+        |key: &&str| Named { id: FileId::try_from("1").unwrap(), key: ObjectKey::try_from(*key).unwrap() };
+    keys.iter().map(name).collect()
+}
+
+fn outage(error: &DbError) -> bool {
+    error.advice() == Advice::Outage(Dependency::Database)
+}
+
+async fn end(crm: Crm, db: Db) {
+    db.close().await;
+    crm.drop_database().await;
+}
+
+#[tokio::test]
+async fn a_key_is_the_same_whoever_makes_it() {
+    use Liveness::{Alive, Dead};
+    let uuid = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    for (column, id, template) in [
+        ("uuid", uuid, "{file_id}"),
+        ("uuid", uuid, "a/{file_id:upper}"),
+        ("uuid", uuid, "{schema}/{file_id:simple}.bin"),
+        ("bigint", "-9223372036854775808", "{file_id}"),
+        ("smallint", "42", "x{file_id:upper}y"),
+        ("integer", "-42", "{file_id:simple}"),
+        ("text", "ж/É a'b\\c\"%-", "{file_id}"),
+        ("varchar(40)", "ж/É-b", "ж{file_id:simple}"),
+        ("char(12)", "ab-c", "{schema}{file_id}"),
+    ] {
+        let template: KeyTemplate = template.parse().unwrap();
+        let row = FileTable { template: template.clone(), ..listed("made", "id", None) };
+        let crm = Crm::with(TABLES).await;
+        crm.sql(format!(
+            "CREATE TABLE made (id {column} PRIMARY KEY); INSERT INTO made VALUES ('{}')",
+            id.replace('\'', "''")
+        ))
+        .await;
+        let db = Db::connect(&crm.url.as_str().into()).unwrap();
+        let settings = settings(vec![row]);
+        db.install(&settings, file_recycler::config::OnCaptureError::Fail, &actor()).await.unwrap();
+        let schema = SchemaName::try_from("made").unwrap();
+        let key = template.key(&FileId::try_from(id).unwrap(), Some(&schema)).unwrap();
+        let question = named(&[key.as_str(), &format!("{key}x"), &format!("0{key}")]);
+        let registry = Registry::new(db.clone(), settings);
+        let answer = registry.liveness(&question).await.unwrap();
+        assert_eq!(answer.liveness, [Alive, Dead, Dead], "{column} {id} {template}");
+        crm.sql("DELETE FROM made").await;
+        let captured = sqlx::query_scalar::<_, String>("SELECT keys[1] FROM file_recycler.outbox")
+            .fetch_one(&crm.pool)
+            .await
+            .unwrap();
+        assert_eq!(captured, key.as_str());
+        assert_eq!(registry.liveness(&question).await.unwrap().liveness, [Dead, Dead, Dead]);
+        end(crm, db).await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_with_the_key_keeps_it_byte_for_byte_whatever_its_id() {
+    use Liveness::{Alive, Dead, Elsewhere};
+    let storage = Some(("kind".to_owned(), "binary".to_owned()));
+    let table = FileTable { storage, ..listed("attachment", "id", Some("a/{store_name}.x")) };
+    let both = FileTable { record: None, ..listed("page_scan", "code", Some("{code}-{object_name}")) };
+    let (crm, db, settings) = installed(vec![table, both]).await;
+    crm.sql(
+        "INSERT INTO attachment (id, store_name, kind) VALUES (1, 'One', 'binary'), (2, 'two', 'url'), (3, '', 'binary'),
+                (4, NULL, 'binary'), (5, 'both', 'url'), (6, 'both', 'binary');
+         INSERT INTO document VALUES ('d'); INSERT INTO page_scan VALUES ('p', 'd', 'q', 1)",
+    )
+    .await;
+    let keys = ["a/One.x", "a/one.x", "One", "a/two.x", "a/both.x", "p-q", "p-", "a/.", "1", "x"];
+    let answer = Registry::new(db.clone(), settings).liveness(&named(&keys)).await.unwrap();
+    assert_eq!(answer.liveness, [Alive, Dead, Dead, Elsewhere, Alive, Alive, Dead, Dead, Dead, Dead]);
+    end(crm, db).await;
+}
+
+#[tokio::test]
+async fn an_index_on_the_column_serves_the_question() {
+    let (crm, db, settings) = installed(vec![listed("attachment", "id", Some("a/{store_name}"))]).await;
+    crm.sql("INSERT INTO attachment (store_name) SELECT 'k' || n FROM generate_series(1, 20000) AS n; ANALYZE attachment").await;
+    crm.sql("SELECT pg_stat_reset()").await;
+    let answer = Registry::new(db.clone(), settings).liveness(&named(&["a/k7", "a/none"])).await.unwrap();
+    assert_eq!(answer.liveness, [Liveness::Alive, Liveness::Dead]);
+    // The server counts when the session ends.
+    db.close().await;
+    crate::support::process::eventually("the index was scanned, and the table was not", async || {
+        let scans = "SELECT coalesce(sum(idx_scan) - 100 * sum(seq_scan), 0)::bigint FROM pg_stat_user_tables
+                      WHERE relname = 'attachment'";
+        (crm.number(scans).await > 0).then_some(())
+    })
+    .await;
+    end(crm, db).await;
+}
+
+#[tokio::test]
+async fn a_check_that_would_be_blind_is_an_outage() {
+    let (crm, db, settings) = installed(vec![listed("attachment", "id", Some("{store_name}"))]).await;
+    let role = format!("role_{}", Uuid::new_v4().simple());
+    crm.sql(format!(
+        "CREATE ROLE {role} LOGIN PASSWORD '{role}'; GRANT USAGE ON SCHEMA file_recycler TO {role};
+         GRANT SELECT ON ALL TABLES IN SCHEMA file_recycler TO {role};
+         GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
+    ))
+    .await;
+    let mut url: url::Url = crm.url.parse().unwrap();
+    url.set_username(&role).unwrap();
+    url.set_password(Some(&role)).unwrap();
+    let theirs = Db::connect(&String::from(url).into()).unwrap();
+    let registry = Registry::new(theirs.clone(), settings);
+    let files = named(&["x"]);
+    assert_eq!(registry.liveness(&files).await.unwrap().liveness, [Liveness::Dead], "it sees everything");
+    for (blinding, undo) in [
+        (
+            "ALTER TABLE attachment ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE attachment DISABLE ROW LEVEL SECURITY",
+        ),
+        (
+            &*format!("REVOKE SELECT ON attachment FROM {role}"),
+            &*format!("GRANT SELECT ON attachment TO {role}"),
+        ),
+        ("ALTER TABLE attachment RENAME store_name TO y", "ALTER TABLE attachment RENAME y TO store_name"),
+        ("ALTER TABLE attachment RENAME TO z", "ALTER TABLE z RENAME TO attachment"),
+    ] {
+        crm.sql(blinding).await;
+        let error = registry.liveness(&files).await.unwrap_err();
+        assert!(outage(&error), "{blinding}: {error}");
+        crm.sql(undo).await;
+        assert_eq!(registry.liveness(&files).await.unwrap().liveness, [Liveness::Dead], "after {undo}");
+    }
+    crm.sql("ALTER TABLE attachment DROP COLUMN store_name").await;
+    let error = registry.liveness(&files).await.unwrap_err();
+    assert!(outage(&error) && error.to_string().contains("names the column 'store_name'"), "{error}");
+    theirs.close().await;
+    crm.sql(format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    end(crm, db).await;
+}
+
+#[tokio::test]
+async fn whatever_does_not_fit_is_told_by_its_name() {
+    let crm = Crm::with(TABLES).await;
+    crm.sql("CREATE TABLE odd (id timestamptz, data bytea, word text); CREATE VIEW seen AS SELECT * FROM attachment").await;
+    let db = Db::connect(&crm.url.as_str().into()).unwrap();
+    let weak = |word: &str, table: &str| RecordLink::Weak {
+        model: "res_model".to_owned(),
+        id: "res_id".to_owned(),
+        models: BTreeMap::from([(word.to_owned(), table.to_owned())]),
+    };
+    let upper: KeyTemplate = "{file_id:upper}".parse().unwrap();
+    for (table, told) in [
+        (
+            listed("nobody", "id", None),
+            "crm.file_table[0].table is 'nobody', and the schema 'public' has no such table",
+        ),
+        (listed("seen", "id", None), "has no such table"),
+        (
+            listed("attachment", "nr", None),
+            "crm.file_table[0].id names the column 'nr', which the table does not have",
+        ),
+        (listed("odd", "id", None), "names the column 'id' of type timestamptz, not uuid, integer or text"),
+        (
+            listed("odd", "word", Some("{data}")),
+            "crm.file_table[0].key names the column 'data' of type bytea",
+        ),
+        (
+            FileTable { size: Some("kind".into()), ..listed("attachment", "id", None) },
+            "of type text, not integer",
+        ),
+        (
+            FileTable { storage: Some(("data".into(), "x".into())), ..listed("attachment", "id", None) },
+            "compares 'data', which is no text, number, boolean or enum",
+        ),
+        (
+            FileTable { record: Some(weak("x", "nobody")), ..listed("attachment", "id", None) },
+            "crm.file_table[0].models says that 'x' is the table 'nobody'",
+        ),
+        (
+            FileTable {
+                record: Some(RecordLink::Column { column: "id".into(), table: "odd".into() }),
+                ..listed("attachment", "id", None)
+            },
+            "crm.file_table[0].record names the table 'odd'",
+        ),
+        (
+            FileTable { template: upper, ..listed("page_scan", "code", None) },
+            "is for ids that are UUIDs or numbers",
+        ),
+    ] {
+        let error = db.discover(&settings(vec![table.clone()])).await.unwrap_err();
+        assert!(error.to_string().contains(told), "{table:?}: {error}");
+        assert!(outage(&error));
+    }
+    end(crm, db).await;
+}
