@@ -10,7 +10,7 @@ use file_recycler::config::{self, Crm, Sources};
 use file_recycler::db::Db;
 use file_recycler::db::alive::Questions;
 use file_recycler::db::catalog::Catalog;
-use file_recycler::file::FileId;
+use file_recycler::file::{FileId, Named, ObjectKey};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -71,7 +71,10 @@ async fn check(url: &str, rounds: usize) -> Result<Value, Failed> {
         // In turns, so that a disturbance of the machine meets both.
         let mut alive = 0;
         let took = time(async {
-            let asked: Vec<FileId> = ids.iter().copied().map(FileId::from).collect();
+            let named = |id: &Uuid| -> Result<Named, Failed> {
+                Ok(Named { id: FileId::from(*id), key: ObjectKey::try_from(id.to_string())? })
+            };
+            let asked: Vec<Named> = ids.iter().map(named).collect::<Result<_, _>>()?;
             let answer = db.check(&questions, &asked).await?;
             alive = answer.liveness.iter().filter(|one| format!("{one:?}") == "Alive").count();
             Ok(())

@@ -7,9 +7,9 @@ use super::arguments::{Adopt, AdoptFor};
 use super::output::{Failed, Finding, operator, print};
 use super::parts::{self, buckets};
 use crate::config::{Config, Needs};
-use crate::db::{Db, SampleFile};
 use crate::db::environment::{Buckets, EnvironmentState, Identity, NewBinding, Purpose};
 use crate::db::schema::SchemaState;
+use crate::db::{Db, SampleFile};
 use crate::guard::Marked;
 use crate::storage::{Expected, Kind, Storage};
 

@@ -208,9 +208,12 @@ fn rows_and_links(catalog: &Catalog) -> String {
         )
     });
     let links = catalog.file_link.is_some().then(|| {
-        // Whatever the link's record: it may not be saved yet. Links of deleted records are deleted.
+        // Whatever the link's record: it may not be saved yet. Links of deleted records are deleted. As a join: the CRM
+        // has no index here, and each of a large table's rows would be compared with each of the ids.
         let table = catalog.named(FILE_LINK).quoted();
-        format!(r#"SELECT "FileRecordId", true FROM {table} WHERE "FileRecordId" = ANY($1)"#)
+        format!(
+            r#"SELECT "FileRecordId", true FROM {table} WHERE "FileRecordId" IN (SELECT unnest($1::uuid[]))"#
+        )
     });
     rows.chain(links).collect::<Vec<_>>().join("\n    UNION ALL ")
 }

@@ -87,7 +87,7 @@ fn by_name_and_id(catalog: &Catalog) -> Vec<String> {
     weak.chain(links)
         .map(|table| {
             format!(
-                r#"SELECT "RecordSchemaName"::text AS schema, "RecordId"::text AS id FROM {table} WHERE "RecordId" = ANY($1::uuid[])"#
+                r#"SELECT "RecordSchemaName"::text AS schema, "RecordId"::text AS id FROM {table} WHERE "RecordId" IN (SELECT unnest($1::uuid[]))"#
             )
         })
         .collect()

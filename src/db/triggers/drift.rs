@@ -80,11 +80,7 @@ impl fmt::Display for Drift {
 
 impl CaptureStatus {
     /// Compares what must be with what is.
-    pub(super) fn new(
-        schema: SchemaState,
-        captures: &[Capture],
-        existing: &Existing,
-    ) -> Self {
+    pub(super) fn new(schema: SchemaState, captures: &[Capture], existing: &Existing) -> Self {
         let drift = captures
             .iter()
             .filter_map(|capture| {
