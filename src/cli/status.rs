@@ -122,6 +122,9 @@ pub(super) async fn run(config: &Config, json: bool) -> Result<Finding, Failed> 
 
 async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase, Failed> {
     let db = parts::database(config)?;
+    if let Some(lacking) = db.lacking(&config.crm).await? {
+        return Err(Failed::new(lacking));
+    }
     let asked = guard.before_asking();
     let environment = db.environment().await?;
     let paused = environment.environment.as_ref().is_some_and(|environment| environment.paused.is_some());

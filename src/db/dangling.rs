@@ -96,7 +96,7 @@ impl Db {
         }
         let mut pages = Vec::new();
         for file in weak_tables(catalog) {
-            let page = Page::files(&mut tx, catalog, file, record.schema).await?;
+            let page = Page::files(&mut tx, catalog, file, record).await?;
             if record.may_delete {
                 let done = page.delete(&mut tx, record, id, &mut refused).await?;
                 report.deleted += done.deleted;

@@ -43,6 +43,7 @@ mod pause;
 mod relay_crash;
 mod relay_outbox;
 mod relay_size;
+mod rights;
 mod scale_out;
 mod schemas;
 mod silence;

@@ -56,15 +56,17 @@ impl Page {
     }
 
     /// Files that the record owns weakly. Foreign keys are read now, under a lock that keeps new ones away
-    /// until the transaction ends.
+    /// until the transaction ends. Who only counts needs neither the lock nor the right to have it.
     pub(super) async fn files(
         tx: &mut Tx,
         catalog: &Catalog,
         file: &FileTable,
-        schema: &SchemaName,
+        record: DeletedRecord<'_>,
     ) -> Result<Self, DbError> {
-        let lock: Arc<str> = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", file.table.quoted()).into();
-        sqlx::query(built(&lock)).execute(&mut **tx).await.attempted(DOING)?;
+        if record.may_delete {
+            let lock: Arc<str> = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", file.table.quoted()).into();
+            sqlx::query(built(&lock)).execute(&mut **tx).await.attempted(DOING)?;
+        }
         let linked = catalog.file_link.as_ref().map_or_else(
             || "false".to_owned(),
             |_| {
@@ -78,7 +80,7 @@ impl Page {
         Ok(Self {
             table: file.table.clone(),
             columns: file.columns.clone(),
-            absent: absent(catalog, schema),
+            absent: absent(catalog, record.schema),
             in_s3: in_s3(file, &storages(catalog)),
             linked,
             referenced: referenced(tx, &file.table).await?,

@@ -11,6 +11,7 @@ pub mod parts;
 pub mod process;
 pub mod proxy;
 pub mod registry;
+pub mod roles;
 pub mod servers;
 pub mod storage;
 pub mod thief;

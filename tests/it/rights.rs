@@ -1,0 +1,4 @@
+//! With exactly the rights of `deploy/rights` everything works, and one that is missing is named.
+
+mod database;
+mod grants;
