@@ -137,7 +137,7 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
         return Ok(FromDatabase { outbox: None, listener, processes: Vec::new(), warnings: Vec::new() });
     }
     let backlog = db.backlog().await?;
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = db.lacking_elsewhere(&config.crm).await?.into_iter().collect();
     let message = match state {
         CaptureState::Drifted => {
             let drift = format!("drift: {}", capture.told());

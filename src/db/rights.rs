@@ -95,6 +95,31 @@ impl Db {
         Ok(Some(format!("role {role} lacks {}: apply deploy/rights/database-run.sql", told(&missing))))
     }
 
+    /// Tables of the CRM, beside those that have files or sections, of which this role may not even see the ids: an
+    /// event about a record of theirs would wait. Not to be asked often, and no reason to stop.
+    pub async fn lacking_elsewhere(&self, crm: &Crm) -> Result<Option<String>, DbError> {
+        let missing: Vec<Missing> = sqlx::query_as(
+            r#"SELECT n.nspname::text AS schema, c.relname::text AS name, a.attname::text AS "column", 'SELECT' AS privilege
+                 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'Id' AND a.atttypid = 'uuid'::regtype
+                WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+                  AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT') ORDER BY 2"#,
+        )
+        .bind(&crm.schema)
+        .fetch_all(&self.pool)
+        .await
+        .attempted(DOING)?;
+        if missing.is_empty() {
+            return Ok(None);
+        }
+        let role = self.role().await?;
+        let told = told(&missing);
+        Ok(Some(format!(
+            "role {role} lacks {told}, so that events about their records would wait: apply \
+             deploy/rights/database-run.sql"
+        )))
+    }
+
     /// The rights that installing needs and this role lacks, in a sentence; nothing where it has all.
     pub(super) async fn lacking_to_install(
         &self,
