@@ -43,7 +43,11 @@ impl Server {
         users.set(&options.access_key, &options.secret_key, None);
         builder.set_auth(users.clone());
         let (switches_there, store_there) = (switches.clone(), Arc::clone(&store));
-        builder.set_access(gate::Warden { switches: switches_there, users: users.clone(), store: store_there });
+        builder.set_access(gate::Warden {
+            switches: switches_there,
+            users: users.clone(),
+            store: store_there,
+        });
         let host = Embedded { service: builder.build(), switches: switches.clone() };
         let listener = Listener::start(options.listen, host).await?;
         Ok(Self { listener, control: Control { switches, store, users } })
