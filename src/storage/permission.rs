@@ -27,7 +27,10 @@ pub(super) fn needed(operation: Operation, side: Side) -> Option<String> {
             "s3:PutObject on the {side} bucket, and where the object has tags s3:PutObjectTagging on the {side} bucket"
         )),
         Operation::PutObject | Operation::CompleteMultipartUpload => one("PutObject"),
-        Operation::DeleteObject | Operation::DeleteObjects => one("DeleteObject"),
+        // A condition on what is there is a look at it.
+        Operation::DeleteObject | Operation::DeleteObjects => {
+            Some(format!("s3:DeleteObject on the {side} bucket, and s3:GetObject for a condition"))
+        }
         Operation::GetObjectTagging => one("GetObjectTagging"),
         Operation::PutObjectTagging => one("PutObjectTagging"),
         Operation::ListParts => one("ListMultipartUploadParts"),

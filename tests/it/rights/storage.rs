@@ -225,13 +225,38 @@ async fn with_exactly_the_policy_files_move_and_without_one_action_nothing_moves
         }
         assert_eq!(told.len(), 6, "{told:?}");
         set(&world.storage, without(&document, &[])).await;
-        let service = Service::start(&environment, &["run"]).await.ready().await;
+        let service = Service::start(&environment, &["run"]).await.ready().await.expect_log("not well");
         for file in &files {
             world.recycled(*file).await;
         }
         world.quiet(&service).await;
+        revoked_while_it_runs(&world, &document, &grants, &service).await;
         assert_eq!(cli(&["dlq", "list", "--json"]).await.expect(0).json()["total"], 0);
         cli(&["status"]).await.expect(0);
     })
     .await;
+}
+
+async fn revoked_while_it_runs(world: &World, document: &Value, grants: &[Grant], service: &Service) {
+    for (sid, action) in [("CopiesAreWritten", "s3:PutObject"), ("ObjectsMoveAway", "s3:DeleteObject")] {
+        let grant = grants.iter().find(|it| it.sid == sid && it.action == action).expect("the policy has it");
+        set(&world.storage, without(document, &[grant])).await;
+        let (record, files) = world.record_with_files("Contact", "ContactFile", 3).await;
+        world.crm.delete("Contact", record).await;
+        eventually(&format!("{grant:?} is named"), async || {
+            let answer = service.readyz().await?;
+            let message = answer["dependencies"]["storage"]["message"].as_str()?;
+            (answer["ready"] == false && message.contains(action)).then_some(())
+        })
+        .await;
+        for file in &files {
+            let object = world.object(Side::Object, *file).await;
+            assert!(object.is_some(), "{grant:?}: a source is gone");
+        }
+        set(&world.storage, without(document, &[])).await;
+        for file in &files {
+            world.recycled(*file).await;
+        }
+        world.quiet(service).await;
+    }
 }

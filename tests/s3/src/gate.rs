@@ -115,7 +115,9 @@ fn refused_keys(policy: &Policy, input: &DeleteObjectsInput) -> Vec<KeyFault> {
     let refused = input.delete.objects.iter().filter(|id| {
         let action = permissions::action(Operation::DeleteObjects, id.version_id.is_some());
         let resource = format!("arn:aws:s3:::{}/{}", input.bucket, id.key);
+        let conditional = id.e_tag.is_some();
         !action.is_some_and(|action| policy.allows(action, &resource))
+            || conditional && !policy.allows("s3:GetObject", &resource)
     });
     let fault = |key: &str| KeyFault {
         key: Some(key.to_owned()),

@@ -36,6 +36,11 @@ impl Asking<'_> {
         if tags && !policy.allows("s3:PutObjectTagging", &resource) {
             return false;
         }
+        // A condition on what is there tells something of it (Amazon's pages on conditional writes and deletes).
+        let conditional = !reads && self.headers.contains_key("if-match");
+        if conditional && !policy.allows("s3:GetObject", &resource) {
+            return false;
+        }
         self.may_read_source(policy, store, &resource)
     }
 
