@@ -43,11 +43,13 @@ async fn exactly_the_permissions_of_the_script_suffice_and_each_that_is_missing_
         world.crm.delete("Contact", record).await;
         let own = format!("^{}\\..+$", prefix.replace('.', "\\."));
         let all = format!("^({}|amq\\.default)$", own.trim_matches(['^', '$']));
+        let no_exchange = all.replace(".+", "(work|wait.*|dead)");
         for (permissions, named) in [
-            (["^$", &all, &own], "configure"),
-            ([&own, "^$", &own], "write"),
-            ([&own, &all, "^$"], "read"),
-            ([&own, &own, &own], "write"),
+            (["^$", &all, &own], "needs the configure permission on it"),
+            ([&own, "^$", &own], "exchange 'amq.default' in vhost '/' refused"),
+            ([&own, &own, &own], "the write permission on the exchange amq.default"),
+            ([&own, &no_exchange, &own], "needs the write permission on the exchange"),
+            ([&own, &all, "^$"], "the read permission on it"),
         ] {
             node.control(&[&["set_permissions", "worker"][..], &permissions[..]].concat()).await;
             let service = Service::start(&environment, &["run"]).await.expect_log("not well");
@@ -64,6 +66,8 @@ async fn exactly_the_permissions_of_the_script_suffice_and_each_that_is_missing_
         apply(&node, prefix).await;
         let service = Service::start(&environment, &["run"]).await.ready().await;
         world.recycled(files[0]).await;
+        let outbox = world.crm.number("SELECT count(*) FROM file_recycler.outbox").await;
+        assert_eq!(outbox, 0, "every event went");
         assert_eq!(cli(&["dlq", "list", "--json"]).await.expect(0).json()["total"], 0);
         drop(service);
     })
