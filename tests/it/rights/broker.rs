@@ -44,21 +44,27 @@ async fn exactly_the_permissions_of_the_script_suffice_and_each_that_is_missing_
         let own = format!("^{}\\..+$", prefix.replace('.', "\\."));
         let all = format!("^({}|amq\\.default)$", own.trim_matches(['^', '$']));
         let no_exchange = all.replace(".+", "(work|wait.*|dead)");
-        for (permissions, named) in [
-            (["^$", &all, &own], "needs the configure permission on it"),
-            ([&own, "^$", &own], "exchange 'amq.default' in vhost '/' refused"),
-            ([&own, &own, &own], "the write permission on the exchange amq.default"),
-            ([&own, &no_exchange, &own], "needs the write permission on the exchange"),
-            ([&own, &all, "^$"], "the read permission on it"),
+        let new = world.with(&[
+            ("BROKER__URL", url_as(&node, "worker").as_str()),
+            ("BROKER__PREFIX", &format!("{prefix}.new")),
+        ]);
+        for (environment, permissions, named) in [
+            (&environment, ["^$", &all, &own], "needs the configure permission on it"),
+            (&environment, [&own, "^$", &own], "needs the write permission on the queue"),
+            (&environment, [&own, &no_exchange, &own], "needs the write permission on the exchange"),
+            (&environment, [&own, &all, "^$"], "the read permission on the exchange"),
+            // What a dead-lettering queue needs, the broker asks when it is made.
+            (&new, [&own, &own, &own], "the write permission on the exchange amq.default"),
         ] {
             node.control(&[&["set_permissions", "worker"][..], &permissions[..]].concat()).await;
-            let service = Service::start(&environment, &["run"]).await.expect_log("not well");
+            let service = Service::start(environment, &["run"])
+                .await
+                .expect_log("not well")
+                .expect_log("relaying was interrupted");
             eventually(&format!("'{named}' of {permissions:?} is missed"), async || {
                 let answer = service.readyz().await?;
                 let message = answer["dependencies"]["broker"]["message"].as_str()?;
-                eprintln!("{message}");
-                (answer["ready"] == false && message.contains(&format!("the {named} permission")))
-                    .then_some(())
+                (answer["ready"] == false && message.contains(named)).then_some(())
             })
             .await;
             world.is_untouched(files[0]).await;
