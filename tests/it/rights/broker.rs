@@ -7,7 +7,7 @@ use serde_json::json;
 use url::Url;
 use uuid::Uuid;
 
-use crate::support::broker::plain_to;
+use crate::support::broker::{plain_to, put_through};
 use crate::support::node::Node;
 use crate::support::process::{self, Service, eventually};
 use crate::support::world::{S3, World, bare_world};
@@ -36,7 +36,7 @@ async fn exactly_the_permissions_of_the_script_suffice_and_each_that_is_missing_
         let cli = async |arguments: &[&str]| process::run(&environment, arguments).await;
         cli(&["listener", "install"]).await.expect(0);
         cli(&["adopt", "--apply"]).await.expect(0);
-        everything(&world, &environment).await;
+        everything(&node, &world, &environment).await;
         a_producer_may_publish_to_the_exchange_and_nothing_else(&node, &world).await;
 
         let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
@@ -81,9 +81,9 @@ async fn exactly_the_permissions_of_the_script_suffice_and_each_that_is_missing_
 }
 
 /// A file that is moved, one that has to wait, dead letters that are looked at, replayed and discarded.
-async fn everything(world: &World, environment: &[(String, String)]) {
+async fn everything(node: &Node, world: &World, environment: &[(String, String)]) {
     let cli = async |arguments: &[&str]| process::run(environment, arguments).await;
-    let service = Service::start(environment, &["run"]).await.ready().await;
+    let service = Service::start(environment, &["run"]).await.ready().await.expect_log("dead-lettered");
     let (record, files) = world.record_with_files("Contact", "ContactFile", 2).await;
     world.crm.delete("Contact", record).await;
     for file in &files {
@@ -91,7 +91,15 @@ async fn everything(world: &World, environment: &[(String, String)]) {
     }
     cli(&["emit", "--schema", "Contact", "--record", &Uuid::new_v4().to_string()]).await.expect(0);
     cli(&["status"]).await.expect(0);
-    assert_eq!(cli(&["dlq", "list", "--json"]).await.expect(0).json()["total"], 0);
+    // Into a queue by the default exchange goes what waits and what is dead.
+    let (_connection, channel) = plain_to(&node.url()).await;
+    put_through(&channel, &world.queues.topology.work(), b"no event", BasicProperties::default()).await;
+    let dead = async || cli(&["dlq", "list", "--json"]).await.expect(0).json()["total"] == 1;
+    eventually("the message is dead-lettered", async || dead().await.then_some(())).await;
+    cli(&["dlq", "replay", "--apply"]).await.expect(1);
+    assert!(dead().await, "it is dead again");
+    cli(&["dlq", "discard", "--why", "a test", "--apply"]).await.expect(0);
+    assert!(!dead().await);
     drop(service);
 }
 
