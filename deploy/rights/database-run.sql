@@ -1,7 +1,8 @@
 -- The rights of the role that `file-recycler run`, `listen` and `work` connect as, and every other command but
 -- `listener install` and `listener uninstall`. Each line is necessary; the tests take each away and see what misses it.
 --
---   psql -v run_role=file_recycler_run [-v crm_schema=public] [-v dangling_rows=leave] -f database-run.sql DATABASE
+--   psql -v run_role=file_recycler_run [-v crm_schema=public] [-v dangling_rows=leave] [-v table_owner=crm] \
+--        -f database-run.sql DATABASE
 --
 -- Run it after `listener install`, as a superuser or as the role that installed; and again after an update of
 -- file-recycler, and when the CRM has a new section or a new column of SysFile. A second time changes nothing.
@@ -105,4 +106,10 @@ SELECT format('GRANT DELETE, UPDATE ("Id") ON %s TO %I', quoted, :'run_role')
   FROM (SELECT quoted FROM files WHERE weak UNION ALL SELECT quoted FROM links) AS dangling
  WHERE :'dangling_rows' = 'delete'
 \gexec
+
+-- OPTIONAL, with -v table_owner=ROLE: tables that this role makes from now on are readable at once, so that a new section
+-- of the CRM stops nothing until this file is applied again. It is more than is needed: all columns of all new tables.
+\if :{?table_owner}
+  ALTER DEFAULT PRIVILEGES FOR ROLE :"table_owner" IN SCHEMA :"crm_schema" GRANT SELECT ON TABLES TO :"run_role";
+\endif
 COMMIT;

@@ -287,3 +287,29 @@ async fn who_leaves_dangling_rows_needs_no_right_to_delete_or_to_lock_them() {
     db.close().await;
     roles.remove().await;
 }
+
+#[tokio::test]
+async fn with_the_owners_default_privileges_a_new_section_is_read_at_once() {
+    for given in [true, false] {
+        let database = TestDatabase::create().await;
+        let roles = roles_of(&database, &[]).await;
+        if given {
+            roles.allow_run(&[("table_owner", &roles.owner)]).await;
+        }
+        let db = Db::connect(&database.url_as(&roles.run)).unwrap();
+        let owner = &roles.owner;
+        roles
+            .sql(&format!(
+                "GRANT CREATE ON SCHEMA public TO {owner}; SET ROLE {owner};
+                 SELECT make_section('UsrDeal', 'CASCADE'); RESET ROLE"
+            ))
+            .await;
+
+        let lacking = db.lacking(&crm()).await.unwrap();
+
+        assert_eq!(lacking.is_none(), given, "{lacking:?}");
+        assert!(lacking.is_none_or(|told| told.contains(r#"public."UsrDealFile""#)));
+        db.close().await;
+        roles.remove().await;
+    }
+}
