@@ -128,7 +128,7 @@ async fn a_producer_may_publish_to_the_exchange_and_nothing_else(node: &Node, wo
             .unwrap();
         match sent.await {
             Ok(confirmation) => {
-                assert!(allowed && confirmation.is_ack() && confirmation.take_message().is_none())
+                assert!(allowed && confirmation.is_ack() && confirmation.take_message().is_none());
             }
             Err(error) => assert!(!allowed && is_refused(&error), "{exchange} {key}: {error}"),
         }
@@ -140,9 +140,9 @@ async fn a_producer_may_publish_to_the_exchange_and_nothing_else(node: &Node, wo
     let (_connection, channel) = plain_to(&url_as(node, "producer")).await;
     let work = topology.work();
     let consumes = BasicConsumeOptions::default();
-    let consumed =
+    let reading =
         channel.basic_consume(work.as_str().into(), "".into(), consumes, FieldTable::default()).await;
-    assert!(is_refused(&consumed.unwrap_err()));
+    assert!(is_refused(&reading.unwrap_err()));
 }
 
 /// 403, ACCESS_REFUSED.

@@ -118,7 +118,7 @@ async fn relay(database: &TestDatabase, db: &Db) -> Result<(), DbError> {
     database.run(&format!(r#"DELETE FROM "Contact" WHERE "Id" = '{contact}'"#)).await;
     db.backlog().await?;
     let mut low_water = LowWater::default();
-    db.begin_batch(Limits::default(), &mut low_water, Duration::from_secs(60)).await?;
+    db.begin_batch(Limits::default(), &mut low_water, Duration::from_mins(1)).await?;
     // Transactions that run beside this test are waited for.
     let mut batch = eventually("the deletion's turn has come", async || {
         db.begin_batch(Limits::default(), &mut low_water, Duration::ZERO).await.transpose()

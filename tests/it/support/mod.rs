@@ -15,4 +15,5 @@ pub mod roles;
 pub mod servers;
 pub mod storage;
 pub mod thief;
+pub mod weed;
 pub mod world;
