@@ -16,6 +16,7 @@ if [ $# -lt 3 ] || [ $# -gt 4 ]; then
 fi
 vhost=$1 worker=$3 producer=${4:-}
 # The prefix as a regular expression: a dot in it is a dot.
+# shellcheck disable=SC2016 # these are the characters themselves
 prefix=$(printf '%s' "$2" | sed 's/[][\.|$(){}?+*^]/\\&/g')
 read -ra rabbitmqctl <<<"${RABBITMQCTL:-rabbitmqctl}"
 

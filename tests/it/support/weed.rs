@@ -22,7 +22,7 @@ pub struct Weed {
     folder: PathBuf,
     grpc: Vec<u16>,
     pub server: Foreign,
-    _child: Child,
+    child: Child,
 }
 
 impl Weed {
@@ -65,23 +65,15 @@ impl Weed {
             get(address, "/").await.filter(|(status, _)| *status == 403)
         })
         .await;
-        Self { folder, grpc, server, _child: child }
+        Self { folder, grpc, server, child }
     }
 }
 
 impl Drop for Weed {
     fn drop(&mut self) {
-        for port in &self.grpc {
-            let _ = std::fs::remove_file(format!("/tmp/seaweedfs-{port}-grpc.sock"));
-        }
-        if let Ok(entries) = std::fs::read_dir("/tmp") {
-            let ours = |name: &str| {
-                name.starts_with("seaweedfs-")
-                    && self.grpc.iter().any(|port| name.ends_with(&format!("-grpc-{port}.sock")))
-            };
-            for entry in entries.flatten().filter(|entry| ours(&entry.file_name().to_string_lossy())) {
-                let _ = std::fs::remove_file(entry.path());
-            }
+        let _ = self.child.start_kill();
+        for (part, port) in PARTS.iter().zip(&self.grpc) {
+            let _ = std::fs::remove_file(format!("/tmp/seaweedfs-{part}-grpc-{port}.sock"));
         }
         // What it still writes is little, and in a place for such things.
         let _ = std::fs::remove_dir_all(&self.folder);
