@@ -77,7 +77,7 @@ async fn with_exactly_the_rights_of_the_files_everything_works_and_nothing_is_wa
         every_command(&world, &as_run, hard).await;
         application.pool.close().await;
         drop(service);
-        roles.remove().await;
+        drop(roles);
     })
     .await;
 }
@@ -154,7 +154,7 @@ async fn a_right_that_is_taken_away_stops_the_work_by_name_and_nothing_is_lost()
         let depth = world.queues.drain(&world.queues.topology.dead()).await.len();
         assert_eq!(depth, 0, "nothing is dead-lettered");
         drop(service);
-        roles.remove().await;
+        drop(roles);
     })
     .await;
 }
@@ -182,7 +182,7 @@ async fn a_section_that_nobody_has_granted_stops_the_moves_until_the_file_is_app
         world.crm.delete("UsrDeal", record).await;
         world.recycled(files[0]).await;
         drop(service);
-        roles.remove().await;
+        drop(roles);
     })
     .await;
 }
@@ -223,7 +223,7 @@ async fn each_right_to_install_is_necessary_and_named_when_it_is_missing() {
         install().await.expect(0);
         process::run(&as_install, &["listener", "uninstall", "--purge"]).await.expect(0);
         assert_eq!(world.storage.keys(Side::Object).await.len(), 0);
-        roles.remove().await;
+        drop(roles);
     })
     .await;
 }
@@ -262,5 +262,5 @@ async fn the_crms_own_role_is_captured_without_any_right_on_our_schema() {
         0
     );
     application.close().await.unwrap();
-    roles.remove().await;
+    drop(roles);
 }

@@ -258,7 +258,7 @@ async fn every_grant_of_the_running_role_is_necessary_and_named_when_it_is_missi
     everything(&database, &db, &crm()).await.expect("with every right again everything works");
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), grants.len(), wrong.join("\n"));
     db.close().await;
-    roles.remove().await;
+    drop(roles);
 }
 
 #[tokio::test]
@@ -285,7 +285,7 @@ async fn who_leaves_dangling_rows_needs_no_right_to_delete_or_to_lock_them() {
         .collect();
     assert_eq!(writes.len(), 0, "nothing of the CRM's may be written: {writes:?}");
     db.close().await;
-    roles.remove().await;
+    drop(roles);
 }
 
 #[tokio::test]
@@ -310,6 +310,6 @@ async fn with_the_owners_default_privileges_a_new_section_is_read_at_once() {
         assert_eq!(lacking.is_none(), given, "{lacking:?}");
         assert!(lacking.is_none_or(|told| told.contains(r#"public."UsrDealFile""#)));
         db.close().await;
-        roles.remove().await;
+        drop(roles);
     }
 }

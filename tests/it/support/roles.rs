@@ -147,12 +147,29 @@ impl Roles {
     pub async fn grant(&self, grant: &Grant, role: &str) {
         self.sql(&grant.sql("GRANT", role)).await;
     }
+}
 
-    /// Removes the roles, with everything that is theirs here.
-    pub async fn remove(self) {
-        for role in [&self.run, &self.install, &self.application, &self.owner] {
-            self.sql(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}")).await;
-        }
-        self.admin.close().await;
+impl Drop for Roles {
+    /// Removes the roles, with everything that is theirs here. Roles are the whole server's, so this is done for a test
+    /// that fails, too: in a thread with a runtime of its own.
+    fn drop(&mut self) {
+        let url = self.url.clone();
+        let roles = [&self.run, &self.install, &self.application, &self.owner].map(String::clone);
+        let removing = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let admin = PgPoolOptions::new().max_connections(1).connect(url.as_str()).await?;
+                for role in roles {
+                    let sql =
+                        format!("SET lock_timeout = '10s'; DROP OWNED BY {role} CASCADE; DROP ROLE {role}");
+                    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&admin).await?;
+                }
+                admin.close().await;
+                Ok::<_, sqlx::Error>(())
+            })
+        });
+        // A test that failed already must not fail twice.
+        let removed = removing.join().unwrap();
+        assert!(std::thread::panicking() || removed.is_ok(), "{removed:?}");
     }
 }
