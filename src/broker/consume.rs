@@ -103,7 +103,8 @@ impl Consumer {
         answered(&attempt, ANSWER_TIMEOUT, channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let options = BasicConsumeOptions::default();
         let started = channel.basic_consume(short(queue)?, "".into(), options, FieldTable::default());
-        let deliveries = answered(&attempt, ANSWER_TIMEOUT, started).await?;
+        let deliveries = answered(&attempt, ANSWER_TIMEOUT, started).await;
+        let deliveries = deliveries.map_err(|error| error.needing("the read permission on it"))?;
         Ok(Self { deliveries, channel, queue: queue.to_owned(), cancelled: false, _link: link })
     }
 
@@ -149,7 +150,8 @@ impl Browser {
     pub async fn next(&mut self) -> Result<Option<Delivery>, BrokerError> {
         let attempt = format!("looking at queue '{}'", self.queue);
         let asked = self.channel.basic_get(short(&self.queue)?, BasicGetOptions::default());
-        let message = answered(&attempt, ANSWER_TIMEOUT, asked).await?;
+        let message = answered(&attempt, ANSWER_TIMEOUT, asked).await;
+        let message = message.map_err(|error| error.needing("the read permission on it"))?;
         Ok(message.map(|message| Delivery::new(message.delivery)))
     }
 

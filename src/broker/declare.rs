@@ -23,7 +23,10 @@ pub(super) async fn all(link: &Link, topology: &Topology) -> Result<(), BrokerEr
             let options = QueueBindOptions::default();
             channel.queue_bind(queue, exchange, binding.key.into(), options, FieldTable::default()).await
         })
-        .await?;
+        .await
+        .map_err(|error| {
+            error.needing("the write permission on the queue and the read permission on the exchange")
+        })?;
     }
     Ok(())
 }
@@ -42,6 +45,17 @@ async fn declare_queue(link: &Link, queue: &Queue) -> Result<(), BrokerError> {
         channel.queue_declare(name, QueueDeclareOptions::durable(), arguments).await.map(drop)
     })
     .await
+    .map_err(|error| error.needing(needed_to_declare(queue)))
+}
+
+/// A queue that dead-letters is asked for more: its messages are read, and written to where they go. Queues that do
+/// not are declared first, so that a missing configure permission is told by itself.
+fn needed_to_declare(queue: &Queue) -> &'static str {
+    if queue.arguments.iter().any(|(key, _)| *key == "x-dead-letter-exchange") {
+        "the configure permission and the read permission on it, and the write permission on the exchange amq.default"
+    } else {
+        "the configure permission on it"
+    }
 }
 
 async fn declare_exchange(link: &Link, name: &str) -> Result<(), BrokerError> {
@@ -51,6 +65,7 @@ async fn declare_exchange(link: &Link, name: &str) -> Result<(), BrokerError> {
         channel.exchange_declare(exchange, ExchangeKind::Topic, options, FieldTable::default()).await
     })
     .await
+    .map_err(|error| error.needing("the configure permission on it"))
 }
 
 /// One step on a channel of its own: the broker closes a channel on which it refuses something.

@@ -92,6 +92,18 @@ impl BrokerError {
         }
     }
 
+    /// Names the permission without which this is refused: the broker's own sentence says on what it refused access,
+    /// and (before 3.13) not which permission that wanted.
+    pub(super) fn needing(self, permission: &str) -> Self {
+        match self {
+            Self::AccessRefused { attempt, cause } => {
+                let cause = format!("{cause}; this needs {permission}: apply deploy/rights/broker.sh");
+                Self::AccessRefused { attempt, cause }
+            }
+            other => other,
+        }
+    }
+
     /// `attempt` failed with what the client library reports.
     pub(super) fn from_lapin(attempt: impl Into<String>, error: &lapin::Error) -> Self {
         let attempt = attempt.into();
@@ -196,6 +208,19 @@ mod tests {
             assert_eq!(error, expected);
             assert_eq!(error.advice(), Advice::Outage(Dependency::Broker));
         }
+    }
+
+    #[test]
+    fn a_refusal_names_the_permission_and_nothing_else_does() {
+        let refused =
+            reply(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)).needing("the read permission on it");
+        assert_eq!(
+            refused.to_string(),
+            "declaring queue 'q': the broker refused access: the broker's words; this needs the read permission on \
+             it: apply deploy/rights/broker.sh"
+        );
+        let missing = reply(AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND));
+        assert_eq!(missing.clone().needing("the read permission on it"), missing);
     }
 
     #[test]

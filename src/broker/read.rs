@@ -155,7 +155,8 @@ impl Reader {
         let options = BasicConsumeOptions::default();
         let started =
             self.channel.basic_consume(short(&self.queue)?, "".into(), options, FieldTable::default());
-        let deliveries = answered(&self.attempt(), ANSWER_TIMEOUT, started).await?;
+        let deliveries = answered(&self.attempt(), ANSWER_TIMEOUT, started).await;
+        let deliveries = deliveries.map_err(|error| error.needing("the read permission on it"))?;
         Ok(Window { deliveries, held: BTreeSet::new() })
     }
 

@@ -140,7 +140,8 @@ impl Window {
             // The channel was put into confirm mode before the first message.
             Ok(Confirmation::NotRequested) => (Err(lost(address)), None),
             Err(error) => {
-                let error = BrokerError::from_lapin(format!("publishing to {}", shown(address)), &error);
+                let error = BrokerError::from_lapin(format!("publishing to {}", shown(address)), &error)
+                    .needing("the write permission on the exchange (amq.default, where a queue is named)");
                 self.broken.get_or_insert(error.clone());
                 (Err(error), None)
             }

@@ -123,6 +123,9 @@ pub(super) async fn run(config: &Config, json: bool) -> Result<Finding, Failed> 
 
 async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase, Failed> {
     let db = parts::database(config)?;
+    if let Some(lacking) = db.lacking(&config.crm).await? {
+        return Err(Failed::new(lacking));
+    }
     let asked = guard.before_asking();
     let environment = db.environment().await?;
     let paused = environment.environment.as_ref().is_some_and(|environment| environment.paused.is_some());
@@ -136,6 +139,7 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
     }
     let backlog = db.backlog().await?;
     let mut warnings = capture.hints.clone();
+    warnings.extend(db.lacking_elsewhere(&config.crm).await?);
     let message = match state {
         CaptureState::Drifted => {
             let drift = format!("drift: {}", capture.told());

@@ -91,6 +91,11 @@ impl Class {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Server { code, message, class: Class::Blind } => write!(
+                f,
+                "{message} (SQLSTATE {code}); `file-recycler status` names missing rights, docs/rights.md says what each \
+                 is for"
+            ),
             Self::Server { code, message, .. } => write!(f, "{message} (SQLSTATE {code})"),
             Self::Connection(why) => write!(f, "no connection to the database: {why}"),
             Self::Address => f.write_str("database.url cannot be read; it must be postgres://…"),
@@ -138,6 +143,21 @@ impl DbError {
             Problem::Unsupported(_) => Advice::GiveUp(DeadReason::Unsupported),
             Problem::Internal(_) => Advice::GiveUp(DeadReason::Internal),
         }
+    }
+
+    /// Does the role lack a right, or would row-level security hide rows from it?
+    pub fn is_denied(&self) -> bool {
+        self.class() == Some(Class::Blind)
+    }
+
+    /// Is something not there that a newer version of the own schema has?
+    pub fn is_missing(&self) -> bool {
+        self.class() == Some(Class::Missing)
+    }
+
+    /// The same attempt with another reason.
+    pub(super) fn because(self, problem: Problem) -> Self {
+        Self { problem, ..self }
     }
 
     /// Is something of our own schema missing, or not allowed?

@@ -22,6 +22,7 @@ pub mod outbox;
 pub mod process;
 pub mod registry;
 pub mod replay;
+mod rights;
 mod sample;
 pub mod schema;
 pub mod silence;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Db;
 use super::alive::in_s3;
 use super::catalog::{Catalog, FileTable, Mapped};
-use super::error::{Attempted, DbError};
+use super::error::{Attempted, Class, DbError};
 use super::sql::{built, quote_literal};
 use crate::file::{FileId, ObjectKey, SchemaName};
 
@@ -152,6 +152,7 @@ impl Db {
         transaction.rollback().await.attempted(DOING)?;
         match found.attempted(DOING) {
             Ok(rows) => Ok(known(catalog, rows)),
+            Err(error) if error.class() != Some(Class::TooLong) => Err(error),
             Err(error) => {
                 tracing::info!(%error, "some files are looked at in place of the newest");
                 self.some_files(catalog, count).await

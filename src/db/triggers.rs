@@ -13,6 +13,7 @@ pub use generate::{Capture, captures};
 
 use super::catalog::{Catalog, fingerprint_expression};
 use super::error::{Attempted, DbError, Problem};
+use super::rights::explained;
 use super::schema::{SCHEMA, SchemaState, migrations_as_sql};
 use super::sql::{TableName, built, quote_identifier};
 use super::{Actor, Db};
@@ -53,9 +54,12 @@ impl Db {
         policy: OnCaptureError,
         actor: &Actor,
     ) -> Result<Installed, DbError> {
-        self.migrate().await?;
+        if let Err(error) = self.migrate().await {
+            return Err(explained(error, self.lacking_to_install(None)).await);
+        }
         self.make_partitions().await?;
-        let captures = captures(&self.discover_all(crm).await?, policy);
+        let catalog = self.discover_all(crm).await?;
+        let captures = captures(&catalog, policy);
         let existing = drift::existing(self).await?;
         let mut done = Installed::default();
         let mut wrong = BTreeMap::<TableName, Vec<String>>::new();
@@ -81,7 +85,7 @@ impl Db {
         }
         match patient.failed {
             None => Ok(done),
-            Some(error) => Err(error),
+            Some(error) => Err(explained(error, self.lacking_to_install(Some(&catalog))).await),
         }
     }
 

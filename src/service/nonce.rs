@@ -101,7 +101,7 @@ impl Parts {
                     Ok(true) => {}
                     Ok(false) => continue,
                     // An older version's schema: work goes on as it did there.
-                    Err(error) if error.is_of_schema() => {
+                    Err(error) if error.is_missing() => {
                         warn!(%error, "the nonce is not advanced: run `file-recycler listener install`");
                         return Ok(());
                     }

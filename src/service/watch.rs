@@ -9,6 +9,7 @@ use super::Parts;
 use super::monitor::{Look, Monitor};
 use super::nonce;
 use crate::broker::{BrokerError, Session};
+use crate::db::DbError;
 use crate::gate::Cause;
 use crate::guard::Verdict;
 use crate::health::GuardState;
@@ -22,6 +23,8 @@ const DATABASE_EVERY: Duration = Duration::from_secs(1);
 const BACKLOG_EVERY: u32 = 5;
 /// Looks at the database after which a worker is under way.
 const UNDER_WAY: u32 = 60;
+/// How often the role's rights are looked at, in looks at the database; after trouble with it, each time.
+const RIGHTS_EVERY: u32 = 30;
 /// How often both buckets and the marker are read.
 const STORAGE_EVERY: Duration = Duration::from_secs(5);
 /// How often the queues are measured.
@@ -50,7 +53,23 @@ struct Database {
 }
 
 impl Look for Database {
+    /// A missing right is told by its name, before any work has missed it.
     async fn look(&mut self) -> Result<(), Failure> {
+        let is_due = self.looks.is_multiple_of(RIGHTS_EVERY)
+            || self.parts.gate.why_closed(&[Cause::Database]).is_some();
+        let looked = self.look_once().await;
+        if is_due && looked.is_ok() || looked.as_ref().is_err_and(DbError::is_denied) {
+            // What keeps the rights from being looked at is told by whatever meets it.
+            if let Ok(Some(why)) = self.parts.db.lacking(&self.parts.config.crm).await {
+                return Err(Failure::new(Advice::Outage(Dependency::Database), why));
+            }
+        }
+        Ok(looked?)
+    }
+}
+
+impl Database {
+    async fn look_once(&mut self) -> Result<(), DbError> {
         let parts = &self.parts;
         let asked = parts.guard.before_asking();
         parts.guard.saw_database(asked, parts.db.environment().await?);

@@ -7,7 +7,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::limiter::Urgency;
-use super::{Kind, Operation, Side};
+use super::{Kind, Operation, Side, permission};
 use crate::outcome::{Advice, DeadReason, Dependency, Failure};
 
 /// What a request was about: what an error says was attempted on what.
@@ -204,11 +204,8 @@ impl fmt::Display for StorageError {
         if !self.detail.is_empty() {
             write!(f, " ({})", self.detail)?;
         }
-        match (self.kind, self.operation) {
-            // A missing object looks like this to credentials that may not list.
-            (Kind::AccessDenied, Operation::HeadObject) => {
-                f.write_str("; if the object does not exist, s3:ListBucket is not granted")
-            }
+        match permission::needed(self.operation, self.side) {
+            Some(needed) if self.kind == Kind::AccessDenied => write!(f, "; this needs {needed}"),
             _ => Ok(()),
         }
     }

@@ -20,6 +20,7 @@ mod limiter;
 mod marker;
 mod multipart;
 mod observe;
+mod permission;
 mod probe;
 mod tls;
 

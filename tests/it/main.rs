@@ -49,6 +49,7 @@ mod relay_crash;
 mod relay_outbox;
 mod relay_size;
 mod retention;
+mod rights;
 mod scale_out;
 mod schemas;
 mod silence;

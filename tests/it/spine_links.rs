@@ -325,7 +325,11 @@ async fn case_38_a_file_whose_row_is_created_anew_within_the_grace_period_stays(
                 files[0]
             ))
             .await;
-        assert_eq!(world.crm.number(r#"SELECT count(*) FROM "ContactFile""#).await, 0);
+        eventually("the relay has seen the deletion, and waits", async || {
+            let seen = "SELECT count(*) FROM file_recycler.outbox WHERE seen_at IS NOT NULL";
+            (world.crm.number(seen).await == 2).then_some(())
+        })
+        .await;
         world
             .crm
             .sql(format!(

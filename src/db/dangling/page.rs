@@ -110,7 +110,7 @@ impl Page {
     }
 
     /// Files that the record owns weakly. Foreign keys are read now; where rows may be deleted, under a lock that
-    /// keeps new ones away until the transaction ends.
+    /// keeps new ones away until the transaction ends. Who only counts needs neither the lock nor the right to have it.
     async fn files(
         tx: &mut Tx,
         catalog: &Catalog,

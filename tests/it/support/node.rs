@@ -82,10 +82,21 @@ impl Node {
     /// Sets the share of the machine's memory from which on it takes no messages; 0 is an alarm at once.
     pub async fn memory_watermark(&self, share: f64) {
         let expression = format!("vm_memory_monitor:set_vm_memory_high_watermark({share:?}).");
+        self.control(&["eval", &expression]).await;
+    }
+
+    /// Runs `rabbitmqctl` on it.
+    pub async fn control(&self, arguments: &[&str]) {
         let mut command = self.command(&format!("{SCRIPTS}/rabbitmqctl"));
-        let output = command.args(["eval", &expression]).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let output = output.output().await.unwrap();
-        assert!(output.status.success(), "{output:?}");
+        succeeds(command.args(arguments)).await;
+    }
+
+    /// Runs a script that calls `rabbitmqctl`.
+    pub async fn script(&self, script: &str, arguments: &[&str]) {
+        // Of a user who may not be able to reach the script itself: bash reads it from its standard input.
+        let mut command = self.command("bash");
+        command.stdin(std::fs::File::open(script).unwrap()).args(["-s", "--"]).args(arguments);
+        succeeds(command.env("RABBITMQCTL", format!("{SCRIPTS}/rabbitmqctl"))).await;
     }
 
     fn command(&self, program: &str) -> Command {
@@ -131,6 +142,11 @@ impl Drop for Node {
         // It may still be writing: what is left of the folder is little, and in a place for such things.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+async fn succeeds(command: &mut Command) {
+    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// Sends AMQP's protocol header; the first octet of Connection.Start is 1.

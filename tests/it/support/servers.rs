@@ -24,6 +24,11 @@ impl Foreign {
         Self::read("moto", "MOTO")
     }
 
+    /// A server that a test has started.
+    pub fn own(name: &'static str, url: String, keys: (String, String)) -> Self {
+        Self { name, url, keys, variable: "" }
+    }
+
     /// A server of somebody's own, for the conformance suite only.
     pub fn extra() -> Option<Self> {
         std::env::var("FILE_RECYCLER_TEST_EXTRA_S3_URL").ok()?;

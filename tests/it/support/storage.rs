@@ -89,8 +89,26 @@ impl TestStorage {
     }
 
     async fn new(name: &'static str, endpoint: String, keys: (String, String)) -> Self {
+        Self::with_buckets(name, endpoint, keys, Self::bucket_names()).await
+    }
+
+    /// Names of two buckets that nobody has.
+    pub fn bucket_names() -> (String, String) {
         let id = Uuid::new_v4().simple();
-        let (object, recycle) = (format!("object-{id}"), format!("recycle-{id}"));
+        (format!("object-{id}"), format!("recycle-{id}"))
+    }
+
+    /// A server that others wrote, with these two buckets.
+    pub async fn named(server: &Foreign, buckets: (String, String)) -> Self {
+        Self::with_buckets(server.name, server.url.clone(), server.keys.clone(), buckets).await
+    }
+
+    async fn with_buckets(
+        name: &'static str,
+        endpoint: String,
+        keys: (String, String),
+        (object, recycle): (String, String),
+    ) -> Self {
         let client = client(&endpoint, &keys);
         for bucket in [&object, &recycle] {
             client.create_bucket().bucket(bucket).send().await.unwrap();
@@ -304,7 +322,8 @@ fn settings(endpoint: &str, keys: &(String, String), object: &str, recycle: &str
     }
 }
 
-fn client(endpoint: &str, keys: &(String, String)) -> Client {
+/// A client with these keys that asks whatever it is told to.
+pub fn client(endpoint: &str, keys: &(String, String)) -> Client {
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(aws_smithy_http_client::tls::Provider::Rustls(
             aws_smithy_http_client::tls::rustls_provider::CryptoMode::Ring,

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::policy::Policy;
 use crate::store::{Content, Object, Store};
 use crate::switches::Switches;
+use crate::users::Users;
 
 /// The handle by which a test looks into a running server and disturbs it, all the
 /// [`Switches`] included. Cheap to clone; it outlives the server.
@@ -14,6 +16,7 @@ use crate::switches::Switches;
 pub struct Control {
     pub(crate) switches: Switches,
     pub(crate) store: Arc<Store>,
+    pub(crate) users: Users,
 }
 
 impl Deref for Control {
@@ -25,6 +28,12 @@ impl Deref for Control {
 }
 
 impl Control {
+    /// Lets requests be signed with these keys too, and allows them what the policy does; a second time with another
+    /// policy, that one holds from now on.
+    pub fn user(&self, access_key: &str, secret_key: &str, policy: Policy) {
+        self.users.set(access_key, secret_key, Some(policy));
+    }
+
     /// Puts an object without a request, for arranging many quickly. Answers its ETag, without
     /// quotes, or nothing if there is no such bucket.
     pub fn put(&self, bucket: &str, key: &str, content: impl Into<Bytes>) -> Option<String> {

@@ -17,8 +17,12 @@ use crate::ending;
 use crate::faults::{Ending, KeyFault, Verdict};
 use crate::listen::Caller;
 use crate::operation::Operation;
+use crate::permissions::{self, Asking};
+use crate::policy::Policy;
 use crate::rule::{Call, When};
+use crate::store::Store;
 use crate::switches::Switches;
+use crate::users::Users;
 
 /// What the layers of one request tell each other.
 #[derive(Debug, Clone)]
@@ -52,22 +56,26 @@ impl Ticket {
     }
 }
 
-/// The access check that asks the rules.
+/// The access check that asks policies and rules.
 #[derive(Debug)]
-pub(crate) struct Warden(pub(crate) Switches);
+pub(crate) struct Warden {
+    pub(crate) switches: Switches,
+    pub(crate) users: Users,
+    pub(crate) store: Arc<Store>,
+}
 
 #[async_trait::async_trait]
 impl S3Access for Warden {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        if cx.credentials().is_none() {
+        let Some(access_key) = cx.credentials().map(|credentials| credentials.access_key.clone()) else {
             return Err(s3s::s3_error!(AccessDenied, "Signature is required"));
-        }
+        };
         let operation = Operation::from_name(cx.s3_op().name());
         let Some(ticket) = cx.extensions_mut().get::<Ticket>().cloned() else {
             return Ok(());
         };
         ticket.lock().operation = Some(operation);
-        self.0.0.counters.asked(operation);
+        self.switches.0.counters.asked(operation);
         if operation == Operation::DeleteObjects {
             // Its keys are in the body, which has not been read yet.
             return Ok(());
@@ -77,9 +85,16 @@ impl S3Access for Warden {
             S3Path::Bucket { bucket } => (Some(&**bucket), None),
             S3Path::Object { bucket, key } => (Some(&**bucket), Some(&**key)),
         };
+        if let Some(policy) = self.users.policy(&access_key) {
+            let query = cx.uri().query().unwrap_or_default();
+            let asking = Asking { operation, bucket, key, headers: cx.headers(), query };
+            if !asking.is_allowed(&policy, &self.store) {
+                return Err(s3s::s3_error!(AccessDenied, "Access Denied"));
+            }
+        }
         let call = Call { operation, bucket, keys: key.as_slice() };
-        let verdict = self.0.0.faults.judge(&call);
-        carry_out(verdict, &ticket, &self.0).await
+        let verdict = self.switches.0.faults.judge(&call);
+        carry_out(verdict, &ticket, &self.switches).await
     }
 
     async fn delete_objects(&self, req: &mut S3Request<DeleteObjectsInput>) -> S3Result<()> {
@@ -88,9 +103,28 @@ impl S3Access for Warden {
         };
         let keys: Vec<&str> = req.input.delete.objects.iter().map(|id| id.key.as_str()).collect();
         let call = Call { operation: Operation::DeleteObjects, bucket: Some(&req.input.bucket), keys: &keys };
-        let verdict = self.0.0.faults.judge(&call);
-        carry_out(verdict, &ticket, &self.0).await
+        let mut verdict = self.switches.0.faults.judge(&call);
+        let policy = req.credentials.as_ref().and_then(|signed| self.users.policy(&signed.access_key));
+        verdict.keys.extend(policy.iter().flat_map(|policy| refused_keys(policy, &req.input)));
+        carry_out(verdict, &ticket, &self.switches).await
     }
+}
+
+/// Each key has an answer of its own: those that the policy does not allow are refused, the others go.
+fn refused_keys(policy: &Policy, input: &DeleteObjectsInput) -> Vec<KeyFault> {
+    let refused = input.delete.objects.iter().filter(|id| {
+        let action = permissions::action(Operation::DeleteObjects, id.version_id.is_some());
+        let resource = format!("arn:aws:s3:::{}/{}", input.bucket, id.key);
+        let conditional = id.e_tag.is_some();
+        !action.is_some_and(|action| policy.allows(action, &resource))
+            || conditional && !policy.allows("s3:GetObject", &resource)
+    });
+    let fault = |key: &str| KeyFault {
+        key: Some(key.to_owned()),
+        code: "AccessDenied".to_owned(),
+        when: When::Before,
+    };
+    refused.map(|id| fault(&id.key)).collect()
 }
 
 /// Waits and notes what is to come; an error keeps the work from being done.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use hyper::Request;
 use hyper::body::Incoming;
-use s3s::auth::SimpleAuth;
 use s3s::path::check_bucket_name;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpResponse, StdError};
@@ -18,6 +17,7 @@ use crate::listen::{Caller, Host, Listener};
 use crate::options::Options;
 use crate::store::Store;
 use crate::switches::Switches;
+use crate::users::Users;
 use crate::{gate, plane};
 
 /// A running server. Dropping it stops it without waiting.
@@ -39,11 +39,18 @@ impl Server {
         let store = Arc::new(Store::new(&options));
         let switches = Switches::new(Place::Server, options.latency);
         let mut builder = S3ServiceBuilder::new(Api::new(Arc::clone(&store), &options));
-        builder.set_auth(SimpleAuth::from_single(options.access_key, options.secret_key));
-        builder.set_access(gate::Warden(switches.clone()));
+        let users = Users::default();
+        users.set(&options.access_key, &options.secret_key, None);
+        builder.set_auth(users.clone());
+        let (switches_there, store_there) = (switches.clone(), Arc::clone(&store));
+        builder.set_access(gate::Warden {
+            switches: switches_there,
+            users: users.clone(),
+            store: store_there,
+        });
         let host = Embedded { service: builder.build(), switches: switches.clone() };
         let listener = Listener::start(options.listen, host).await?;
-        Ok(Self { listener, control: Control { switches, store } })
+        Ok(Self { listener, control: Control { switches, store, users } })
     }
 
     /// The address that was bound.

@@ -1,0 +1,61 @@
+//! Which IAM permissions a request needs: what a refusal is told with. `deploy/rights/iam-run.json` grants them.
+
+use super::{Operation, Side};
+
+/// The permissions of a request; `side` is its bucket, of a copy the destination. Nothing for what is no request.
+pub(super) fn needed(operation: Operation, side: Side) -> Option<String> {
+    let from = match side {
+        Side::Object => Side::Recycle,
+        Side::Recycle => Side::Object,
+    };
+    let one = |action: &str| Some(format!("s3:{action} on the {side} bucket"));
+    match operation {
+        Operation::Connect => None,
+        Operation::HeadBucket | Operation::ListObjectsV2 => one("ListBucket"),
+        // A missing object looks the same to credentials that may not list.
+        Operation::HeadObject | Operation::GetObject => Some(format!(
+            "s3:GetObject on the {side} bucket, and s3:ListBucket where the object does not exist"
+        )),
+        Operation::CopyObject => Some(format!(
+            "s3:PutObject on the {side} bucket and s3:GetObject on the {from} bucket, and where the object has tags \
+             s3:PutObjectTagging on the {side} bucket and s3:GetObjectTagging on the {from} bucket"
+        )),
+        Operation::UploadPartCopy => {
+            Some(format!("s3:PutObject on the {side} bucket and s3:GetObject on the {from} bucket"))
+        }
+        Operation::CreateMultipartUpload => Some(format!(
+            "s3:PutObject on the {side} bucket, and where the object has tags s3:PutObjectTagging on the {side} bucket"
+        )),
+        Operation::PutObject | Operation::CompleteMultipartUpload => one("PutObject"),
+        // A condition on what is there is a look at it.
+        Operation::DeleteObject | Operation::DeleteObjects => {
+            Some(format!("s3:DeleteObject on the {side} bucket, and s3:GetObject for a condition"))
+        }
+        Operation::GetObjectTagging => one("GetObjectTagging"),
+        Operation::PutObjectTagging => one("PutObjectTagging"),
+        Operation::ListParts => one("ListMultipartUploadParts"),
+        Operation::AbortMultipartUpload => one("AbortMultipartUpload"),
+        Operation::GetBucketLifecycleConfiguration => one("GetLifecycleConfiguration"),
+        Operation::PutBucketLifecycleConfiguration => one("PutLifecycleConfiguration"),
+        Operation::GetBucketVersioning => one("GetBucketVersioning"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_names_the_permission_of_its_bucket() {
+        for operation in Operation::ALL {
+            let told = needed(*operation, Side::Recycle);
+            assert_eq!(told.is_none(), *operation == Operation::Connect, "{operation}");
+            assert!(
+                told.is_none_or(|told| told.contains("s3:") && told.contains("recycle bucket")),
+                "{operation}"
+            );
+        }
+        let copy_back = needed(Operation::CopyObject, Side::Object).unwrap();
+        assert!(copy_back.contains("s3:GetObjectTagging on the recycle bucket"), "{copy_back}");
+    }
+}

@@ -1,0 +1,6 @@
+//! With exactly the rights of `deploy/rights` everything works, and one that is missing is named.
+
+mod broker;
+mod database;
+mod grants;
+mod storage;
