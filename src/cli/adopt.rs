@@ -11,7 +11,8 @@ use crate::db::SampleFile;
 use crate::db::environment::{Buckets, EnvironmentState, Identity, NewBinding, Purpose};
 use crate::db::schema::SchemaState;
 use crate::guard::Marked;
-use crate::storage::Expected;
+use crate::key_template::KeyTemplate;
+use crate::storage::{Expected, Side, Storage};
 
 /// Objects of so many rows are looked for.
 const SAMPLE: usize = 5;
@@ -68,14 +69,7 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
     };
     let catalog = db.discover(&config.crm).await?;
     let some = db.some_files(&catalog, SAMPLE).await?;
-    let mut found = 0;
-    for SampleFile { id, schema, key } in &some {
-        let key = match key {
-            Some(key) => key.clone(),
-            None => config.storage.key_template.key(id, Some(schema))?,
-        };
-        found += usize::from(storage.head(crate::storage::Side::Object, &key).await?.is_some());
-    }
+    let found = count_objects(&storage, &config.storage.key_template, &some).await?;
     let mut plan = Plan {
         applied: false,
         environment: environment_id(&state, &buckets, named),
@@ -113,6 +107,23 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
     }
     print(json, &plan, || text(&plan))?;
     Ok(Finding::Healthy)
+}
+
+/// How many of these files have their object.
+async fn count_objects(
+    storage: &Storage,
+    template: &KeyTemplate,
+    some: &[SampleFile],
+) -> Result<usize, Failed> {
+    let mut found = 0;
+    for SampleFile { id, schema, key } in some {
+        let key = match key {
+            Some(key) => key.clone(),
+            None => template.key(id, Some(schema))?,
+        };
+        found += usize::from(storage.head(Side::Object, &key).await?.is_some());
+    }
+    Ok(found)
 }
 
 /// The id is kept where the bucket's marker agrees, or where there is none and this very binding was adopted
