@@ -11,7 +11,8 @@ use crate::db::environment::{Buckets, EnvironmentState, Identity, NewBinding, Pu
 use crate::db::schema::SchemaState;
 use crate::db::{Db, SampleFile};
 use crate::guard::Marked;
-use crate::storage::{Expected, Kind, Storage};
+use crate::key_template::KeyTemplate;
+use crate::storage::{Expected, Kind, Side, Storage};
 
 /// Objects of so many rows are looked for.
 const SAMPLE: usize = 5;
@@ -70,14 +71,7 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
     };
     let catalog = db.discover(&config.crm).await?;
     let some = db.some_files(&catalog, SAMPLE).await?;
-    let mut found = 0;
-    for SampleFile { id, schema, key } in &some {
-        let key = match key {
-            Some(key) => key.clone(),
-            None => config.storage.key_template.key(id, Some(schema))?,
-        };
-        found += usize::from(storage.head(crate::storage::Side::Object, &key).await?.is_some());
-    }
+    let found = count_objects(&storage, &config.storage.key_template, &some).await?;
     let mut plan = Plan {
         applied: false,
         environment: environment_id(&state, &buckets, named),
@@ -139,6 +133,23 @@ async fn apply(db: &Db, storage: &Storage, plan: &Plan) -> Result<(), Failed> {
         }
     }
     Err(Failed::new("the object bucket's marker keeps changing: who else writes it?"))
+}
+
+/// How many of these files have their object.
+async fn count_objects(
+    storage: &Storage,
+    template: &KeyTemplate,
+    some: &[SampleFile],
+) -> Result<usize, Failed> {
+    let mut found = 0;
+    for SampleFile { id, schema, key } in some {
+        let key = match key {
+            Some(key) => key.clone(),
+            None => template.key(id, Some(schema))?,
+        };
+        found += usize::from(storage.head(Side::Object, &key).await?.is_some());
+    }
+    Ok(found)
 }
 
 /// The id is kept where the bucket's marker agrees, or where there is none and this very binding was adopted

@@ -58,9 +58,10 @@ async fn rows_of_one_object_that_go_together_count_it_once() {
         mapped.attachment(2, 7, "ab/shared").await;
         mapped.sql("DELETE FROM attachment").await;
         mapped.recycled("ab/shared").await;
+        mapped.counted(&service, "already_moved", 1).await;
+        mapped.counted(&service, "moved", 1).await;
         mapped.quiet(&service).await;
         assert_eq!(service.metric(r#"file_recycler_files_total{outcome="moved"}"#).await, 1);
-        assert_eq!(service.metric(r#"file_recycler_files_total{outcome="already_moved"}"#).await, 1);
     })
     .await;
 }

@@ -15,7 +15,7 @@ use file_recycler::db::registry::Registry;
 use file_recycler::db::replay::Replayed;
 use file_recycler::db::suspect::Mark;
 use file_recycler::db::{Db, DbError};
-use file_recycler::file::{FileId, ObjectKey, RecordId, SchemaName};
+use file_recycler::file::{FileId, Named, ObjectKey, RecordId, SchemaName};
 use file_recycler::outcome::{Advice, Dependency, Outcome};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -79,7 +79,8 @@ async fn work(database: &TestDatabase, db: &Db, crm: &Crm) -> Result<(), DbError
     db.capture_status(crm, OnCaptureError::Skip).await?;
     db.capture_fingerprint(crm).await?;
     let Gone { records, kept } = Gone::new(database).await;
-    registry.liveness(&[FileId::from(kept)]).await?;
+    let key = ObjectKey::try_from(kept.to_string()).unwrap();
+    registry.liveness(&[Named { id: FileId::from(kept), key }]).await?;
     registry.hanging(&records).await?;
     for (schema, id) in &records {
         let record = DeletedRecord { schema, id, event_id: "event", may_delete: true };
