@@ -15,7 +15,7 @@ use super::schema::SCHEMA;
 use super::sql::{TableName, quote_identifier};
 use crate::config::{Crm, DanglingRows};
 
-/// Rights that are named in one sentence.
+/// Rights that are named in one sentence, and columns of each: it must fit where it is told.
 const TOLD: usize = 4;
 const DOING: &str = "looking at the rights of this role";
 
@@ -304,7 +304,13 @@ fn told(missing: &[Missing]) -> String {
     }
     let more = by_object.len().saturating_sub(TOLD);
     let first = by_object.iter().take(TOLD).map(|((object, privilege), columns)| {
-        let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
+        let more = columns.len().saturating_sub(TOLD);
+        let named = columns[..columns.len() - more].join(", ");
+        let columns = match (columns.is_empty(), more) {
+            (true, _) => String::new(),
+            (false, 0) => format!(" ({named})"),
+            (false, more) => format!(" ({named} and {more} more)"),
+        };
         format!("{privilege}{columns} on {object}")
     });
     let first = first.collect::<Vec<_>>().join(", ");
@@ -349,6 +355,9 @@ mod tests {
         ] {
             assert_eq!(told(missing), sentence);
         }
+        let wide: Vec<_> =
+            ('a'..='f').map(|c| missing("s", Some("t"), Some(&c.to_string()), "SELECT")).collect();
+        assert_eq!(told(&wide), r#"SELECT ("a", "b", "c", "d" and 2 more) on s."t""#);
         let many: Vec<_> = ('a'..='f').map(|c| missing("s", Some(&c.to_string()), None, "SELECT")).collect();
         assert!(told(&many).ends_with(" and 2 more"), "{}", told(&many));
     }

@@ -11,6 +11,7 @@ mod holding;
 mod listing;
 mod multipart;
 mod partial;
+mod policies;
 mod proxied;
 mod proxy_batches;
 mod proxy_faults;
