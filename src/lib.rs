@@ -16,6 +16,7 @@ pub mod event;
 pub mod explain;
 pub mod failpoint;
 pub mod file;
+mod fresh;
 pub mod gate;
 pub mod guard;
 pub mod health;

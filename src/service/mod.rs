@@ -192,7 +192,7 @@ impl Parts {
             storage: self.storage.clone(),
             guard: self.guard.clone(),
             template,
-            compared: tokio::sync::Mutex::default(),
+            compared: crate::fresh::Fresh::default(),
             object,
             recycle,
         };

@@ -2,9 +2,6 @@
 //! statement says whose environment it was and whether it is paused, so no answer is older than that.
 
 use std::sync::Arc;
-use std::time::Instant;
-
-use tokio::sync::Mutex;
 
 use super::nonce::compare;
 use super::template::Template;
@@ -12,6 +9,7 @@ use crate::db::registry::{Checked, Registry as DbRegistry};
 use crate::db::{Db, ledger};
 use crate::failpoint;
 use crate::file::{Bucket, FileRef, Named, Object, Recycle};
+use crate::fresh::Fresh;
 use crate::guard::{Guard, Verdict};
 use crate::outcome::{Advice, Dependency, Failure, Liveness, Outcome};
 use crate::recycle::{LedgerEntry, Registry};
@@ -25,8 +23,8 @@ pub(super) struct GuardedRegistry {
     pub(super) storage: Storage,
     pub(super) guard: Guard,
     pub(super) template: Arc<Template>,
-    /// When the last comparison of marker and database began.
-    pub(super) compared: Mutex<Option<Instant>>,
+    /// The comparison of marker and database, for all who miss an object at the same time.
+    pub(super) compared: Fresh<Result<(), Failure>>,
     pub(super) object: Bucket<Object>,
     pub(super) recycle: Bucket<Recycle>,
 }
@@ -81,15 +79,10 @@ impl Registry for GuardedRegistry {
     }
 
     async fn confirm_environment(&self) -> Result<(), Failure> {
-        let asked = Instant::now();
-        let mut begun = self.compared.lock().await;
-        // Many misses at once share one comparison, if it began after each of them.
-        if begun.is_none_or(|begun| begun <= asked) {
-            let now = Instant::now();
-            compare(&self.storage, &self.db, &self.guard).await?;
-            *begun = Some(now);
-        }
-        drop(begun);
+        // Many misses at once share one comparison, which began after each of them.
+        self.compared
+            .ask(|| async { compare(&self.storage, &self.db, &self.guard).await.map(|_| ()) })
+            .await?;
         match self.guard.verdict() {
             Verdict::Open(_) => Ok(()),
             closed => Err(Failure::new(Advice::Hold, closed.to_string())),

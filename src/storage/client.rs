@@ -22,12 +22,12 @@ use tokio::sync::Semaphore;
 
 use super::error::Asked;
 use super::evidence::Evidence;
-use super::fresh::Fresh;
 use super::limiter::{Ended, Limiter};
 use super::{Answer, Kind, Observe, Operation, Side, StorageError, tls};
 use crate::config;
 use crate::failpoint;
 use crate::file::{Bucket, Object, Recycle};
+use crate::fresh::Fresh;
 use crate::retry::Stopwatch;
 
 /// Pairs of objects that are read and compared at the same time: each holds a few hundred KB.

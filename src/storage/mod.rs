@@ -12,7 +12,6 @@ mod delete;
 mod error;
 mod etag;
 mod evidence;
-mod fresh;
 mod head;
 mod kind;
 mod lifecycle;

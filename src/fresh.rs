@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// Asks at most twice for any number of callers that come together: those that come while a question is
 /// under way share the next one, because the running one began before they asked.
 #[derive(Debug)]
-pub(super) struct Fresh<T> {
+pub(crate) struct Fresh<T> {
     last: Mutex<Option<(Instant, T)>>,
 }
 
@@ -20,7 +20,7 @@ impl<T> Default for Fresh<T> {
 
 impl<T: Clone> Fresh<T> {
     /// The answer of a question that began after this call.
-    pub(super) async fn ask<Fut: Future<Output = T>>(&self, question: impl FnOnce() -> Fut) -> T {
+    pub(crate) async fn ask<Fut: Future<Output = T>>(&self, question: impl FnOnce() -> Fut) -> T {
         let asked = Instant::now();
         let mut last = self.last.lock().await;
         if let Some((began, answer)) = &*last
