@@ -83,6 +83,34 @@ async fn a_row_that_a_foreign_key_names_or_that_has_no_object_is_left() {
 }
 
 #[tokio::test]
+async fn a_row_whose_id_no_event_could_carry_is_left_with_its_object() {
+    let by_text =
+        "table = \"voice_note\"\nid = \"id\"\nrecord = \"partner_id -> res_partner\"\nkey = \"v/{id}\"";
+    let before = "table = \"voice_note\"\nid = \"id\"\nrecord = \"partner_id -> res_partner\"";
+    bare_mapped(&example("toml").replace(before, by_text), async |mapped| {
+        mapped.sql("ALTER TABLE voice_note ALTER COLUMN id TYPE text").await;
+        mapped.cli(&["listener", "install"]).await.expect(0);
+        mapped.cli(&["adopt", "--apply"]).await.expect(0);
+        let service = mapped.run().await;
+        let (long, short) = (format!("v/{}", "x".repeat(256)), format!("v/{}", "x".repeat(255)));
+        for key in [&long, &short] {
+            mapped.put(key).await;
+        }
+        mapped
+            .sql(
+                "INSERT INTO res_partner (id) VALUES (7);
+                 INSERT INTO voice_note VALUES (repeat('x', 256), 7), (repeat('x', 255), 7); DELETE FROM res_partner",
+            )
+            .await;
+        mapped.recycled(&short).await;
+        mapped.quiet(&service).await;
+        mapped.is_untouched(&long).await;
+        assert_eq!(mapped.world.crm.number("SELECT count(*) FROM voice_note").await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn rows_are_left_where_the_configuration_says_so() {
     mapped(async |mapped| {
         mapped.attachment(1, 7, "ab/left").await;

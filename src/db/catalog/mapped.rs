@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::db::sql::{TableName, quote_identifier, quote_literal};
-use crate::file::SchemaName;
+use crate::file::{MAX_ID_CHARS, SchemaName};
 
 /// A UUID as PostgreSQL and we write it.
 const UUID: &str = "^([0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$";
@@ -197,10 +197,15 @@ impl MappedTable {
         )
     }
 
-    /// The row has an object: its content is in S3, and nothing that makes the key is NULL or empty.
+    /// The row has an object: its content is in S3, and nothing that makes the key is NULL or empty. One whose id no
+    /// event could carry counts as having none: it is neither captured nor deleted.
     pub(in crate::db) fn holds(&self) -> String {
         let columns = self.key_columns().map(|column| format!("coalesce({} <> '', false)", column.text()));
-        let all: Vec<String> = std::iter::once(self.in_s3()).chain(columns).collect();
+        let id = self.id.text();
+        let carried = matches!(self.id.kind, ColumnKind::Text | ColumnKind::LooseText).then(|| {
+            format!("coalesce(length({id}) BETWEEN 1 AND {MAX_ID_CHARS} AND {id} !~ '[[:cntrl:]]', false)")
+        });
+        let all: Vec<String> = std::iter::once(self.in_s3()).chain(columns).chain(carried).collect();
         format!("({})", all.join(" AND "))
     }
 
