@@ -69,6 +69,7 @@ fn creatio_only(command: &Command) -> Option<&'static str> {
         | Command::Adopt(_)
         | Command::Pause { .. }
         | Command::Resume
+        | Command::Retention { .. }
         | Command::Config { .. } => None,
     }
 }
