@@ -48,6 +48,9 @@ GRANT SELECT, INSERT, DELETE ON file_recycler.held_record TO :"run_role";
 
 -- The CRM's tables, column by column: no file's content ("Data") and, in tables of records, nothing but ids.
 GRANT USAGE ON SCHEMA :"crm_schema" TO :"run_role";
+-- Another application's tables (crm.profile = "mapping") are not known here: docs/mapping.md has what they need.
+SELECT to_regclass(format('%I.%I', :'crm_schema', 'SysSchema')) IS NOT NULL AS is_creatio \gset
+\if :is_creatio
 -- Which schemas are files, which are sections, and what refers to what; xmin tells when that changes.
 GRANT SELECT ("Id", "UId", "Name", "ManagerName", "ParentId", xmin) ON :"crm_schema"."SysSchema" TO :"run_role";
 GRANT SELECT ("SysModuleEntityId") ON :"crm_schema"."SysModule" TO :"run_role";
@@ -106,6 +109,7 @@ SELECT format('GRANT DELETE, UPDATE ("Id") ON %s TO %I', quoted, :'run_role')
   FROM (SELECT quoted FROM files WHERE weak UNION ALL SELECT quoted FROM links) AS dangling
  WHERE :'dangling_rows' = 'delete'
 \gexec
+\endif
 
 -- OPTIONAL, with -v table_owner=ROLE: tables that this role makes from now on are readable at once, so that a new section
 -- of the CRM stops nothing until this file is applied again. It is more than is needed: all columns of all new tables.

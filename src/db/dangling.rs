@@ -12,7 +12,7 @@ use super::Db;
 use super::catalog::{Asks, Catalog, FILE_LINK, FileTable, Mapped, MappedTable};
 use super::error::{Attempted, Class, DbError, Problem};
 use super::held;
-use super::sql::{TableName, built};
+use super::sql::{TableName, built, quote_literal};
 use crate::file::{RecordId, SchemaName};
 use page::Page;
 use sqlx::{Postgres, Transaction};
@@ -124,8 +124,9 @@ impl Db {
     /// Is the record there, and does anything hang on it? One statement, outside any transaction: whoever
     /// deletes afterwards asks again.
     async fn look(&self, catalog: &Catalog, record: DeletedRecord<'_>, id: &str) -> Result<Found, DbError> {
-        // A table that we do not know counts as holding it, unless the deletion was captured.
-        let exists = exists(catalog, record.schema).unwrap_or_else(|| (!record.may_delete).to_string());
+        // A table that we do not know counts as holding it, unless it is gone and the deletion was captured.
+        let exists = exists(catalog, record.schema)
+            .unwrap_or_else(|| format!("({} OR {})", !record.may_delete, is_there(catalog, record.schema)));
         let link = catalog.file_link.as_ref().map(|_| catalog.named(FILE_LINK));
         let hangs: Vec<String> = weak_tables(catalog)
             .map(|file| file.table.clone())
@@ -182,6 +183,12 @@ fn exists(catalog: &Catalog, schema: &SchemaName) -> Option<String> {
     }
     let table = catalog.table(schema)?.quoted();
     Some(format!(r#"EXISTS (SELECT FROM {table} AS record WHERE record."Id" = $2::uuid)"#))
+}
+
+/// There is something of the schema's name, although we do not know how to ask it for a record: a table whose primary key
+/// is away for a moment, or is not one column; a view.
+fn is_there(catalog: &Catalog, schema: &SchemaName) -> String {
+    format!("to_regclass({}) IS NOT NULL", quote_literal(&catalog.named(schema.as_str()).quoted()))
 }
 
 /// Asked in the deletion's own transaction: after a pause nothing is deleted, page by page.

@@ -13,7 +13,7 @@ use super::dangling::weak_tables;
 use super::error::{Attempted, DbError, Problem};
 use super::schema::SCHEMA;
 use super::sql::{TableName, quote_identifier};
-use crate::config::{Crm, DanglingRows};
+use crate::config::{Crm, DanglingRows, Profile};
 
 /// Rights that are named in one sentence, and columns of each: it must fit where it is told.
 const TOLD: usize = 4;
@@ -85,14 +85,21 @@ impl Db {
             let referring = self.referring(&catalog).await?;
             let schemas: Vec<&str> = referring.iter().map(|right| right.schema.as_str()).collect();
             missing.extend(self.missing_outside_tables(&schemas).await?);
-            let needed = of_the_crm(&catalog, crm.dangling_rows == DanglingRows::Delete);
-            missing.extend(self.missing(&[needed, referring].concat()).await?);
+            let deletes = crm.dangling_rows == DanglingRows::Delete;
+            let needed = [of_the_crm(&catalog, deletes), of_listed_tables(&catalog, deletes), referring];
+            missing.extend(self.missing(&needed.concat()).await?);
         }
         if missing.is_empty() {
             return Ok(None);
         }
         let role = self.role().await?;
-        Ok(Some(format!("role {role} lacks {}: apply deploy/rights/database-run.sql", told(&missing))))
+        let file = match crm.profile {
+            Profile::Mapping(_) => {
+                "apply deploy/rights/database-run.sql, and see \"Rights\" in docs/mapping.md"
+            }
+            Profile::Creatio | Profile::Events => "apply deploy/rights/database-run.sql",
+        };
+        Ok(Some(format!("role {role} lacks {}: {file}", told(&missing))))
     }
 
     /// Tables of the CRM, beside those that have files or sections, of which this role may not even see the ids: an
@@ -272,6 +279,31 @@ fn of_the_crm(catalog: &Catalog, deletes: bool) -> Vec<Right> {
     needed
 }
 
+/// The rights on the tables that the configuration lists, and on those of their records.
+fn of_listed_tables(catalog: &Catalog, deletes: bool) -> Vec<Right> {
+    let mut needed = Vec::new();
+    for table in catalog.mapped().into_iter().flat_map(|mapped| &mapped.tables) {
+        let TableName { schema, name } = &table.table;
+        let dangles = deletes && table.is_weak();
+        let read: BTreeSet<&str> = if dangles {
+            table.columns.iter().map(String::as_str).collect()
+        } else {
+            table.read_columns().map(|column| column.name.as_str()).collect()
+        };
+        needed.extend(read.into_iter().map(|column| Right::of_column(schema, name, column, "SELECT")));
+        if dangles {
+            needed.push(Right::on(schema, name, "DELETE"));
+            // To lock rows; nothing is updated.
+            needed.push(Right::of_column(schema, name, &table.id.name, "UPDATE"));
+        }
+    }
+    for record in catalog.mapped().into_iter().flat_map(|mapped| &mapped.records) {
+        let TableName { schema, name } = &record.parts[0];
+        needed.push(Right::of_column(schema, name, &record.id.name, "SELECT"));
+    }
+    needed
+}
+
 /// The columns of a table of files that are read. Never its content.
 fn columns_of(file: &FileTable, deletes: bool) -> BTreeSet<&str> {
     if file.weak && deletes {
@@ -285,9 +317,13 @@ fn columns_of(file: &FileTable, deletes: bool) -> BTreeSet<&str> {
 
 /// The tables that triggers are on.
 fn captured_tables(catalog: &Catalog) -> Vec<TableName> {
+    let mapped = catalog.mapped();
+    let listed = mapped.into_iter().flat_map(|mapped| &mapped.tables).flat_map(|table| &table.parts);
+    let named = mapped.into_iter().flat_map(|mapped| &mapped.records).flat_map(|record| &record.parts);
     let files = catalog.file_tables.iter().filter(|file| file.tells_storage).flat_map(|file| &file.parts);
     let records = catalog.record_tables.iter().flat_map(|record| &record.parts);
-    files.chain(records).chain(catalog.file_link.iter().flatten()).cloned().collect()
+    let links = catalog.file_link.iter().flatten();
+    files.chain(records).chain(links).chain(listed).chain(named).cloned().collect()
 }
 
 /// `SELECT ("Id", "Size") on public."ContactFile", DELETE on …`

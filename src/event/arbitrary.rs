@@ -42,7 +42,7 @@ proptest! {
             FIELDS.iter().zip(values).map(|(field, value)| format!("\"{field}\":{value}")).collect();
         let document = format!("{{{}}}", fields.join(","));
         for body in [bytes.as_slice(), document.as_bytes()] {
-            for ids in [IdKind::Uuid, IdKind::Text] {
+            for ids in [IdKind::Uuid, IdKind::Text, IdKind::UuidOrText] {
                 // What is an event comes back the same when it is sent on.
                 if let Ok(event) = Event::decode(body, ids) {
                     prop_assert_eq!(Event::decode(&event.encode(), ids), Ok(event));

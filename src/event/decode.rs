@@ -31,6 +31,8 @@ pub enum IdKind {
     Uuid,
     /// Any text up to 255 characters.
     Text,
+    /// Either: what is a UUID is kept as one, whatever letters its database writes it in.
+    UuidOrText,
 }
 
 impl IdKind {
@@ -38,7 +40,8 @@ impl IdKind {
     pub fn of(profile: &Profile) -> Self {
         match profile {
             Profile::Creatio => Self::Uuid,
-            Profile::Mapping(_) | Profile::Events => Self::Text,
+            Profile::Mapping(_) => Self::Text,
+            Profile::Events => Self::UuidOrText,
         }
     }
 }
@@ -198,6 +201,9 @@ impl<'a> Object<'a> {
         let text = self.text(name)?;
         let id = match ids {
             IdKind::Text => text.to_owned(),
+            IdKind::UuidOrText => {
+                uuid::Uuid::try_parse(text).map_or_else(|_| text.to_owned(), |id| id.hyphenated().to_string())
+            }
             IdKind::Uuid => uuid::Uuid::try_parse(text)
                 .map_err(|_| Malformed {
                     quoted: Some(shown(text)),

@@ -177,7 +177,12 @@ impl Resolver {
         let malformed = |problem: String| Failure::new(Advice::GiveUp(DeadReason::Malformed), problem);
         if let Profile::Mapping(tables) = self.registry.profile() {
             if let Some(key) = &file.key {
-                // Whose it is, the alive check asks: by the key alone.
+                let schema = file.schema.as_ref();
+                let given = schema.filter(|_| gives_key(tables, schema));
+                if given.is_some() && self.key_template.key(&file.file_id, schema).as_ref() != Ok(key) {
+                    return Err(malformed(format!("file {}: its key is another file's", file.file_id)));
+                }
+                // Whose it is where rows give it, the alive check asks: by the key alone.
                 return Ok(key.clone());
             }
             if !gives_key(tables, file.schema.as_ref()) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use file_recycler::config::{Crm as Settings, DanglingRows, FileTable, Profile, RecordLink};
 use file_recycler::db::registry::Registry;
 use file_recycler::db::{Db, DbError};
-use file_recycler::file::{FileId, Named, ObjectKey, SchemaName};
+use file_recycler::file::{FileId, Named, ObjectKey, RecordId, SchemaName};
 use file_recycler::key_template::KeyTemplate;
 use file_recycler::outcome::{Advice, Dependency, Liveness};
 use uuid::Uuid;
@@ -236,5 +236,82 @@ async fn whatever_does_not_fit_is_told_by_its_name() {
         assert!(error.to_string().contains(told), "{table:?}: {error}");
         assert!(outage(&error));
     }
+    end(crm, db).await;
+}
+
+#[tokio::test]
+async fn a_half_loaded_restore_and_a_part_beside_its_root_are_refused_by_name() {
+    let (crm, db, known) = installed(vec![listed("attachment", "id", Some("{store_name}"))]).await;
+    crm.sql("ALTER TABLE attachment DROP CONSTRAINT attachment_pkey").await;
+    crm.sql("DROP INDEX attachment_store_name_idx, attachment_res_id_idx").await;
+    let error = Registry::new(db.clone(), known).liveness(&named(&["x"])).await.unwrap_err();
+    assert!(
+        outage(&error) && error.to_string().contains("a restore of the database seems to be under way"),
+        "{error}"
+    );
+    end(crm, db).await;
+
+    let crm = Crm::with(TABLES).await;
+    crm.sql(
+        "CREATE TABLE made (id bigint PRIMARY KEY, stored text); CREATE TABLE heir (PRIMARY KEY (id)) INHERITS (made)",
+    )
+    .await;
+    let db = Db::connect(&crm.url.as_str().into()).unwrap();
+    let tables = ["made", "heir"].map(|table| listed(table, "id", Some("{stored}"))).to_vec();
+    let error = db.discover(&settings(tables)).await.unwrap_err();
+    assert!(error.to_string().contains(r#"which is a part of "public"."made""#), "{error}");
+    end(crm, db).await;
+}
+
+#[tokio::test]
+async fn a_row_without_an_id_or_with_another_type_of_size_stops_no_capture() {
+    let table =
+        FileTable { size: Some("file_size".to_owned()), ..listed("made", "legacy", Some("{store_name}")) };
+    let crm = Crm::with(TABLES).await;
+    crm.sql("CREATE TABLE made (n serial PRIMARY KEY, legacy uuid, store_name text, file_size bigint)").await;
+    let db = Db::connect(&crm.url.as_str().into()).unwrap();
+    let settings = settings(vec![table]);
+    db.install(&settings, file_recycler::config::OnCaptureError::Fail, &actor()).await.unwrap();
+    crm.sql(
+        "INSERT INTO made (legacy, store_name, file_size) VALUES (NULL, 'a', 1), (gen_random_uuid(), 'b', 2);
+         ALTER TABLE made ALTER COLUMN file_size TYPE text USING 'large'; DELETE FROM made",
+    )
+    .await;
+    let keys: Vec<String> = sqlx::query_scalar("SELECT unnest(keys) FROM file_recycler.outbox")
+        .fetch_all(&crm.pool)
+        .await
+        .unwrap();
+    assert_eq!(keys, ["b"]);
+    end(crm, db).await;
+}
+
+#[tokio::test]
+async fn columns_of_several_collations_are_asked_together() {
+    let weak = |table: &str| FileTable {
+        record: Some(RecordLink::Weak {
+            model: "model".to_owned(),
+            id: "record".to_owned(),
+            models: BTreeMap::new(),
+        }),
+        ..listed(table, "id", Some("{id}-{stored}"))
+    };
+    let crm = Crm::with(TABLES).await;
+    crm.sql(
+        r#"CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+           CREATE TABLE one (id text COLLATE "C" PRIMARY KEY, model text COLLATE "C", record text, stored text COLLATE "POSIX");
+           CREATE TABLE two (id text COLLATE loose PRIMARY KEY, model text COLLATE "POSIX", record text COLLATE loose, stored text);
+           INSERT INTO one VALUES ('a', 'one', 'gone', 'x'); INSERT INTO two VALUES ('a', 'one', 'gone', 'y')"#,
+    )
+    .await;
+    let db = Db::connect(&crm.url.as_str().into()).unwrap();
+    let settings = settings(vec![weak("one"), weak("two")]);
+    db.install(&settings, file_recycler::config::OnCaptureError::Fail, &actor()).await.unwrap();
+    let registry = Registry::new(db.clone(), settings);
+    let record = (SchemaName::try_from("one").unwrap(), RecordId::try_from("gone").unwrap());
+    assert_eq!(registry.hanging(&[record]).await.unwrap(), [true]);
+    let answer = registry.liveness(&named(&["a-x", "a-y", "A-y"])).await.unwrap();
+    assert_eq!(answer.liveness, [Liveness::Alive, Liveness::Alive, Liveness::Dead]);
+    crm.sql("DELETE FROM two").await;
+    assert_eq!(crm.number("SELECT count(*) FROM file_recycler.outbox").await, 1);
     end(crm, db).await;
 }

@@ -154,3 +154,29 @@ async fn a_word_that_means_no_table_is_told() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_record_whose_table_is_there_but_cannot_be_asked_keeps_its_rows() {
+    mapped(async |mapped| {
+        mapped.put("ab/kept").await;
+        mapped
+            .sql(
+                "CREATE TABLE crm_lead (id bigint PRIMARY KEY); INSERT INTO crm_lead VALUES (7);
+                 INSERT INTO attachment (id, res_model, res_id, store_name) VALUES (1, 'crm_lead', 7, 'ab/kept')",
+            )
+            .await;
+        mapped.cli(&["listener", "install"]).await.expect(0);
+        // As a job does that loads a table anew: without its primary key for a while.
+        mapped
+            .sql(
+                "ALTER TABLE crm_lead DROP CONSTRAINT crm_lead_pkey; TRUNCATE crm_lead;
+                 INSERT INTO crm_lead VALUES (7)",
+            )
+            .await;
+        let service = mapped.run().await.expect_log("crm_lead");
+        mapped.quiet(&service).await;
+        mapped.is_untouched("ab/kept").await;
+        assert_eq!(mapped.world.crm.number("SELECT count(*) FROM attachment").await, 1);
+    })
+    .await;
+}

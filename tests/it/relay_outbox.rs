@@ -44,19 +44,7 @@ fn relay(db: &Db) -> Relay {
     Relay::new(db.clone(), ENVIRONMENT, "crm", Duration::ZERO)
 }
 
-/// Waits until every transaction of the server that began before the captures has ended: those of other tests count,
-/// too, and a relay leaves rows alone meanwhile.
-async fn nothing_beside(outbox: &Outbox) {
-    let beside = "SELECT EXISTS (SELECT FROM file_recycler.outbox
-                                  WHERE transaction >= pg_snapshot_xmin(pg_current_snapshot()))";
-    // The test's own time limit bounds it.
-    while sqlx::query_scalar(beside).fetch_one(&outbox.plain).await.unwrap() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 async fn turn(outbox: &Outbox, publisher: &Publisher) -> Result<Turn, file_recycler::outcome::Failure> {
-    nothing_beside(outbox).await;
     relay(&outbox.db).once(publisher, &Heard::default()).await
 }
 
@@ -76,7 +64,6 @@ async fn what_was_captured_reaches_the_work_queue_and_leaves_the_outbox() {
             let publisher = scene.publisher(&session).await;
             outbox.capture_records(&ids(1..4)).await;
             outbox.capture_files(&ids(100..2_300)[..1_000]).await;
-            nothing_beside(&outbox).await;
             let heard = Heard::default();
             let mut relay = relay(&outbox.db);
             let relayed = Relayed { rows: 2, record_events: 3, file_events: 1 };

@@ -150,7 +150,8 @@ impl ColumnKind {
 impl Column {
     /// The value as text. Of these types it depends on no setting of a session.
     pub(in crate::db) fn text(&self) -> String {
-        format!("item.{}::text", quote_identifier(&self.name))
+        // In one collation: those of two columns may not go together, and one that is not deterministic cannot be searched.
+        format!("(item.{}::text COLLATE \"C\")", quote_identifier(&self.name))
     }
 
     /// A text of the same name as a value of this column; NULL where it is none. So the column stays bare, and
@@ -183,6 +184,11 @@ impl Column {
 }
 
 impl MappedTable {
+    /// The same without what a capture can do without: size and record.
+    pub(in crate::db) fn plain(&self) -> Self {
+        Self { size: None, link: None, ..self.clone() }
+    }
+
     /// The row's key, byte for byte; NULL where a column of it is.
     pub(in crate::db) fn key(&self) -> String {
         let parts: Vec<String> = self.key.iter().map(KeyPart::sql).collect();
@@ -202,11 +208,27 @@ impl MappedTable {
     pub(in crate::db) fn holds(&self) -> String {
         let columns = self.key_columns().map(|column| format!("coalesce({} <> '', false)", column.text()));
         let id = self.id.text();
-        let carried = matches!(self.id.kind, ColumnKind::Text | ColumnKind::LooseText).then(|| {
-            format!("coalesce(length({id}) BETWEEN 1 AND {MAX_ID_CHARS} AND {id} !~ '[[:cntrl:]]', false)")
-        });
-        let all: Vec<String> = std::iter::once(self.in_s3()).chain(columns).chain(carried).collect();
+        let carried = match self.id.kind {
+            ColumnKind::Text | ColumnKind::LooseText => {
+                format!(
+                    "coalesce(length({id}) BETWEEN 1 AND {MAX_ID_CHARS} AND {id} !~ '[[:cntrl:]]', false)"
+                )
+            }
+            ColumnKind::Uuid | ColumnKind::Integer | ColumnKind::Other => format!("{id} IS NOT NULL"),
+        };
+        let all: Vec<String> = std::iter::once(self.in_s3()).chain(columns).chain([carried]).collect();
         format!("({})", all.join(" AND "))
+    }
+
+    /// Every column that questions and triggers read.
+    pub(in crate::db) fn read_columns(&self) -> impl Iterator<Item = &Column> {
+        let link: Vec<&Column> = match &self.link {
+            None => Vec::new(),
+            Some(MappedLink::Column { column, .. }) => vec![column],
+            Some(MappedLink::Weak { model, id, .. }) => vec![model, id],
+        };
+        let storage = self.storage.as_ref().map(|(column, _)| column);
+        [&self.id].into_iter().chain(self.key_columns()).chain(storage).chain(&self.size).chain(link)
     }
 
     /// Columns that make the key.

@@ -36,6 +36,7 @@ pub(super) async fn mapping(
         .enumerate()
         .filter_map(|(at, table)| fitting.table(&format!("crm.file_table[{at}]"), table))
         .collect();
+    fitting.not_twice(&mapped);
     if !fitting.problems.is_empty() {
         let more = fitting.problems.len().saturating_sub(TOLD);
         let mut told: Vec<String> = fitting.problems.into_iter().take(TOLD).collect();
@@ -118,6 +119,17 @@ impl Fitting<'_> {
             );
             return None;
         };
+        if self.found.bare.contains(&listed.table) {
+            // A restore loads rows first and makes indexes afterwards.
+            self.wrong(
+                &format!("{name}.table"),
+                &format!(
+                    "is '{}', which has no index: a restore of the database seems to be under way, and what is alive cannot \
+                     be told before it is there",
+                    listed.table
+                ),
+            );
+        }
         let before = self.problems.len();
         let ids = [ColumnKind::Uuid, ColumnKind::Integer, ColumnKind::Text, ColumnKind::LooseText];
         let id = self.column(columns, &format!("{name}.id"), &listed.id, &ids);
@@ -161,8 +173,21 @@ impl Fitting<'_> {
         };
         table.indexed = self.is_indexed(&table);
         let never_null = |column: &Column| columns.get(&column.name).is_some_and(|found| found.never_null);
-        table.always_holds = table.storage.is_none() && table.key_columns().all(never_null);
+        table.always_holds =
+            table.storage.is_none() && table.key_columns().chain([&table.id]).all(never_null);
         Some(table)
+    }
+
+    /// A table that is a part of another one has triggers as such, which would be replaced by its own.
+    fn not_twice(&mut self, tables: &[MappedTable]) {
+        for table in tables {
+            let root = tables.iter().find(|root| root.parts[1..].contains(&table.table));
+            if let Some(root) = root {
+                let problem =
+                    format!("lists {}, which is a part of {}: list that one alone", table.table, root.table);
+                self.wrong("crm.file_table", &problem);
+            }
+        }
     }
 
     fn is_indexed(&self, table: &MappedTable) -> bool {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Attempted, Catalog, Class, DOING, DanglingReport, DbError, DeletedRecord, FILE_LINK, PAGE};
-use super::{TableName, Tx, built, exists, hangs_on, weak_mapped, weak_tables};
+use super::{TableName, Tx, built, exists, hangs_on, is_there, weak_mapped, weak_tables};
 use crate::db::alive::in_s3;
 use crate::db::catalog::{FileTable, MappedTable};
 use crate::db::sql::{quote_identifier, quote_literal};
@@ -273,9 +273,11 @@ impl Page {
     }
 }
 
-/// The record is not there. Its table may not be, either: then it is gone with it.
+/// The record is not there. Its table may not be, either: then it is gone with it. One that is there and cannot be asked
+/// counts as holding it.
 fn absent(catalog: &Catalog, schema: &SchemaName) -> String {
-    exists(catalog, schema).map_or_else(|| "true".to_owned(), |exists| format!("NOT {exists}"))
+    let there = exists(catalog, schema).unwrap_or_else(|| format!("({})", is_there(catalog, schema)));
+    format!("NOT {there}")
 }
 
 /// Keeps new foreign keys away from the table until the transaction ends.

@@ -60,7 +60,7 @@ pub(super) struct Row {
     kind: String,
     schema: String,
     ids: Option<Vec<Uuid>>,
-    text_ids: Option<Vec<String>>,
+    text_ids: Option<Vec<Option<String>>>,
     parent_schema: Option<String>,
     parent_schemas: Option<Vec<Option<String>>>,
     parents: Option<Vec<Option<Uuid>>>,
@@ -95,7 +95,8 @@ impl Row {
     fn texts(&self) -> Vec<String> {
         match &self.ids {
             Some(ids) => ids.iter().map(|id| id.hyphenated().to_string()).collect(),
-            None => self.text_ids.clone().unwrap_or_default(),
+            // In their places; one that is none is no id.
+            None => self.text_ids.iter().flatten().map(|id| id.clone().unwrap_or_default()).collect(),
         }
     }
 
@@ -179,7 +180,7 @@ mod tests {
         let What::Files { schema, files } = odd.captured().unwrap().what else { panic!() };
         assert_eq!((schema.as_str(), files.len(), files[0].size), ("File", 2, None));
 
-        let texts = Some(vec!["42".to_owned(), "x".repeat(300)]);
+        let texts = Some(vec![None, Some("42".to_owned()), Some("x".repeat(300))]);
         let odd = Row { ids: None, text_ids: texts, ..row("records") };
         let What::Records { ids, .. } = odd.captured().unwrap().what else { panic!() };
         assert_eq!(ids, [RecordId::try_from("42").unwrap()]);

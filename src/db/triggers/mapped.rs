@@ -13,10 +13,29 @@ pub(super) fn captures(catalog: &Catalog, policy: OnCaptureError) -> impl Iterat
     let mapped = catalog.mapped();
     let files = mapped.into_iter().flat_map(|mapped| &mapped.tables).flat_map(move |table| {
         table.parts.iter().flat_map(move |part| {
+            let plain = table.plain();
             [
-                capture(part, Kind::FilesDelete, policy, &files(table, GONE, ""), None),
-                capture(part, Kind::FilesUpdate, policy, &files(table, GONE, &let_go(table)), None),
-                capture(part, Kind::FilesTruncate, policy, &files(table, &only(part), ""), None),
+                capture(
+                    part,
+                    Kind::FilesDelete,
+                    policy,
+                    &files(table, GONE, ""),
+                    Some(&files(&plain, GONE, "")),
+                ),
+                capture(
+                    part,
+                    Kind::FilesUpdate,
+                    policy,
+                    &files(table, GONE, &let_go(table)),
+                    Some(&files(&plain, GONE, &let_go(table))),
+                ),
+                capture(
+                    part,
+                    Kind::FilesTruncate,
+                    policy,
+                    &files(table, &only(part), ""),
+                    Some(&files(&plain, &only(part), "")),
+                ),
             ]
         })
     });
@@ -53,12 +72,13 @@ fn files(table: &MappedTable, source: &str, and: &str) -> String {
 }
 
 /// No row of the statement's outcome has the object any more. By the key and not by the row: ids may have changed,
-/// and another row may have taken it over.
+/// and another row may have taken it over. As a join: `NOT IN` compares each with each once they are many.
 fn let_go(table: &MappedTable) -> String {
+    let key = table.key();
     format!(
-        "\n             AND {} NOT IN (SELECT {} FROM kept AS item WHERE {})",
-        table.key(),
-        table.key(),
+        "
+             AND NOT EXISTS (SELECT FROM (SELECT {key} AS key FROM kept AS item WHERE {}) AS kept
+                              WHERE kept.key = {key})",
         table.holds()
     )
 }

@@ -31,7 +31,7 @@ fn is(name: &str, kind: ColumnKind) -> KeyPart {
 #[test]
 fn the_whole_key_decides_and_one_column_is_asked_for_bare() {
     let one = table(vec![KeyPart::Literal("a/".into()), is("stored", ColumnKind::Text)]);
-    assert_eq!(one.key(), r#"(('a/'::text || item."stored"::text) COLLATE "C")"#);
+    assert_eq!(one.key(), r#"(('a/'::text || (item."stored"::text COLLATE "C")) COLLATE "C")"#);
     let asked = one.has_key("$1");
     assert!(
         asked.starts_with(
@@ -52,11 +52,14 @@ fn the_whole_key_decides_and_one_column_is_asked_for_bare() {
 #[test]
 fn a_row_without_storage_or_with_an_empty_key_has_no_object() {
     let mut one = table(vec![is("stored", ColumnKind::Text)]);
-    assert_eq!(one.holds(), r#"(true AND coalesce(item."stored"::text <> '', false))"#);
+    assert_eq!(
+        one.holds(),
+        r#"(true AND coalesce((item."stored"::text COLLATE "C") <> '', false) AND (item."id"::text COLLATE "C") IS NOT NULL)"#
+    );
     one.storage = Some((column("where", ColumnKind::Text), "s3's".to_owned()));
     assert_eq!(
         one.holds(),
-        r#"(coalesce(item."where"::text = 's3''s', false) AND coalesce(item."stored"::text <> '', false))"#
+        r#"(coalesce((item."where"::text COLLATE "C") = 's3''s', false) AND coalesce((item."stored"::text COLLATE "C") <> '', false) AND (item."id"::text COLLATE "C") IS NOT NULL)"#
     );
 }
 
@@ -68,7 +71,7 @@ fn words_that_are_no_tables_names_become_them() {
     one.link = Some(MappedLink::Weak { model, id, models });
     assert_eq!(
         one.parent().0,
-        r#"CASE item."model"::text WHEN 'res.partner' THEN 'res_partner' ELSE item."model"::text END"#
+        r#"CASE (item."model"::text COLLATE "C") WHEN 'res.partner' THEN 'res_partner' ELSE (item."model"::text COLLATE "C") END"#
     );
     assert!(one.is_weak());
     assert!(
@@ -84,5 +87,8 @@ fn what_has_no_index_is_told_with_the_statement_that_makes_one() {
     let hint = one(vec![KeyPart::Literal("a/".into()), is("stored", ColumnKind::Text)]);
     assert!(hint.ends_with(r#"CREATE INDEX CONCURRENTLY ON "public"."attachment" ("stored");"#), "{hint}");
     let hint = one(vec![is("a", ColumnKind::Text), is("b", ColumnKind::Text)]);
-    assert!(hint.ends_with(r#"("a"::text || "b"::text) COLLATE "C"));"#), "{hint}");
+    assert!(
+        hint.ends_with(r#"(("a"::text COLLATE "C") || ("b"::text COLLATE "C")) COLLATE "C"));"#),
+        "{hint}"
+    );
 }

@@ -10,7 +10,7 @@ use crate::config::{Crm, FileTable, RecordLink};
 use crate::db::Db;
 use crate::db::catalog::mapped::{Column, ColumnKind};
 use crate::db::catalog::{Asks, Catalog, fingerprint_expression};
-use crate::db::error::{Attempted, DbError};
+use crate::db::error::{Attempted, DbError, Problem};
 use crate::db::sql::{TableName, built, quote_identifier};
 
 /// Most distinct record tables that rows may name.
@@ -49,6 +49,8 @@ pub(super) struct Found {
     pub(super) foreign_keys: BTreeSet<(String, String, String)>,
     /// The first column of each index, by table; `None` is an expression.
     pub(super) indexes: BTreeMap<String, BTreeSet<Option<String>>>,
+    /// Tables without any index.
+    pub(super) bare: BTreeSet<String>,
     parts: BTreeMap<String, Vec<TableName>>,
 }
 
@@ -76,6 +78,14 @@ pub(super) async fn scan(
 ) -> Result<Scan, DbError> {
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     let mut tx = db.pool.begin_with(begin).await.attempted(DOING)?;
+    let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
+        .fetch_one(&mut *tx)
+        .await
+        .attempted(DOING)?;
+    if encoding != "UTF8" {
+        let why = format!("the database's encoding is {encoding}, and keys can be compared in UTF8 only");
+        return Err(DbError::new(DOING, Problem::NotReady(why)));
+    }
     let listed: Vec<String> = tables.iter().map(|table| table.table.clone()).collect();
     let sql: Arc<str> = format!("SELECT {}", fingerprint_expression(crm)).into();
     let fingerprint = sqlx::query_scalar(built(&sql)).fetch_one(&mut *tx).await.attempted(DOING)?;
@@ -84,6 +94,7 @@ pub(super) async fn scan(
         keys: keys(&mut tx, crm).await?,
         foreign_keys: foreign_keys(&mut tx, crm, &listed).await?,
         indexes: indexes(&mut tx, crm, &listed).await?,
+        bare: bare(&mut tx, crm, &listed).await?,
         parts: super::super::parts(&mut tx, &crm.schema).await?,
     };
     let models = match named {
@@ -204,6 +215,23 @@ async fn indexes(
     Ok(indexes)
 }
 
+async fn bare(tx: &mut Tx, crm: &Crm, tables: &[String]) -> Result<BTreeSet<String>, DbError> {
+    let under_way = !crate::failpoint::removed("protection::restore_under_way");
+    let names: Vec<String> = sqlx::query_scalar(
+        "SELECT c.relname::text FROM pg_class AS c
+           JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = $1
+          WHERE $3 AND c.relkind = 'r' AND c.relname = ANY($2::name[])
+            AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid)",
+    )
+    .bind(&crm.schema)
+    .bind(tables)
+    .bind(under_way)
+    .fetch_all(&mut **tx)
+    .await
+    .attempted(DOING)?;
+    Ok(names.into_iter().collect())
+}
+
 /// The words by which rows name tables of records.
 async fn models(
     tx: &mut Tx,
@@ -219,7 +247,7 @@ async fn models(
             {
                 let name = TableName { schema: crm.schema.clone(), name: table.table.clone() };
                 Some(format!(
-                    "SELECT DISTINCT {}::text AS name FROM {}",
+                    "SELECT DISTINCT {}::text COLLATE \"C\" AS name FROM {}",
                     quote_identifier(model),
                     name.quoted()
                 ))
