@@ -33,6 +33,8 @@ struct Plan {
     purpose: Purpose,
     /// Was this very binding adopted before?
     adopted_already: bool,
+    /// The database that is bound now, where it is another one.
+    instead_of: Option<Identity>,
     /// Was the database set back since the marker was written, or is it a copy?
     nonce_differs: bool,
     rows_in_storage: u64,
@@ -77,6 +79,7 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
         environment: environment_id(&state, &buckets, named),
         adopted_already: is_adopted(&state, &buckets, says, purpose),
         purpose,
+        instead_of: bound_elsewhere(&state),
         nonce_differs: says.is_some_and(|says| !known.allows(says.nonce)),
         database: state.identity.clone(),
         host: parts::database_host(config),
@@ -165,6 +168,12 @@ fn environment_id(state: &EnvironmentState, buckets: &Buckets, marked: Option<Uu
     }
 }
 
+/// The database that was adopted, where it is not this one.
+fn bound_elsewhere(state: &EnvironmentState) -> Option<Identity> {
+    let adopted = &state.environment.as_ref()?.adopted.as_ref()?.identity;
+    (*adopted != state.identity).then(|| adopted.clone())
+}
+
 fn is_adopted(state: &EnvironmentState, buckets: &Buckets, marked: Option<Marked>, purpose: Purpose) -> bool {
     state.environment.as_ref().zip(marked).is_some_and(|(environment, marked)| {
         marked.environment == environment.id
@@ -191,11 +200,18 @@ fn text(plan: &Plan) -> String {
             format!("only {found} of {rows} looked at have their object: are these the right buckets?")
         }
     };
-    let past = if plan.nonce_differs {
+    let past = if let Some(other) = plan.instead_of.as_ref().filter(|_| !plan.applied) {
+        format!(
+            "\nATTENTION    '{}' (system {}, oid {}) is bound now: this database is a copy of it, or was made anew. If that one \
+             still works, it stops when you apply; a copy needs buckets of its own.",
+            other.name, other.system_identifier, other.oid
+        )
+    } else if plan.nonce_differs {
         "\nATTENTION    this database is not the one that last wrote the marker: it was set back to a backup, or is a \
          copy. A copy needs buckets of its own; after a restore bring files back first (--for restore)."
+            .to_owned()
     } else {
-        ""
+        String::new()
     };
     let end = match (plan.applied, plan.adopted_already, plan.purpose) {
         (true, _, Purpose::Work) => "Adopted: files may move.",

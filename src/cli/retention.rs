@@ -16,6 +16,9 @@ use crate::storage::Storage;
 
 /// The pace is taken of so many days.
 const PACE_OF: Duration = Duration::from_hours(30 * 24);
+/// How often the rules are read after they were written, and how long between.
+const READS: u32 = 5;
+const READ_AGAIN: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
 
 #[derive(Serialize)]
@@ -56,7 +59,9 @@ async fn show(config: &Config, json: bool) -> Result<Finding, Failed> {
     let (lifecycle, versioned) = tokio::try_join!(storage.lifecycle(), storage.recycle_is_versioned())?;
     let rules = lifecycle.terms();
     let kept = kept(&rules);
+    let replaced = if versioned { versions_kept(&rules) } else { None };
     let backups = config.retention_database_backups;
+    let covered = covers(&kept, replaced, backups);
     let mut meaning = meaning(&kept, &rules, versioned, backups);
     let forecast = match grown(config, &kept).await {
         Ok(forecast) => Some(forecast),
@@ -74,14 +79,13 @@ async fn show(config: &Config, json: bool) -> Result<Finding, Failed> {
         versioned,
         noncurrent_days: versions_kept(&rules),
         database_backups_days: backups.map(days_of),
-        covers_backups: covers(&kept, backups),
+        covers_backups: covered,
         forecast,
         meaning,
         rules,
     };
-    let covered = report.covers_backups != Some(false);
     print(json, &report, || text(&report))?;
-    Ok(Finding::healthy_if(covered))
+    Ok(Finding::healthy_if(covered != Some(false)))
 }
 
 async fn grown(config: &Config, kept: &Kept) -> Result<Forecast, Failed> {
@@ -89,7 +93,8 @@ async fn grown(config: &Config, kept: &Kept) -> Result<Forecast, Failed> {
         Kept::Days { days, .. } => Some(DAY * *days),
         Kept::ForEver | Kept::Until { .. } => None,
     };
-    let growth = parts::database(config)?.growth(stays, PACE_OF).await?;
+    let bucket = parts::buckets(config)?.recycle;
+    let growth = parts::database(config)?.growth(&bucket, stays, PACE_OF).await?;
     let days = growth.within.as_secs_f64() / DAY.as_secs_f64();
     // A pace of less than a day would say of an hour what a month brings.
     Ok(forecast(growth.there, growth.came, days.max(1.0), kept))
@@ -104,9 +109,12 @@ fn meaning(kept: &Kept, rules: &[Terms], versioned: bool, backups: Option<Durati
                 "A file stays {days} days from its last deletion (rule '{rule}'; the storage removes it within a day or two after)."
             )
         }
-        Kept::Until { date, rule } => format!("Rule '{rule}' removes every file on {date}."),
+        Kept::Until { date, rule } => {
+            format!("Rule '{rule}' removes every file on {date}, and every new one at once from then on.")
+        }
     }];
-    said.push(match (covers(kept, backups), backups.map(days_of)) {
+    let replaced = if versioned { versions_kept(rules) } else { None };
+    said.push(match (covers(kept, replaced, backups), backups.map(days_of)) {
         (Some(true), Some(days)) => format!("That covers the database backups, which are kept {days} days."),
         (Some(false), Some(days)) => format!(
             "That does NOT cover the database backups, which are kept {days} days: a restored one would not find its \
@@ -145,14 +153,10 @@ async fn set(config: &Config, days: u16, force: bool, apply: bool, json: bool) -
     if apply {
         let db = parts::database(config)?;
         parts::admitted(config, &db, &storage).await?;
+        let detail = format!("{days} days in {}", parts::buckets(config)?.recycle);
+        db.record_change(&operator(), "retention set", &detail).await?;
         storage.put_lifecycle(&after).await?;
         holds(&storage, days).await?;
-        db.record_change(
-            &operator(),
-            "retention set",
-            &format!("{days} days in {}", parts::buckets(config)?.recycle),
-        )
-        .await?;
         change.applied = true;
     }
     print(json, &change, || {
@@ -167,12 +171,22 @@ async fn set(config: &Config, days: u16, force: bool, apply: bool, json: bool) -
 
 /// Some servers take a rule and keep another one.
 async fn holds(storage: &Storage, days: u16) -> Result<(), Failed> {
-    match kept(&storage.lifecycle().await?.terms()) {
-        Kept::Days { days: found, .. } if found == u32::from(days) => Ok(()),
-        other => Err(Failed::new(format!(
-            "the storage took the rule, but what it answers now is {other:?}: somebody else changes the rules, or it keeps others than it was given"
-        ))),
+    let mut answer = "";
+    // What it answers may be a moment old.
+    for _ in 0..READS {
+        let rules = storage.lifecycle().await?.terms();
+        answer = match kept(&rules) {
+            Kept::Days { days: found, .. } if found == u32::from(days) => return Ok(()),
+            Kept::Days { .. } => "another number of days",
+            Kept::ForEver => "no rule that removes files",
+            Kept::Until { .. } => "a rule with a date",
+        };
+        tokio::time::sleep(READ_AGAIN).await;
     }
+    Err(Failed::new(format!(
+        "the storage took the rule, and answers {answer}: it keeps others than it is given, or somebody else changes them \
+         at the same time. Look with `file-recycler retention show`"
+    )))
 }
 
 fn told(refused: &Refused, days: u16) -> String {
@@ -187,6 +201,10 @@ fn told(refused: &Refused, days: u16) -> String {
         ),
         Refused::Sooner(Kept::Until { date, rule }) => format!(
             "the rule '{rule}' removes everything on {date}: remove it first (it is not ours, and is not touched)"
+        ),
+        Refused::Versions(sooner) => format!(
+            "another rule removes versions that were replaced after {sooner} days already, so that {days} would not hold \
+             for them: remove or change that rule first (it is not ours, and is not touched)"
         ),
         Refused::Sooner(Kept::ForEver) => "no rule is in the way".to_owned(),
     }

@@ -20,13 +20,18 @@ pub struct Growth {
 }
 
 impl Db {
-    /// What was recycled within the `retention` (none: ever), and within the `last` days. A file that was deleted twice
+    /// What was moved to the bucket within the `retention` (none: ever), and within the `last` days. A file that was deleted twice
     /// has one object, and counts once.
-    pub async fn growth(&self, retention: Option<Duration>, last: Duration) -> Result<Growth, DbError> {
+    pub async fn growth(
+        &self,
+        bucket: &str,
+        retention: Option<Duration>,
+        last: Duration,
+    ) -> Result<Growth, DbError> {
         let (there_files, there_bytes, came_files, came_bytes, within): (i64, i64, i64, i64, f64) = sqlx::query_as(
             "WITH moved AS (
                SELECT DISTINCT ON (key) recycled_at, size FROM file_recycler.ledger
-                WHERE outcome IN ('moved', 'already_moved')
+                WHERE outcome IN ('moved', 'already_moved') AND recycle_bucket = $3
                   AND recycled_at > clock_timestamp() - make_interval(secs => greatest(coalesce($1, 1e9), $2))
                 ORDER BY key, recycled_at DESC)
              SELECT count(*) FILTER (WHERE is_there), coalesce(sum(size) FILTER (WHERE is_there), 0)::bigint,
@@ -37,6 +42,7 @@ impl Db {
         )
         .bind(retention.map(|retention| retention.as_secs_f64()))
         .bind(last.as_secs_f64())
+        .bind(bucket)
         .fetch_one(&self.pool)
         .await
         .attempted("adding up the ledger")?;

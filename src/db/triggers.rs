@@ -75,6 +75,7 @@ impl Db {
             table: Some(table),
             sql: statements.join("\n").into(),
             alone: false,
+            was_patient: false,
         });
         let patient = self.patiently(steps.collect()).await;
         done.tables = patient.tables;
@@ -169,6 +170,7 @@ impl Db {
             table: Some(table),
             sql: statements.join("\n").into(),
             alone: true,
+            was_patient: false,
         });
         if let Some(error) = self.patiently(steps.collect()).await.failed {
             return Err(error);
@@ -178,6 +180,7 @@ impl Db {
             table: None,
             sql: drop_function(&name).into(),
             alone: false,
+            was_patient: false,
         });
         if let Some(error) = self.patiently(steps.collect()).await.failed {
             return Err(error);

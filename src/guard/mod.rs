@@ -100,6 +100,10 @@ impl Guard {
     /// What an operator is told where nobody has advanced the nonce for too long; nothing where all is well, nothing was
     /// adopted, or the own schema is of before there were nonces.
     pub fn stale_nonce(&self) -> Option<String> {
+        // Elsewhere nobody may.
+        if !matches!(self.verdict(), Verdict::Open(_) | Verdict::Paused(_)) {
+            return None;
+        }
         let age = self.nonce_age().filter(|age| *age >= STALE)?;
         Some(format!(
             "nobody has advanced the nonce for {} minutes: a copy of this database that was taken since cannot be told from \

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// The shortest wait.
 const SHORTEST: Duration = Duration::from_millis(20);
 
+/// The longest wait while something waits for transactions to end.
+const LONGEST_WAITING: Duration = Duration::from_millis(250);
+
 /// The relay's pace.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -23,9 +26,9 @@ impl Pace {
         self.next = SHORTEST.min(self.longest);
     }
 
-    /// There is some, in a moment.
-    pub(super) fn shortest(&self) -> Duration {
-        SHORTEST.min(self.longest)
+    /// There is some, which waits for others: how long to wait now.
+    pub(super) fn waiting(&mut self) -> Duration {
+        self.idle().min(LONGEST_WAITING)
     }
 
     /// There was none: how long to wait now.
@@ -52,6 +55,13 @@ mod tests {
         assert_eq!(waits, [20, 40, 80, 100, 100]);
         pace.worked();
         assert_eq!(pace.idle().as_millis(), 20);
+    }
+
+    #[test]
+    fn what_waits_for_others_is_looked_at_often() {
+        let mut pace = Pace::new(Duration::from_secs(10));
+        let waits: Vec<u128> = (0..6).map(|_| pace.waiting().as_millis()).collect();
+        assert_eq!(waits, [20, 40, 80, 160, 250, 250]);
     }
 
     #[test]

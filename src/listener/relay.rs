@@ -114,7 +114,7 @@ impl Relay {
                         pace.worked();
                         continue;
                     }
-                    Turn::Waiting => pace.shortest(),
+                    Turn::Waiting => pace.waiting(),
                     Turn::Idle => pace.idle(),
                 }
             } else {

@@ -91,9 +91,13 @@ fn concerns_files(rule: &Terms) -> bool {
     !matches!(&rule.scope, Scope::Prefix(prefix) if prefix.starts_with(crate::file::OWN_PREFIX))
 }
 
-/// Is a file kept at least as long as the backups? Nothing where nobody says how old those get.
-pub fn covers(kept: &Kept, backups: Option<Duration>) -> Option<bool> {
+/// Is a file kept at least as long as the backups, and a version of it that was `replaced` by other content, too? Nothing
+/// where nobody says how old those get.
+pub fn covers(kept: &Kept, replaced: Option<u32>, backups: Option<Duration>) -> Option<bool> {
     let backups = days_of(backups?);
+    if replaced.is_some_and(|days| u64::from(days) < backups) {
+        return Some(false);
+    }
     Some(match kept {
         Kept::ForEver => true,
         Kept::Days { days, .. } => u64::from(*days) >= backups,
@@ -116,6 +120,8 @@ pub enum Refused {
     },
     /// Another rule removes files sooner, or on a date, so that ours would not hold.
     Sooner(Kept),
+    /// Another rule removes versions that were replaced after so many days.
+    Versions(u32),
 }
 
 /// May our rule have so many days, with these others beside it?
@@ -124,6 +130,9 @@ pub fn may_set(days: u16, others: &[Terms], backups: Option<Duration>, force: bo
         return Err(Refused::TooShort { backups });
     }
     let others: Vec<Terms> = others.iter().filter(|rule| !rule.ours).cloned().collect();
+    if let Some(sooner) = versions_kept(&others).filter(|sooner| *sooner < u32::from(days)) {
+        return Err(Refused::Versions(sooner));
+    }
     match kept(&others) {
         Kept::Days { days: sooner, .. } if sooner >= u32::from(days) => Ok(()),
         Kept::ForEver => Ok(()),

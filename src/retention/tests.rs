@@ -48,6 +48,9 @@ fn the_soonest_rule_in_force_counts_whatever_files_it_is_for() {
 #[test]
 fn files_are_kept_as_long_as_backups_or_nobody_knows() {
     let until = Kept::Until { date: "2027-01-01".into(), rule: "date".into() };
+    for (replaced, covered) in [(None, true), (Some(90), true), (Some(89), false)] {
+        assert_eq!(covers(&kept_for(90, "a"), replaced, Some(days(90))), Some(covered), "{replaced:?}");
+    }
     for (kept, backups, covered) in [
         (Kept::ForEver, None, None),
         (Kept::ForEver, Some(days(3_650)), Some(true)),
@@ -57,7 +60,7 @@ fn files_are_kept_as_long_as_backups_or_nobody_knows() {
         (kept_for(90, "a"), Some(days(89) + Duration::from_secs(1)), Some(true)),
         (until, Some(days(1)), Some(false)),
     ] {
-        assert_eq!(covers(&kept, backups), covered, "{kept:?} {backups:?}");
+        assert_eq!(covers(&kept, None, backups), covered, "{kept:?} {backups:?}");
     }
 }
 
@@ -73,6 +76,14 @@ fn too_few_days_need_force_and_a_sooner_rule_is_in_the_way_of_any() {
         (30, vec![other.clone()], None, false, Ok(())),
         (31, vec![other.clone()], None, false, Err(Refused::Sooner(kept_for(30, "other")))),
         (31, vec![other], None, true, Err(Refused::Sooner(kept_for(30, "other")))),
+        (
+            31,
+            vec![Terms { noncurrent_days: Some(30), ..rule("v", None) }],
+            None,
+            false,
+            Err(Refused::Versions(30)),
+        ),
+        (30, vec![Terms { noncurrent_days: Some(30), ..rule("v", None) }], None, false, Ok(())),
     ] {
         assert_eq!(may_set(set, &others, backups, force), answer, "{set} {others:?} {backups:?} {force}");
     }

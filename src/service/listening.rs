@@ -67,6 +67,8 @@ struct Listening {
     stall: Stall,
     /// Capture failures of which nobody has taken note.
     failures: u64,
+    /// How long the last installation took, since it was asked for.
+    installed_for: Duration,
     /// Hints were told.
     hinted: bool,
     /// What the last count found too quiet.
@@ -100,7 +102,8 @@ impl Parts {
             if let Err(failure) = looked {
                 info!(error = %failure, "the triggers could not be compared");
             }
-            let rest = self.config.listener.poll.max(COMPARE_EVERY).max(began.elapsed() * COMPARE_REST);
+            let looked_for = began.elapsed().saturating_sub(std::mem::take(&mut listening.installed_for));
+            let rest = self.config.listener.poll.max(COMPARE_EVERY).max(looked_for * COMPARE_REST);
             tokio::select! {
                 () = stop.requested() => return,
                 () = tokio::time::sleep(rest) => {}
@@ -132,11 +135,17 @@ impl Parts {
             && listening.install.is_due()
         {
             listening.install.after(INSTALL_EVERY);
+            // It may take long where the CRM holds tables, and what is captured already need not wait for it.
+            if status.state() == CaptureState::Drifted {
+                self.gate.open(Cause::Listener);
+            }
+            let began = Instant::now();
             let actor = Actor { who: "listener.auto_install".to_owned(), host: super::worker_name() };
             match self.db.install(&self.config.crm, policy, &actor).await {
                 Ok(done) => info!(tables = done.tables.len(), "listener.auto_install repaired the triggers"),
                 Err(error) => info!(%error, "listener.auto_install could not repair the triggers"),
             }
+            listening.installed_for = began.elapsed();
             status = self.db.capture_status(&self.config.crm, policy).await?;
         }
         if status.state() == CaptureState::NotInstalled {

@@ -77,6 +77,11 @@ impl Template {
         files.len() >= CONTRADICTED
     }
 
+    /// The next ones are counted anew.
+    fn forget_contradictions(&self) {
+        self.contradicting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// What an operator is told where objects are under another template.
     pub(super) fn wrong(&self, right: &KeyTemplate) -> String {
         format!(
@@ -223,8 +228,12 @@ impl Parts {
         }
         let wrong = match fit {
             Fit::Other(right) => Some(template.wrong(&right)),
-            // What a file has shown, an empty sample does not take back.
-            Fit::Empty | Fit::Nowhere if doubted => return Ok(false),
+            // What files have shown, an empty sample does not take back. But others may be under the right one, and are let
+            // pass: the first that moves proves it, and three that are elsewhere shut the guard again.
+            Fit::Empty | Fit::Nowhere if doubted => {
+                template.forget_contradictions();
+                None
+            }
             Fit::Fits | Fit::Empty | Fit::Nowhere => None,
         };
         let fits = wrong.is_none();

@@ -211,7 +211,7 @@ async fn an_outside_event_moves_what_nothing_uses_and_never_what_a_row_names() {
         mapped.attachment(1, 7, "ab/living").await;
         mapped.put("ab/unused").await;
         // Whatever id, whatever table, whatever is said of it: the key is in use.
-        mapped.publish(&event("999", Some("voice_note"), Some("ab/living"))).await;
+        mapped.publish(&event("999", Some("page_scan"), Some("ab/living"))).await;
         mapped.publish(&event("1", None, Some("ab/living"))).await;
         mapped.counted(&service, "alive", 2).await;
         // The id of a living row: its key is not, and that alone counts.
@@ -231,11 +231,14 @@ async fn a_file_whose_row_would_give_the_key_needs_one_in_the_event() {
         mapped.publish(&event("1", Some("attachment"), None)).await;
         mapped.publish(&event("1", None, None)).await;
         mapped.publish(&event("1", Some("nobody"), Some("1"))).await;
-        let letters = mapped.dead(3).await;
+        // The template gives that key to another file.
+        mapped.publish(&event("2", Some("voice_note"), Some("1"))).await;
+        let letters = mapped.dead(4).await;
         for letter in letters["messages"].as_array().unwrap() {
             assert_eq!(letter["reason"], "malformed");
         }
         assert!(letters.to_string().contains("must carry `key`"), "{letters}");
+        assert!(letters.to_string().contains("its key is another file's"), "{letters}");
         let shown = mapped.cli(&["dlq", "show", "--json"]).await.expect(0);
         assert!(shown.stdout.contains("must carry `key`"), "{shown:?}");
         mapped.is_untouched("1").await;

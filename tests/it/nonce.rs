@@ -127,6 +127,11 @@ async fn a_database_that_was_set_back_moves_nothing_until_it_is_restored_and_ado
             .expect_log("interrupted");
         crm.delete("Contact", record).await;
         world.recycled(file).await;
+        // A note that is still to come would be made in the backup, where the file is alive.
+        eventually("it is noted", async || {
+            (crm.number("SELECT count(*) FROM file_recycler.ledger").await == 1).then_some(())
+        })
+        .await;
 
         // The disaster, and the backup in its place: the record is there again, its file is not.
         crm.pool.close().await;

@@ -20,8 +20,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 /// What a test waits that takes this protection away.
 const WITHOUT: Duration = Duration::from_secs(20);
-/// An autovacuum worker gives way to whoever has waited for `deadlock_timeout`, and to nobody sooner.
-const BEYOND_DEADLOCK_TIMEOUT: Duration = Duration::from_millis(500);
+/// An autovacuum worker gives way to whoever has waited for `deadlock_timeout`, and to nobody sooner. So it is waited for so
+/// much longer, once for each table; not where that time is beyond a second.
+const BEYOND_DEADLOCK_TIMEOUT: Duration = Duration::from_millis(200);
+const LONGEST_DEADLOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// One installation at a time: two would replace the same functions.
 const INSTALLER: i64 = 0x6669_6c65_7472;
 /// Who stands in the way is told of so many.
@@ -34,6 +36,8 @@ pub(super) struct Step {
     pub(super) sql: Arc<str>,
     /// It needs the table for itself, readers included.
     pub(super) alone: bool,
+    /// The one longer wait is over, or next.
+    pub(super) was_patient: bool,
 }
 
 /// What became of the steps.
@@ -52,6 +56,10 @@ struct Holder {
     application: Option<String>,
     state: Option<String>,
     seconds: Option<i64>,
+    /// It holds what an autovacuum worker holds, and nothing more.
+    vacuums: bool,
+    /// An autovacuum worker that gives way to nobody.
+    stays: bool,
 }
 
 impl Holder {
@@ -66,8 +74,9 @@ impl Holder {
         format!("process {pid} ({name}{state}{since})")
     }
 
-    fn is_autovacuum(&self) -> bool {
-        self.kind.as_deref() == Some("autovacuum worker")
+    /// Who is not told of other roles' backends takes what looks like one for one.
+    fn gives_way(&self) -> bool {
+        self.vacuums && !self.stays && self.kind.as_deref().is_none_or(|kind| kind == "autovacuum worker")
     }
 }
 
@@ -84,8 +93,16 @@ impl Db {
                 match self.at_once(&step, patience).await {
                     Ok(()) => done.tables.extend(step.table),
                     Err(error) if error.class() == Some(Class::Contention) && round < ROUNDS => {
-                        let patience = self.patience(&step).await;
-                        again.push((step, patience));
+                        // After a long wait there is no second one.
+                        let next = if patience > LOCK_TIMEOUT || step.was_patient {
+                            LOCK_TIMEOUT
+                        } else {
+                            self.patience(&step).await
+                        };
+                        again.push((
+                            Step { was_patient: step.was_patient || next > LOCK_TIMEOUT, ..step },
+                            next,
+                        ));
                     }
                     Err(error) => {
                         failures += 1;
@@ -128,7 +145,7 @@ impl Db {
     /// How long the next try may wait: longer only where nobody but an autovacuum worker is in the way.
     async fn patience(&self, step: &Step) -> Duration {
         let holders = self.holders(step).await.unwrap_or_default();
-        if holders.is_empty() || !holders.iter().all(Holder::is_autovacuum) {
+        if holders.is_empty() || !holders.iter().all(Holder::gives_way) {
             return LOCK_TIMEOUT;
         }
         let deadlock: Result<i64, _> = sqlx::query_scalar(
@@ -136,8 +153,8 @@ impl Db {
         )
         .fetch_one(&self.pool)
         .await;
-        let deadlock = deadlock.map_or(1_000, i64::unsigned_abs);
-        Duration::from_millis(deadlock.min(5_000)) + BEYOND_DEADLOCK_TIMEOUT
+        let deadlock = Duration::from_millis(deadlock.map_or(1_000, i64::unsigned_abs));
+        if deadlock > LONGEST_DEADLOCK_TIMEOUT { LOCK_TIMEOUT } else { deadlock + BEYOND_DEADLOCK_TIMEOUT }
     }
 
     /// The error, with who stood in the way.
@@ -159,14 +176,17 @@ impl Db {
     async fn holders(&self, step: &Step) -> Result<Vec<Holder>, DbError> {
         let Some(table) = &step.table else { return Ok(Vec::new()) };
         sqlx::query_as(
-            "SELECT DISTINCT held.pid, a.backend_type AS kind, a.application_name AS application, a.state,
-                    extract(epoch FROM clock_timestamp() - a.xact_start)::bigint AS seconds
+            "SELECT held.pid, a.backend_type AS kind, a.application_name AS application, a.state,
+                    extract(epoch FROM clock_timestamp() - a.xact_start)::bigint AS seconds,
+                    bool_and(held.mode = 'ShareUpdateExclusiveLock') AS vacuums,
+                    coalesce(a.query LIKE '%(to prevent wraparound)%', false) AS stays
                FROM pg_locks AS held
                LEFT JOIN pg_stat_activity AS a ON a.pid = held.pid
               WHERE held.granted AND held.locktype = 'relation'
                 AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
                 AND held.relation = to_regclass($1) AND held.pid IS DISTINCT FROM pg_backend_pid()
                 AND ($2 OR held.mode NOT IN ('AccessShareLock', 'RowShareLock'))
+              GROUP BY held.pid, a.backend_type, a.application_name, a.state, a.xact_start, a.query
               ORDER BY seconds DESC NULLS LAST LIMIT $3",
         )
         .bind(table.quoted())
