@@ -100,7 +100,7 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
             Dlq::Replay(replay) => dlq::replay(&loaded.config, replay, json).await,
             Dlq::Discard(discard) => dlq::discard(&loaded.config, discard, json).await,
         },
-        Command::Explain(explain) => explain::run(&loaded.config, explain, json).await,
+        Command::Explain(explain) => Box::pin(explain::run(&loaded.config, explain, json)).await,
         Command::Status => status::run(&loaded.config, json).await,
         Command::Adopt(adopt) => adopt::run(&loaded.config, &adopt, json).await,
         Command::Pause { why } => pause::pause(&loaded.config, &why, json).await,
