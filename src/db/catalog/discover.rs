@@ -196,9 +196,7 @@ impl Reader<'_> {
     async fn tables(&self, tx: &mut Tx) -> Result<(BTreeSet<String>, BTreeSet<String>), DbError> {
         let rows: Vec<(String, bool)> = sqlx::query_as(
             "SELECT c.relname::text,
-                    EXISTS (SELECT FROM pg_partition_tree(c.oid) AS part
-                             WHERE part.isleaf AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = part.relid))
-                      OR c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid)
+                    c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid)
                FROM pg_class AS c
                JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = $1
                JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'Id' AND a.attnum > 0
