@@ -121,7 +121,13 @@ async fn every_command(world: &World, as_run: &[(String, String)], file: Uuid) {
 async fn a_right_that_is_taken_away_stops_the_work_by_name_and_nothing_is_lost() {
     bare_world(S3::Embedded, async |world| {
         let (roles, as_run) = installed(&world).await;
-        let service = Service::start(&as_run, &["run"]).await.ready().await.expect_log("not well");
+        let service = Service::start(&as_run, &["run"])
+            .await
+            .ready()
+            .await
+            .expect_log("not well")
+            // A right that the relay misses before the monitor does.
+            .expect_log("relaying was interrupted");
         let (record, files) = world.record_with_files("Contact", "ContactFile", 2).await;
         for (right, named) in [
             (r#"SELECT ("Id") ON "AccountFile""#, r#"lacks SELECT ("Id") on public."AccountFile""#),
