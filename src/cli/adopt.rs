@@ -145,11 +145,8 @@ async fn count_objects(
     some: &[SampleFile],
 ) -> Result<usize, Failed> {
     let mut found = 0;
-    for SampleFile { id, schema, key } in some {
-        let key = match key {
-            Some(key) => key.clone(),
-            None => template.key(id, Some(schema))?,
-        };
+    for file in some {
+        let key = file.object_key(template)?;
         found += usize::from(storage.head(Side::Object, &key).await?.is_some());
     }
     Ok(found)

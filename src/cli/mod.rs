@@ -53,27 +53,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A command that works by the CRM's own tables alone, and must not be let loose on another application; its name.
-/// Every command has to say.
-fn creatio_only(command: &Command) -> Option<&'static str> {
-    #[allow(clippy::match_single_binding, reason = "so that a new command has to say")]
-    match command {
-        Command::Run
-        | Command::Listen
-        | Command::Work
-        | Command::Listener { .. }
-        | Command::Emit(_)
-        | Command::Dlq { .. }
-        | Command::Explain(_)
-        | Command::Status
-        | Command::Adopt(_)
-        | Command::Pause { .. }
-        | Command::Resume
-        | Command::Retention { .. }
-        | Command::Config { .. } => None,
-    }
-}
-
 async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
     let Arguments { global, command } = arguments;
     let loaded = config::load(&Sources::from_process(global.config, global.set)).map_err(Failed::usage)?;
@@ -82,11 +61,6 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
         return Err(Failed::usage(
             "crm.profile is events: there is no database to listen to; start `run` or `work`",
         ));
-    }
-    if loaded.config.crm.profile != Profile::Creatio
-        && let Some(name) = creatio_only(&command)
-    {
-        return Err(Failed::usage(format!("{name} is for crm.profile = \"creatio\" only")));
     }
     match command {
         Command::Run => run::run(loaded.config, crate::service::Halves::Both).await,

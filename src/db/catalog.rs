@@ -168,7 +168,8 @@ impl Catalog {
     }
 }
 
-/// The catalogue where no application's database can be asked.
+/// The catalogue without any of the CRM's tables: where no application's database can be asked, and what a mapped one
+/// begins with.
 fn nothing(crm: &Crm) -> Catalog {
     Catalog {
         remarks: Vec::new(),
@@ -222,6 +223,28 @@ pub(super) fn fingerprint_expression(crm: &Crm) -> String {
         }
         Profile::Events => format!("{}::text", quote_literal(NOTHING)),
     }
+}
+
+/// Tables without any index. A restore loads rows first and makes indexes afterwards: such a table may still lack rows
+/// that are alive.
+async fn without_index(
+    tx: &mut Transaction<'static, Postgres>,
+    schema: &str,
+) -> Result<BTreeSet<String>, DbError> {
+    if crate::failpoint::removed("protection::restore_under_way") {
+        return Ok(BTreeSet::new());
+    }
+    let names: Vec<String> = sqlx::query_scalar(
+        "SELECT c.relname::text FROM pg_class AS c
+           JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = $1
+          WHERE c.relkind = 'r' AND NOT c.relispartition
+            AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid)",
+    )
+    .bind(schema)
+    .fetch_all(&mut **tx)
+    .await
+    .attempted("looking for tables without an index")?;
+    Ok(names.into_iter().collect())
 }
 
 /// Partitions and heirs, at every depth, by the name of their root.

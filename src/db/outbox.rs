@@ -84,14 +84,15 @@ impl Db {
             grace::mark_seen(self, &mut low_water.unseen, from).await?;
         }
         let mut transaction = self.pool.begin().await.attempted(DOING)?;
-        low_water.beside.ended_below(lowest_running(&mut transaction).await?, Instant::now());
+        let look = read_look(&mut transaction, row::LEFT, from).await?;
+        low_water.beside.ended_below(look.xmin, Instant::now());
+        low_water.left.advance(look);
         let settled = low_water.beside.settled();
         let candidates = if grace.is_zero() {
             next(&mut transaction, limits, from, settled).await?
         } else {
             grace::due(&mut transaction, limits, from, grace, settled).await?
         };
-        low_water.left.advance(read_look(&mut transaction, row::LEFT, from).await?);
         if candidates.is_empty() {
             transaction.rollback().await.attempted(DOING)?;
             return Ok(None);
@@ -218,15 +219,6 @@ async fn next(
         .fetch_all(&mut **transaction)
         .await
         .attempted("reading the outbox")
-}
-
-/// Every transaction below this one has ended.
-async fn lowest_running(connection: &mut PgConnection) -> Result<u64, DbError> {
-    let number: String = sqlx::query_scalar("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
-        .fetch_one(connection)
-        .await
-        .attempted("asking which transactions run")?;
-    row::transaction_number(&number)
 }
 
 /// What is left above `from`, by `sql`.

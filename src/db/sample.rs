@@ -10,6 +10,7 @@ use super::catalog::{Catalog, FileTable, Mapped};
 use super::error::{Attempted, Class, DbError};
 use super::sql::{built, quote_literal};
 use crate::file::{FileId, ObjectKey, SchemaName};
+use crate::key_template::{KeyError, KeyTemplate};
 
 /// How long the newest rows are looked for.
 const PATIENCE_MS: u32 = 5_000;
@@ -25,6 +26,19 @@ pub struct SampleFile {
     pub schema: SchemaName,
     /// Its key, where columns of its row make it; otherwise the key template gives it.
     pub key: Option<ObjectKey>,
+}
+
+impl SampleFile {
+    /// The key of its object.
+    ///
+    /// # Errors
+    /// The template can give it none.
+    pub fn object_key(&self, template: &KeyTemplate) -> Result<ObjectKey, KeyError> {
+        match &self.key {
+            Some(key) => Ok(key.clone()),
+            None => template.key(&self.id, Some(&self.schema)),
+        }
+    }
 }
 
 impl Db {

@@ -15,7 +15,7 @@ use tracing::info;
 use super::Parts;
 use crate::config::Profile;
 use crate::db::SampleFile;
-use crate::file::{FileId, FileRef, SchemaName};
+use crate::file::{FileId, FileRef, ObjectKey};
 use crate::gate;
 use crate::key_template::KeyTemplate;
 use crate::outcome::Failure;
@@ -97,7 +97,7 @@ impl Template {
         file: &FileRef,
     ) -> Result<Option<KeyTemplate>, Failure> {
         for other in self.template.others() {
-            if exists(storage, &other, &file.file_id, file.schema.as_ref()).await? {
+            if exists(storage, other.key(&file.file_id, file.schema.as_ref())).await? {
                 return Ok(Some(other));
             }
         }
@@ -126,7 +126,7 @@ impl Template {
 async fn finds_any(storage: &Storage, template: &KeyTemplate, rows: &[SampleFile]) -> Result<bool, Failure> {
     let (mut answered, mut failed) = (false, None);
     for portion in rows.chunks(LOOKS) {
-        let looks = portion.iter().map(|file| is_there(storage, template, file));
+        let looks = portion.iter().map(|file| exists(storage, file.object_key(template)));
         for look in join_all(looks).await {
             match look {
                 Ok(true) => return Ok(true),
@@ -142,22 +142,9 @@ async fn finds_any(storage: &Storage, template: &KeyTemplate, rows: &[SampleFile
     }
 }
 
-/// Is the object there, under the key that the row makes or the template gives?
-async fn is_there(storage: &Storage, template: &KeyTemplate, file: &SampleFile) -> Result<bool, Failure> {
-    match &file.key {
-        Some(key) => Ok(storage.head(Side::Object, key).await?.is_some()),
-        None => exists(storage, template, &file.id, Some(&file.schema)).await,
-    }
-}
-
 /// Is there an object? One that the template can give no key to has none.
-async fn exists(
-    storage: &Storage,
-    template: &KeyTemplate,
-    id: &FileId,
-    schema: Option<&SchemaName>,
-) -> Result<bool, Failure> {
-    let Ok(key) = template.key(id, schema) else { return Ok(false) };
+async fn exists<E>(storage: &Storage, key: Result<ObjectKey, E>) -> Result<bool, Failure> {
+    let Ok(key) = key else { return Ok(false) };
     Ok(storage.head(Side::Object, &key).await?.is_some())
 }
 

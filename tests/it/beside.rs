@@ -2,13 +2,35 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Executor as _};
+use sqlx::{AssertSqlSafe, Executor as _, Postgres, Transaction};
+use uuid::Uuid;
 
 use crate::support::process::Service;
 use crate::support::world::{S3, World, world};
 
 async fn outbox(world: &World) -> i64 {
     world.crm.number("SELECT count(*) FROM file_recycler.outbox").await
+}
+
+/// The statement by which the CRM makes the file appear on another record.
+async fn link(world: &World, file: Uuid) -> String {
+    let other = world.crm.record("Account").await;
+    format!(
+        r#"INSERT INTO "FileLink" ("RecordSchemaName", "RecordId", "FileSchemaName", "FileRecordId")
+           VALUES ('Account', '{other}', 'ContactFile', '{file}')"#
+    )
+}
+
+/// The deleted file is waited for while `beside` runs, and stays when it is committed.
+async fn stays(world: &World, service: &Service, file: Uuid, beside: Transaction<'_, Postgres>) {
+    // Many of the relay's looks.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(outbox(world).await, 2, "it waits in the outbox");
+    world.is_untouched(file).await;
+
+    beside.commit().await.unwrap();
+    world.quiet(service).await;
+    world.is_untouched(file).await;
 }
 
 #[tokio::test]
@@ -18,7 +40,6 @@ async fn case_46_what_is_not_committed_yet_beside_a_deletion_is_waited_for() {
             let environment = world.with(&[("RECYCLE__GRACE", grace)]);
             let service = Service::start(&environment, &["run"]).await.ready().await;
             let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
-            let other = world.crm.record("Account").await;
             let mut beside = world.crm.pool.begin().await.unwrap();
             let link = if copy {
                 // The same file in another table, under the same id.
@@ -28,22 +49,11 @@ async fn case_46_what_is_not_committed_yet_beside_a_deletion_is_waited_for() {
                     files[0]
                 )
             } else {
-                format!(
-                r#"INSERT INTO "FileLink" ("RecordSchemaName", "RecordId", "FileSchemaName", "FileRecordId")
-                   VALUES ('Account', '{other}', 'ContactFile', '{}')"#,
-                files[0]
-            )
+                link(&world, files[0]).await
             };
             beside.execute(AssertSqlSafe(link)).await.unwrap();
             world.crm.delete("Contact", record).await;
-            // Many of the relay's looks.
-            tokio::time::sleep(Duration::from_millis(1_500)).await;
-            assert_eq!(outbox(&world).await, 2, "it waits in the outbox");
-            world.is_untouched(files[0]).await;
-
-            beside.commit().await.unwrap();
-            world.quiet(&service).await;
-            world.is_untouched(files[0]).await;
+            stays(&world, &service, files[0], beside).await;
             drop(service);
         }
     })
@@ -57,7 +67,6 @@ async fn case_46_one_that_began_to_write_after_a_deletion_is_waited_for_until_th
             let environment = world.with(&[("RECYCLE__GRACE", grace)]);
             let service = Service::start(&environment, &["run"]).await.ready().await;
             let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
-            let other = world.crm.record("Account").await;
             let mut deletion = world.crm.pool.begin().await.unwrap();
             let delete = format!(r#"DELETE FROM "Contact" WHERE "Id" = '{record}'"#);
             deletion.execute(AssertSqlSafe(delete)).await.unwrap();
@@ -67,21 +76,10 @@ async fn case_46_one_that_began_to_write_after_a_deletion_is_waited_for_until_th
                 .await
                 .unwrap();
             let mut beside = world.crm.pool.begin().await.unwrap();
-            let link = format!(
-                r#"INSERT INTO "FileLink" ("RecordSchemaName", "RecordId", "FileSchemaName", "FileRecordId")
-                   VALUES ('Account', '{other}', 'ContactFile', '{}')"#,
-                files[0]
-            );
+            let link = link(&world, files[0]).await;
             beside.execute(AssertSqlSafe(link)).await.unwrap();
             deletion.commit().await.unwrap();
-            // Many of the relay's looks.
-            tokio::time::sleep(Duration::from_millis(1_500)).await;
-            assert_eq!(outbox(&world).await, 2, "it waits in the outbox");
-            world.is_untouched(files[0]).await;
-
-            beside.commit().await.unwrap();
-            world.quiet(&service).await;
-            world.is_untouched(files[0]).await;
+            stays(&world, &service, files[0], beside).await;
             drop(service);
         }
     })

@@ -182,9 +182,7 @@ async fn a_process_killed_while_it_advances_leaves_what_the_next_one_completes()
             drop(doomed);
             let service = world.run().await;
             agree(&world, &world.crm).await;
-            let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
-            world.crm.delete("Contact", record).await;
-            world.recycled(files[0]).await;
+            world.moves_a_file().await;
             drop(service);
         }
     })
@@ -218,9 +216,7 @@ async fn adopting_beside_a_worker_that_advances_the_nonce_is_tried_again() {
         agree(&world, &world.crm).await;
         assert!(advances(&world.crm).await > 7, "more than either has counted");
         let service = world.run().await;
-        let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
-        world.crm.delete("Contact", record).await;
-        world.recycled(files[0]).await;
+        world.moves_a_file().await;
         drop(service);
     })
     .await;
@@ -300,9 +296,7 @@ async fn an_installation_of_before_there_were_nonces_works_on_and_gets_one_with_
             json!({ "environment": marker(&world).await["environment"], "database": "crm" }).to_string();
         world.storage.put(Side::Object, ".file-recycler/environment.json", old.as_bytes()).await;
         let moves = async || {
-            let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
-            world.crm.delete("Contact", record).await;
-            world.recycled(files[0]).await;
+            world.moves_a_file().await;
         };
         let service =
             world.run().await.expect_log("run `file-recycler listener install`").expect_log("older");

@@ -43,9 +43,7 @@ async fn a_service_that_is_not_installed_or_adopted_waits_and_says_so() {
         world.readyz_says(&service, "it is still not adopted", |answer| answer["ready"] == false).await;
         world.cli(&["adopt", "--apply"]).await.expect(0);
         let service = service.ready().await;
-        let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
-        world.crm.delete("Contact", record).await;
-        world.recycled(files[0]).await;
+        world.moves_a_file().await;
         drop(service);
     })
     .await;

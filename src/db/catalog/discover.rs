@@ -11,7 +11,6 @@ use crate::config::Crm;
 use crate::db::Db;
 use crate::db::error::{Attempted, DbError, Problem};
 use crate::db::sql::{MAX_IDENTIFIER, TableName, built, cut, quote_identifier};
-use crate::failpoint;
 use crate::file::SchemaName;
 
 /// The schema that all file schemas inherit from.
@@ -37,7 +36,8 @@ pub(super) async fn creatio(db: &Db, crm: &Crm, named: Named<'_>) -> Result<Cata
     let mut tx = db.pool.begin_with(begin).await.attempted(DOING)?;
     let reader = Reader { schema: &crm.schema };
     let (fingerprint, storages) = reader.fingerprint(&mut tx, crm).await?;
-    let (tables, bare) = reader.tables(&mut tx).await?;
+    let tables = reader.tables(&mut tx).await?;
+    let bare = super::without_index(&mut tx, &crm.schema).await?;
     let parts = super::parts(&mut tx, &crm.schema).await?;
     let sections: BTreeSet<String> = reader.sections(&mut tx).await?.into_iter().collect();
     let file_schemas: Vec<String> = reader
@@ -129,14 +129,13 @@ fn nameless(records: &BTreeMap<&str, &str>) -> Vec<String> {
         .collect()
 }
 
-/// A restore loads rows first and makes indexes afterwards: a table without any may still lack rows that are alive.
+/// None of the tables that are asked may be one that a restore is still filling.
 fn refuse_unfinished<'a>(
     bare: &BTreeSet<String>,
     mut asked: impl Iterator<Item = &'a str>,
 ) -> Result<(), DbError> {
     match asked.find(|table| bare.contains(*table)) {
         None => Ok(()),
-        Some(_) if failpoint::removed("protection::restore_under_way") => Ok(()),
         Some(table) => {
             let why = format!(
                 "the table '{table}' has no index: a restore of the database seems to be under way, or its primary \
@@ -192,11 +191,10 @@ impl Reader<'_> {
         sqlx::query_as(built(&sql)).bind(&crm.storage_codes).fetch_one(&mut **tx).await.attempted(DOING)
     }
 
-    /// Every table with an `"Id"` of type uuid, and those of them that have no index.
-    async fn tables(&self, tx: &mut Tx) -> Result<(BTreeSet<String>, BTreeSet<String>), DbError> {
-        let rows: Vec<(String, bool)> = sqlx::query_as(
-            "SELECT c.relname::text,
-                    c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid)
+    /// Every table with an `"Id"` of type uuid.
+    async fn tables(&self, tx: &mut Tx) -> Result<BTreeSet<String>, DbError> {
+        let names: Vec<String> = sqlx::query_scalar(
+            "SELECT c.relname::text
                FROM pg_class AS c
                JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = $1
                JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'Id' AND a.attnum > 0
@@ -207,8 +205,7 @@ impl Reader<'_> {
         .fetch_all(&mut **tx)
         .await
         .attempted(DOING)?;
-        let bare = rows.iter().filter(|(_, bare)| *bare).map(|(name, _)| name.clone()).collect();
-        Ok((rows.into_iter().map(|(name, _)| name).collect(), bare))
+        Ok(names.into_iter().collect())
     }
 
     /// The root of the files and everything below it. By name, because a schema that a later package

@@ -48,17 +48,10 @@ pub(super) async fn mapping(
     let records = records(crm, &mapped, &found, &models);
     let known = mapped.iter().map(|table| table.schema.to_string()).chain(found.keys.keys().cloned());
     Ok(Catalog {
-        remarks: Vec::new(),
         fingerprint,
-        fingerprint_sql: super::fingerprint_expression(crm),
-        schema: crm.schema.clone(),
-        storage_codes: Vec::new(),
-        storages: Vec::new(),
-        file_tables: Vec::new(),
-        record_tables: Vec::new(),
-        file_link: None,
         tables: known.collect(),
         asks: Asks::Mapping(Mapped { tables: mapped, records, keys: found.keys, meaningless }),
+        ..super::nothing(crm)
     })
 }
 

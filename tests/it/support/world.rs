@@ -125,6 +125,13 @@ impl World {
         Service::start(&environment, &[half]).await
     }
 
+    /// Deletes a record with a file, and waits until the file is recycled.
+    pub async fn moves_a_file(&self) {
+        let (record, files) = self.record_with_files("Contact", "ContactFile", 1).await;
+        self.crm.delete("Contact", record).await;
+        self.recycled(files[0]).await;
+    }
+
     /// A record of a section with files on it, each with its object; the record and the files' ids.
     pub async fn record_with_files(&self, section: &str, table: &str, files: usize) -> (Uuid, Vec<Uuid>) {
         let record = self.crm.record(section).await;

@@ -1,15 +1,27 @@
 //! The CRM's own listener beside ours: what it has moved itself, and what a crash of it leaves behind.
 
 use file_recycler::storage::Side;
+use uuid::Uuid;
 
 use crate::support::process::eventually;
 use crate::support::world::{S3, World, world};
 
 /// What the CRM's own listener does with one file: copy, delete, and then the row.
-async fn moved_by_the_crm(world: &World, file: uuid::Uuid) {
+async fn moved_by_the_crm(world: &World, file: Uuid) {
     let content = world.object(Side::Object, file).await.unwrap();
     world.storage.put(Side::Recycle, &file.to_string(), &content).await;
     world.storage.delete(Side::Object, &file.to_string()).await;
+}
+
+/// How the CRM's own listener begins: the files lose their parent, and the record goes.
+async fn begins_with(world: &World, record: Uuid) {
+    world
+        .crm
+        .sql(format!(
+            r#"UPDATE "ContactFile" SET "ContactId" = NULL WHERE "ContactId" = '{record}';
+               DELETE FROM "Contact" WHERE "Id" = '{record}'"#
+        ))
+        .await;
 }
 
 #[tokio::test]
@@ -18,13 +30,7 @@ async fn what_the_crm_has_moved_itself_is_already_moved_and_stays_as_it_is() {
         let service = world.run().await;
         let (record, files) = world.record_with_files("Contact", "ContactFile", 3).await;
         // Its order: parents to NULL, the record, then file by file; the last one is left to us.
-        world
-            .crm
-            .sql(format!(
-                r#"UPDATE "ContactFile" SET "ContactId" = NULL WHERE "ContactId" = '{record}';
-                   DELETE FROM "Contact" WHERE "Id" = '{record}'"#
-            ))
-            .await;
+        begins_with(&world, record).await;
         for file in &files[..2] {
             moved_by_the_crm(&world, *file).await;
             world.crm.delete("ContactFile", *file).await;
@@ -48,13 +54,7 @@ async fn rows_that_the_crms_own_listener_left_without_a_record_stay_and_explain_
         let service = world.run().await;
         let (record, files) = world.record_with_files("Contact", "ContactFile", 2).await;
         // It died after the first step, with the record gone.
-        world
-            .crm
-            .sql(format!(
-                r#"UPDATE "ContactFile" SET "ContactId" = NULL WHERE "ContactId" = '{record}';
-                   DELETE FROM "Contact" WHERE "Id" = '{record}'"#
-            ))
-            .await;
+        begins_with(&world, record).await;
         world.quiet(&service).await;
         // Not even somebody who names the file moves it.
         let (record, file) = (record.to_string(), files[0].to_string());

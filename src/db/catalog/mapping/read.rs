@@ -94,7 +94,7 @@ pub(super) async fn scan(
         keys: keys(&mut tx, crm).await?,
         foreign_keys: foreign_keys(&mut tx, crm, &listed).await?,
         indexes: indexes(&mut tx, crm, &listed).await?,
-        bare: bare(&mut tx, crm, &listed).await?,
+        bare: super::super::without_index(&mut tx, &crm.schema).await?,
         parts: super::super::parts(&mut tx, &crm.schema).await?,
     };
     let models = match named {
@@ -213,23 +213,6 @@ async fn indexes(
         indexes.entry(table).or_default().insert(column);
     }
     Ok(indexes)
-}
-
-async fn bare(tx: &mut Tx, crm: &Crm, tables: &[String]) -> Result<BTreeSet<String>, DbError> {
-    let under_way = !crate::failpoint::removed("protection::restore_under_way");
-    let names: Vec<String> = sqlx::query_scalar(
-        "SELECT c.relname::text FROM pg_class AS c
-           JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = $1
-          WHERE $3 AND c.relkind = 'r' AND c.relname = ANY($2::name[])
-            AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid)",
-    )
-    .bind(&crm.schema)
-    .bind(tables)
-    .bind(under_way)
-    .fetch_all(&mut **tx)
-    .await
-    .attempted(DOING)?;
-    Ok(names.into_iter().collect())
 }
 
 /// The words by which rows name tables of records.
