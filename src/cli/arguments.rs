@@ -1,5 +1,7 @@
 //! What may stand on the command line.
 
+mod dlq;
+
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,7 +13,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::logging::LogFormat;
-use crate::outcome::DeadReason;
+
+pub(super) use dlq::{Discard, Dlq, Filter, Replay};
 
 /// Moves the files of deleted CRM records to the recycle bucket, and back.
 #[derive(Debug, Parser)]
@@ -174,75 +177,6 @@ pub(super) struct Explain {
     /// The record's schema, as in Contact, where records of several have this id
     #[arg(long)]
     pub(super) schema: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Dlq {
-    /// A line per message
-    List(Filter),
-    /// Everything about the chosen messages
-    Show(Filter),
-    /// Sends the chosen messages back to work; a dry run until --apply
-    Replay(Replay),
-    /// Takes the chosen messages out for good, and keeps them in the database; a dry run until --apply
-    Discard(Discard),
-}
-
-#[derive(Args, Clone, Debug, Default)]
-pub(super) struct Filter {
-    /// Only this message; may be repeated
-    #[arg(long, value_name = "ID")]
-    pub(super) id: Vec<String>,
-    /// Only messages that are dead for this reason
-    #[arg(long)]
-    pub(super) reason: Option<DeadReason>,
-    /// Only messages about records or files of this schema
-    #[arg(long)]
-    pub(super) schema: Option<String>,
-    /// Only messages that failed last at this time or later (RFC 3339, or a duration back from now)
-    #[arg(long, value_name = "TIME")]
-    pub(super) since: Option<PointInTime>,
-    /// At most so many messages, the first to die (default: all)
-    #[arg(long, value_name = "N")]
-    pub(super) limit: Option<usize>,
-}
-
-#[derive(Args, Clone, Debug)]
-pub(super) struct Replay {
-    #[command(flatten)]
-    pub(super) filter: Filter,
-    /// Does it
-    #[arg(long)]
-    pub(super) apply: bool,
-    /// At most so many messages a second, as in 10/s
-    #[arg(long, value_name = "N/s", value_parser = rate)]
-    pub(super) rate: Option<f64>,
-    /// Starts with one message a second, doubles while they succeed, halves when one fails
-    #[arg(long)]
-    pub(super) ramp: bool,
-    /// Stops when so many messages have failed again
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) max_failures: Option<u32>,
-}
-
-#[derive(Args, Clone, Debug)]
-pub(super) struct Discard {
-    #[command(flatten)]
-    pub(super) filter: Filter,
-    /// Why; kept with the messages
-    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub(super) why: String,
-    /// Does it
-    #[arg(long)]
-    pub(super) apply: bool,
-}
-
-/// `10/s`, or `0.5/s`.
-fn rate(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix("/s").and_then(|number| number.parse::<f64>().ok());
-    number
-        .filter(|rate| rate.is_finite() && *rate > 0.0)
-        .ok_or_else(|| "it must be a number above 0 and /s, as in 10/s".to_owned())
 }
 
 #[derive(Args, Debug)]

@@ -12,7 +12,7 @@ use crate::config::{Config, Needs};
 use crate::retention::{
     Forecast, Kept, Refused, Terms, covers, days_of, forecast, kept, may_set, versions_kept,
 };
-use crate::storage::Storage;
+use crate::storage::{Side, Storage};
 
 /// The pace is taken of so many days.
 const PACE_OF: Duration = Duration::from_hours(30 * 24);
@@ -56,7 +56,7 @@ pub(super) async fn run(config: &Config, command: Retention, json: bool) -> Resu
 async fn show(config: &Config, json: bool) -> Result<Finding, Failed> {
     config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::usage)?;
     let storage = parts::storage(config).await?;
-    let (lifecycle, versioned) = tokio::try_join!(storage.lifecycle(), storage.recycle_is_versioned())?;
+    let (lifecycle, versioned) = tokio::try_join!(storage.lifecycle(), storage.is_versioned(Side::Recycle))?;
     let rules = lifecycle.terms();
     let kept = kept(&rules);
     let replaced = if versioned { versions_kept(&rules) } else { None };

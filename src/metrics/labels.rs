@@ -46,6 +46,8 @@ words! {
         GetBucketVersioning => "get_bucket_versioning",
         /// PutBucketLifecycleConfiguration
         PutBucketLifecycle => "put_bucket_lifecycle_configuration",
+        /// ListObjectVersions
+        ListObjectVersions => "list_object_versions",
         /// ListObjectsV2
         ListObjects => "list_objects",
         /// ListParts

@@ -288,6 +288,7 @@ fn count(metrics: &Metrics, operation: Operation, answer: Answer) {
         Operation::GetObjectTagging => StorageOperation::GetObjectTagging,
         Operation::HeadBucket => StorageOperation::HeadBucket,
         Operation::HeadObject => StorageOperation::HeadObject,
+        Operation::ListObjectVersions => StorageOperation::ListObjectVersions,
         Operation::ListObjectsV2 => StorageOperation::ListObjects,
         Operation::ListParts => StorageOperation::ListParts,
         Operation::PutObject => StorageOperation::PutObject,

@@ -2,9 +2,8 @@
 //! replaced. Whatever else is there goes back as it came.
 
 use aws_sdk_s3::types::{
-    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketVersioningStatus, ExpirationStatus,
-    LifecycleExpiration, LifecycleRule, LifecycleRuleFilter, NoncurrentVersionExpiration,
-    TransitionDefaultMinimumObjectSize,
+    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration,
+    LifecycleRule, LifecycleRuleFilter, NoncurrentVersionExpiration, TransitionDefaultMinimumObjectSize,
 };
 
 use super::error::Asked;
@@ -86,20 +85,6 @@ impl Storage {
             .lifecycle_configuration(rules);
         self.send(put(), || request.send()).await?;
         Ok(())
-    }
-
-    /// Does the recycle bucket keep versions, or did it once?
-    pub async fn recycle_is_versioned(&self) -> Result<bool, StorageError> {
-        let asked = Asked { operation: Operation::GetBucketVersioning, side: Side::Recycle, key: None };
-        let request = self.client().get_bucket_versioning().bucket(self.bucket(Side::Recycle));
-        match self.send(asked, || request.send()).await {
-            Ok(output) => Ok(matches!(
-                output.status(),
-                Some(BucketVersioningStatus::Enabled | BucketVersioningStatus::Suspended)
-            )),
-            Err(error) if matches!(error.kind, Kind::NotFound | Kind::NotImplemented) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 }
 

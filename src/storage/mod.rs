@@ -16,12 +16,14 @@ mod head;
 mod kind;
 mod lifecycle;
 mod limiter;
+mod list;
 mod marker;
 mod multipart;
 mod observe;
 mod permission;
 mod probe;
 mod tls;
+mod versions;
 
 use std::fmt;
 
@@ -36,9 +38,11 @@ pub use etag::ETag;
 pub use head::{Attributes, Checksum, Head};
 pub use kind::Kind;
 pub use lifecycle::Lifecycle;
+pub use list::{Listed, Page};
 pub use marker::{Expected, Marker};
 pub use multipart::Leftovers;
 pub use observe::{Answer, Observe, Operation};
+pub use versions::{Version, VersionContent};
 
 /// One of the two buckets, where a value and not a type says which: in errors and for reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -45,6 +45,7 @@ operations! {
     GetObjectTagging,
     HeadBucket,
     HeadObject,
+    ListObjectVersions,
     ListObjectsV2,
     ListParts,
     PutBucketLifecycleConfiguration,

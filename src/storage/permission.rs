@@ -12,6 +12,7 @@ pub(super) fn needed(operation: Operation, side: Side) -> Option<String> {
     match operation {
         Operation::Connect => None,
         Operation::HeadBucket | Operation::ListObjectsV2 => one("ListBucket"),
+        Operation::ListObjectVersions => one("ListBucketVersions"),
         // A missing object looks the same to credentials that may not list.
         Operation::HeadObject | Operation::GetObject => Some(format!(
             "s3:GetObject on the {side} bucket, and s3:ListBucket where the object does not exist"

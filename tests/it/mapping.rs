@@ -375,6 +375,12 @@ async fn drift_is_told_and_repaired_and_an_uninstall_leaves_nothing() {
         .await;
         mapped.cli(&["listener", "install"]).await.expect(0);
         mapped.cli(&["listener", "status"]).await.expect(0);
+        eventually("what was repaired is told", async || {
+            (service.readyz().await?["listener"]["state"] == "installed").then_some(())
+        })
+        .await;
+        // It would tell of the uninstalled listener, or not, as it happens to look in time.
+        drop(service);
         mapped.cli(&["listener", "uninstall"]).await.expect(0);
         let left = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'file_recycler%'";
         assert_eq!(mapped.world.crm.number(left).await, 0);
