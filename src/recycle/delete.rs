@@ -5,7 +5,7 @@ use futures_util::future::{join_all, try_join_all};
 use time::OffsetDateTime;
 
 use super::mover::Shared;
-use super::progress::Proven;
+use super::progress::{Doomed, Proven};
 use super::{Buckets, Job, LedgerEntry, MAX_CHECKED, Moved, Registry, one_each};
 use crate::failpoint;
 use crate::outcome::{Advice, DeadReason, Failure, Liveness, Outcome};
@@ -27,8 +27,10 @@ const MOVED: Answer = Ok(Ended::As(Outcome::Moved));
 /// Every file of the batch gets its own answer; only a failed check is everybody's.
 pub(super) async fn delete_batch<R: Registry, B: Buckets>(
     shared: &Shared<R, B>,
-    batch: Vec<Proven>,
+    batch: Vec<Doomed>,
 ) -> Result<Vec<Answer>, Failure> {
+    let (batch, _held): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|doomed| (doomed.proven, doomed.held)).unzip();
     let alive = if failpoint::removed("protection::check_before_delete") {
         vec![Liveness::Dead; batch.len()]
     } else {

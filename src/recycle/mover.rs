@@ -10,7 +10,7 @@ use futures_util::future::try_join;
 use super::decision::{Action, Look, Seen, decide};
 use super::delete::{Ended, delete_batch};
 use super::in_flight::InFlight;
-use super::progress::{Move, Proven, Try};
+use super::progress::{Doomed, Move, Proven, Try};
 use super::refusal::refused;
 use super::{Buckets, Job, LedgerEntry, MAX_CHECKED, Meter, Registry, one_each};
 use crate::batch::{Batcher, Limits};
@@ -54,7 +54,7 @@ const fn questions(size: usize) -> Limits {
 pub struct Recycler<R, B = Storage> {
     shared: Arc<Shared<R, B>>,
     pub(super) checks: Batcher<Named, Liveness>,
-    deletes: Batcher<Proven, Result<Ended, Failure>>,
+    deletes: Batcher<Doomed, Result<Ended, Failure>>,
     pub(super) notes: Batcher<LedgerEntry, Liveness>,
     in_flight: InFlight,
     begun: AtomicU64,
@@ -102,7 +102,7 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
         });
         let deletes = Batcher::new(DELETES, {
             let shared = Arc::clone(&shared);
-            move |batch: Vec<Proven>| {
+            move |batch: Vec<Doomed>| {
                 let shared = Arc::clone(&shared);
                 async move { delete_batch(&shared, batch).await }
             }
@@ -136,14 +136,14 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
     /// [`Outcome::Conflict`] and [`Outcome::Failed`] come as a [`Failure`], whose advice has the reason.
     pub async fn attempt(&self, file: &Move) -> Result<Outcome, Failure> {
         let job = &file.job;
-        let _held = self.in_flight.hold(&job.key).await;
+        let held = self.in_flight.hold(&job.key).await;
         match self.checks.submit(job.named()).await? {
             Liveness::Alive => return Box::pin(self.leave_alone(job)).await,
             Liveness::Elsewhere => return Ok(Outcome::Elsewhere),
             Liveness::Dead => {}
         }
         failpoint::reach("recycle::after_check");
-        let mut this = Try::new(job, self.looks_first(file));
+        let mut this = Try::new(job, self.looks_first(file), held);
         if let Some(proven) = file.proven()
             && let Some(outcome) = self.delete(file, &mut this, proven).await?
         {
@@ -234,7 +234,7 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
         proven: Proven,
     ) -> Result<Option<Outcome>, Failure> {
         file.set_proven(Some(proven.clone()));
-        match self.deletes.submit(proven).await? {
+        match self.deletes.submit(Doomed { proven, held: Arc::clone(&this.held) }).await? {
             Ok(Ended::As(outcome)) => Ok(Some(outcome)),
             Ok(Ended::Changed) => {
                 file.set_proven(None);

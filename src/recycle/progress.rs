@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::Job;
 use super::decision::{Intent, Look, Seen, may_be_read_as_another};
+use super::in_flight::Held;
 use crate::storage::{ETag, Head};
 
 /// One file on its way. After a failure the next try begins where this one came to: a delete that failed is
@@ -56,6 +57,14 @@ impl Move {
     }
 }
 
+/// A deletion that is under way. It goes on when whoever asked for it is gone, and holds the key until its end: who
+/// comes next must not find an object between its deletion and its way back.
+#[derive(Debug)]
+pub(super) struct Doomed {
+    pub(super) proven: Proven,
+    pub(super) held: Arc<Held>,
+}
+
 /// One try: what it has seen and done so far.
 pub(super) struct Try {
     pub(super) seen: Seen,
@@ -65,12 +74,21 @@ pub(super) struct Try {
     /// What a look found to differ, source and copy.
     differed: Option<(ETag, ETag)>,
     pub(super) started: Instant,
+    /// The key is this one's.
+    pub(super) held: Arc<Held>,
 }
 
 impl Try {
-    pub(super) fn new(job: &Job, look: Look) -> Self {
+    pub(super) fn new(job: &Job, look: Look, held: Held) -> Self {
         let intent = Intent { size: job.file.size, odd_key: may_be_read_as_another(&job.key), look };
-        Self { seen: Seen::Nothing, intent, fresh: false, differed: None, started: Instant::now() }
+        Self {
+            seen: Seen::Nothing,
+            intent,
+            fresh: false,
+            differed: None,
+            started: Instant::now(),
+            held: Arc::new(held),
+        }
     }
 
     /// Something was not as it was taken for: what was seen is of the past.

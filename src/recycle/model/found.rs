@@ -76,3 +76,19 @@ fn a_file_that_dies_while_it_is_brought_back_does_not_stay() {
     let moved = Start { object: None, recycle: Some((ONE, Shape::Whole)), sized: false, odd: false };
     hold(&History { server: aws(), files: vec![moved], turns });
 }
+
+#[test]
+fn a_file_that_dies_while_a_dropped_delivery_brings_it_back_does_not_stay() {
+    let live = |liveness| Turn::Live { file: 0, liveness };
+    let can = Capabilities {
+        copy_if_none_match: Support::Ignored,
+        copy_keeps_etag: false,
+        ..Capabilities::of_aws()
+    };
+    let mut turns = vec![go(0), Turn::GoTogether];
+    turns.extend([go(0); 4]);
+    turns.extend([Turn::Abandon { delivery: 0 }, live(Liveness::Alive), go(1), go(0)]);
+    turns.push(Turn::Write { file: 0, content: ONE, shape: Shape::Whole });
+    turns.extend([go(2), go(3), live(Liveness::Dead), Turn::Remove { file: 0 }]);
+    holds(can, (ONE, Shape::Whole), turns);
+}
