@@ -4,6 +4,7 @@
 //! Imports point one way: binary, `cli`, `service` and `explain`, loops (`listener`, `worker`, `replay`, `http`), business
 //! (`guard`, `intake`, `resolve`, `recycle`), adapters (`db`, `broker`, `storage`), shared state, pure values.
 
+pub mod audit;
 pub mod batch;
 pub mod broker;
 pub mod capture;
@@ -23,6 +24,7 @@ pub mod health;
 pub mod history;
 pub mod http;
 pub mod intake;
+pub mod inventory;
 pub mod key_template;
 pub mod listener;
 pub mod logging;

@@ -74,6 +74,14 @@ pub const WITHIN_A_DELIVERY: Schedule = Schedule {
     total: Some(Duration::from_secs(10)),
 };
 
+/// A long walk along buckets and tables that should not end with a short outage of either.
+pub const ON_THE_WAY: Schedule = Schedule {
+    first: Duration::from_millis(250),
+    longest: Duration::from_secs(10),
+    count: None,
+    total: Some(Duration::from_mins(2)),
+};
+
 /// Looking again at a dependency that is out: without end, at most half a minute apart.
 pub const UNTIL_BACK: Schedule = Schedule {
     first: Duration::from_millis(250),
@@ -143,6 +151,27 @@ pub async fn retry<T, F: Future<Output = Result<T, Failure>>>(
         }
         let Some(pause) = pauses.next() else { return Err(failure) };
         tracing::debug!(error = %failure, pause_ms = pause.as_millis(), "trying again");
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Tries `attempt` as [`retry`] does, and through an outage as well, until the pauses are used up: for work without
+/// a queue that could keep it.
+pub async fn outlast<T, F: Future<Output = Result<T, Failure>>>(
+    mut pauses: Pauses,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, Failure> {
+    loop {
+        let failure = match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(failure) => failure,
+        };
+        match failure.advice {
+            Advice::Retry | Advice::SlowDown | Advice::Outage(_) => {}
+            Advice::Hold | Advice::GiveUp(_) => return Err(failure),
+        }
+        let Some(pause) = pauses.next() else { return Err(failure) };
+        tracing::info!(error = %failure, pause_ms = pause.as_millis(), "trying again");
         tokio::time::sleep(pause).await;
     }
 }

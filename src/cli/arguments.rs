@@ -1,5 +1,6 @@
 //! What may stand on the command line.
 
+mod audit;
 mod dlq;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::logging::LogFormat;
 
+pub(super) use audit::Audit;
 pub(super) use dlq::{Discard, Dlq, Filter, Replay};
 
 /// Moves the files of deleted CRM records to the recycle bucket, and back.
@@ -94,6 +96,8 @@ pub(super) enum Command {
     },
     /// Everything known about one file or record, what would happen to it now, and why
     Explain(Explain),
+    /// Every row against both buckets: what is there, lost, to be restored, or nobody's; exit 1 where something is
+    Audit(Audit),
     /// Backlog, dead letters and health; exit 1 when not ready
     Status,
     /// Binds this database to these buckets; until then nothing moves

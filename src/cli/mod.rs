@@ -2,6 +2,7 @@
 
 mod adopt;
 mod arguments;
+mod audit;
 mod config_show;
 mod dlq;
 mod emit;
@@ -10,6 +11,7 @@ mod listener;
 mod output;
 mod parts;
 mod pause;
+mod report;
 mod retention;
 mod run;
 mod status;
@@ -75,6 +77,7 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
             Dlq::Discard(discard) => dlq::discard(&loaded.config, discard, json).await,
         },
         Command::Explain(explain) => Box::pin(explain::run(&loaded.config, explain, json)).await,
+        Command::Audit(audit) => Box::pin(audit::run(&loaded.config, &audit, json)).await,
         Command::Status => status::run(&loaded.config, json).await,
         Command::Adopt(adopt) => adopt::run(&loaded.config, &adopt, json).await,
         Command::Pause { why } => pause::pause(&loaded.config, &why, json).await,

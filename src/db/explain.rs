@@ -140,7 +140,7 @@ impl Db {
     }
 
     /// Those of these records that are there. One of a schema that has no table is not.
-    async fn existing(
+    pub(super) async fn existing(
         &self,
         catalog: &Catalog,
         records: &[(String, Uuid)],

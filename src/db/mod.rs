@@ -15,6 +15,7 @@ pub mod growth;
 pub mod hanging;
 pub mod held;
 pub mod index;
+pub mod inventory;
 pub mod ledger;
 pub mod low_water;
 pub mod nonce;

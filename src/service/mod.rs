@@ -5,6 +5,7 @@ mod leftovers;
 mod listening;
 mod monitor;
 mod nonce;
+mod once;
 mod process;
 mod registry;
 mod relay;
@@ -39,6 +40,7 @@ use crate::stop::Stop;
 use crate::storage::{Answer, Capabilities, Operation, Storage, StorageError};
 use crate::worker::{Brake, Judgement, Marks, Trial, Worker};
 pub(crate) use nonce::compare;
+pub use once::Once;
 use registry::GuardedRegistry;
 use template::Template;
 

@@ -53,7 +53,7 @@ impl Storage {
             .bucket(self.bucket(side))
             // Some keys are no XML.
             .encoding_type(EncodingType::Url)
-            .set_start_after(after.filter(|after| !after.is_empty()).map(str::to_owned))
+            .set_start_after(after.filter(|after| !after.is_empty() && next.is_none()).map(str::to_owned))
             .set_continuation_token(next.map(str::to_owned));
         let output = self.send(asked, || request.send()).await.map_err(StorageError::of_bucket)?;
         let bad = |what: &str| StorageError::new(asked, Kind::BadAnswer, what.to_owned());

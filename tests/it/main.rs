@@ -1,5 +1,6 @@
 //! Tests against real servers: PostgreSQL, RabbitMQ, and S3 servers that others wrote as well as our own.
 
+mod audit;
 mod beside;
 mod broker_deliveries;
 mod broker_faults;

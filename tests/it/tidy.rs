@@ -10,8 +10,8 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["cli"],
     &["service", "explain"],
-    &["listener", "worker", "replay", "http"],
-    &["guard", "intake", "resolve", "recycle"],
+    &["audit", "listener", "worker", "replay", "http"],
+    &["guard", "intake", "inventory", "resolve", "recycle"],
     &["db", "broker", "storage"],
     &["gate", "health", "metrics", "stop", "logging", "failpoint"],
     &[

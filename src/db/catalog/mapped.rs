@@ -220,6 +220,16 @@ impl MappedTable {
         format!("({})", all.join(" AND "))
     }
 
+    /// Could a row of this table have this key? By the text around what columns make of it.
+    pub fn could_give(&self, key: &str) -> bool {
+        let literal = |part: Option<&KeyPart>| match part {
+            Some(KeyPart::Literal(text)) => text.clone(),
+            Some(KeyPart::Column(..)) | None => String::new(),
+        };
+        let (before, after) = (literal(self.key.first()), literal(self.key.last()));
+        key.len() > before.len() + after.len() && key.starts_with(&before) && key.ends_with(&after)
+    }
+
     /// Every column that questions and triggers read.
     pub(in crate::db) fn read_columns(&self) -> impl Iterator<Item = &Column> {
         let link: Vec<&Column> = match &self.link {
