@@ -63,6 +63,9 @@ const MUTANTS: &[(&str, &str)] = &[
         "short_locks",
         "triggers::an_installation_beside_a_long_transaction_holds_no_deletion_up_and_ends_when_it_can",
     ),
+    ("age_of_orphans", "audit::an_object_is_no_orphan_before_its_time_and_nothing_bad_is_exit_0"),
+    ("audit_asks_again", "audit::what_changes_after_the_listing_is_asked_again_and_not_reported"),
+    ("patience_on_the_way", "audit::a_short_outage_of_the_storage_is_waited_for"),
     ("pause", "pause::a_pause_stops_two_thousand_deletions_on_their_way_and_a_resume_finishes_them"),
 ];
 
