@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["cli"],
     &["service", "explain"],
-    &["listener", "worker", "replay", "http"],
+    &["listener", "worker", "replay", "restore", "http"],
     &["guard", "intake", "resolve", "recycle"],
     &["db", "broker", "storage"],
     &["gate", "health", "metrics", "stop", "logging", "failpoint"],

@@ -1,0 +1,1 @@
+//! The decision, by a table.
