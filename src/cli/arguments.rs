@@ -1,6 +1,7 @@
 //! What may stand on the command line.
 
 mod dlq;
+mod restore;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::logging::LogFormat;
 
 pub(super) use dlq::{Discard, Dlq, Filter, Replay};
+pub(super) use restore::Restore;
 
 /// Moves the files of deleted CRM records to the recycle bucket, and back.
 #[derive(Debug, Parser)]
@@ -92,6 +94,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: Dlq,
     },
+    /// Brings objects back from the recycle bucket, and says the truth about every file; a dry run until --apply
+    Restore(Restore),
     /// Everything known about one file or record, what would happen to it now, and why
     Explain(Explain),
     /// Backlog, dead letters and health; exit 1 when not ready

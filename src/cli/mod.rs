@@ -10,6 +10,7 @@ mod listener;
 mod output;
 mod parts;
 mod pause;
+mod restore;
 mod retention;
 mod run;
 mod status;
@@ -74,6 +75,7 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
             Dlq::Replay(replay) => dlq::replay(&loaded.config, replay, json).await,
             Dlq::Discard(discard) => dlq::discard(&loaded.config, discard, json).await,
         },
+        Command::Restore(restore) => Box::pin(restore::run(&loaded.config, restore, json)).await,
         Command::Explain(explain) => Box::pin(explain::run(&loaded.config, explain, json)).await,
         Command::Status => status::run(&loaded.config, json).await,
         Command::Adopt(adopt) => adopt::run(&loaded.config, &adopt, json).await,

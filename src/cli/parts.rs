@@ -11,7 +11,8 @@ use crate::db::Db;
 use crate::db::environment::Buckets;
 use crate::guard::{Guard, Verdict};
 use crate::service::compare;
-use crate::storage::Storage;
+use crate::stop::Stop;
+use crate::storage::{Observe, Storage};
 
 /// The database.
 pub(super) fn database(config: &Config) -> Result<Db, Failed> {
@@ -34,7 +35,19 @@ pub(super) fn broker(config: &Config) -> Result<(Broker, Topology), BrokerError>
 
 /// The storage, uncounted.
 pub(super) async fn storage(config: &Config) -> Result<Storage, Failed> {
-    Ok(Storage::connect(&config.storage, &config.recycle, Arc::new(|_, _| {})).await?)
+    storage_observed(config, Arc::new(|_, _| {})).await
+}
+
+/// The storage, whose requests somebody counts.
+pub(super) async fn storage_observed(config: &Config, observe: Observe) -> Result<Storage, Failed> {
+    Ok(Storage::connect(&config.storage, &config.recycle, observe).await?)
+}
+
+/// A Ctrl-C stops after what is in hand; a second one at once.
+pub(super) fn listening(config: &Config) -> Result<Stop, Failed> {
+    let stop = Stop::new(config.shutdown_timeout);
+    stop.on_signals()?;
+    Ok(stop)
 }
 
 /// The buckets, as the environment's binding names them.

@@ -75,6 +75,11 @@ impl Restorer {
         Self { parts, settings }
     }
 
+    /// The tables that it knows.
+    pub fn catalog(&self) -> &Catalog {
+        &self.parts.catalog
+    }
+
     /// Brings one file back, or finds out what would become of it. What may pass is tried again for up to half a
     /// minute.
     pub async fn restore(&self, wanted: &Wanted) -> FileResult {
