@@ -2,6 +2,7 @@
 
 mod audit;
 mod dlq;
+mod restore;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use crate::logging::LogFormat;
 
 pub(super) use audit::Audit;
 pub(super) use dlq::{Discard, Dlq, Filter, Replay};
+pub(super) use restore::Restore;
 
 /// Moves the files of deleted CRM records to the recycle bucket, and back.
 #[derive(Debug, Parser)]
@@ -94,6 +96,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: Dlq,
     },
+    /// Brings objects back from the recycle bucket, and says the truth about every file; a dry run until --apply
+    Restore(Restore),
     /// Everything known about one file or record, what would happen to it now, and why
     Explain(Explain),
     /// Every row against both buckets: what is there, lost, to be restored, or nobody's; exit 1 where something is

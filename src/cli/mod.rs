@@ -12,6 +12,7 @@ mod output;
 mod parts;
 mod pause;
 mod report;
+mod restore;
 mod retention;
 mod run;
 mod status;
@@ -76,6 +77,7 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
             Dlq::Replay(replay) => dlq::replay(&loaded.config, replay, json).await,
             Dlq::Discard(discard) => dlq::discard(&loaded.config, discard, json).await,
         },
+        Command::Restore(restore) => Box::pin(restore::run(&loaded.config, restore, json)).await,
         Command::Explain(explain) => Box::pin(explain::run(&loaded.config, explain, json)).await,
         Command::Audit(audit) => Box::pin(audit::run(&loaded.config, &audit, json)).await,
         Command::Status => status::run(&loaded.config, json).await,

@@ -57,10 +57,23 @@ pub(super) fn buckets(config: &Config) -> Result<Buckets, Failed> {
 
 /// Does the guard let anybody change these buckets? A pause does: it stops workers and relays, not the operator.
 pub(super) async fn admitted(config: &Config, db: &Db, storage: &Storage) -> Result<(), Failed> {
-    let guard = Guard::new(buckets(config)?);
-    compare(storage, db, &guard).await.map_err(|failure| Failed::new(failure.error))?;
-    match guard.verdict() {
+    match verdict(config, db, storage).await? {
         Verdict::Open(_) | Verdict::Paused(_) => Ok(()),
         closed => Err(Failed::new(format!("nothing is changed: {closed}"))),
     }
+}
+
+/// Does the guard let anybody bring files back? As [`admitted`], and also where the environment was adopted for that
+/// alone, after the database was set back to a backup.
+pub(super) async fn admitted_for_restore(config: &Config, db: &Db, storage: &Storage) -> Result<(), Failed> {
+    match verdict(config, db, storage).await? {
+        Verdict::Open(_) | Verdict::Paused(_) | Verdict::RestoreAlone => Ok(()),
+        closed => Err(Failed::new(format!("nothing is changed: {closed}"))),
+    }
+}
+
+async fn verdict(config: &Config, db: &Db, storage: &Storage) -> Result<Verdict, Failed> {
+    let guard = Guard::new(buckets(config)?);
+    compare(storage, db, &guard).await.map_err(|failure| Failed::new(failure.error))?;
+    Ok(guard.verdict())
 }

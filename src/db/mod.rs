@@ -23,6 +23,7 @@ pub mod outbox;
 pub mod process;
 pub mod registry;
 pub mod replay;
+pub mod restore;
 mod rights;
 mod sample;
 pub mod schema;

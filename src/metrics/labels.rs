@@ -34,6 +34,8 @@ words! {
         PutObject => "put_object",
         /// PutObjectTagging
         PutObjectTagging => "put_object_tagging",
+        /// RestoreObject
+        RestoreObject => "restore_object",
         /// DeleteObject
         DeleteObject => "delete_object",
         /// DeleteObjects

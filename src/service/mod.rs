@@ -295,6 +295,7 @@ fn count(metrics: &Metrics, operation: Operation, answer: Answer) {
         Operation::ListParts => StorageOperation::ListParts,
         Operation::PutObject => StorageOperation::PutObject,
         Operation::PutObjectTagging => StorageOperation::PutObjectTagging,
+        Operation::RestoreObject => StorageOperation::RestoreObject,
         Operation::UploadPartCopy => StorageOperation::UploadPartCopy,
     };
     let result = match answer {

@@ -157,6 +157,7 @@ impl Parts {
         match verdict {
             Verdict::Open(_) | Verdict::Paused(_) => self.health.guard(GuardState::Open),
             Verdict::Unknown(_) => self.health.guard(GuardState::Unknown),
+            alone @ Verdict::RestoreAlone => self.health.guard(GuardState::Refused(alone.to_string())),
             Verdict::Refused(why) | Verdict::Foreign(why) => self.health.guard(GuardState::Refused(why)),
         }
     }

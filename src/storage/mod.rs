@@ -4,6 +4,7 @@
 //! steps make of a file is decided in `recycle`. What a server can do is found out by [`Storage::probe`], and what
 //! it cannot do is never relied on.
 
+mod archive;
 mod capabilities;
 mod client;
 mod compare;
@@ -27,11 +28,12 @@ mod versions;
 
 use std::fmt;
 
+pub use archive::{Asked as ArchiveAsked, Tier};
 pub use capabilities::{Capabilities, Support, UnseenClass};
 pub use client::{Pace, Storage};
 #[cfg(test)]
 pub(crate) use copy::needs_stamp;
-pub use copy::{Copied, MAX_COPY, MAX_OBJECT, Over};
+pub use copy::{Copied, MAX_COPY, MAX_OBJECT, Origin, Over};
 pub use delete::{Deleted, MAX_KEYS};
 pub use error::StorageError;
 pub use etag::ETag;

@@ -243,6 +243,7 @@ impl Storage {
         let asked =
             Asked { operation: Operation::GetObjectTagging, side: transfer.from, key: Some(transfer.key) };
         let request = self.client().get_object_tagging().bucket(self.bucket(transfer.from)).key(transfer.key);
+        let request = request.set_version_id(transfer.version.map(str::to_owned));
         let output = match self.send(asked, || request.send()).await {
             Ok(output) => output,
             Err(error) if error.kind == Kind::NotImplemented => return Ok(None),

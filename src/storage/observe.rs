@@ -51,6 +51,7 @@ operations! {
     PutBucketLifecycleConfiguration,
     PutObject,
     PutObjectTagging,
+    RestoreObject,
     UploadPartCopy,
 }
 

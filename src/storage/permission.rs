@@ -1,4 +1,5 @@
-//! Which IAM permissions a request needs: what a refusal is told with. `deploy/rights/iam-run.json` grants them.
+//! Which IAM permissions a request needs: what a refusal is told with. `deploy/rights/iam-run.json` grants them,
+//! and `iam-restore.json` what `restore` needs beside.
 
 use super::{Operation, Side};
 
@@ -15,7 +16,8 @@ pub(super) fn needed(operation: Operation, side: Side) -> Option<String> {
         Operation::ListObjectVersions => one("ListBucketVersions"),
         // A missing object looks the same to credentials that may not list.
         Operation::HeadObject | Operation::GetObject => Some(format!(
-            "s3:GetObject on the {side} bucket, and s3:ListBucket where the object does not exist"
+            "s3:GetObject on the {side} bucket (s3:GetObjectVersion for an older version), and s3:ListBucket where the \
+             object does not exist"
         )),
         Operation::CopyObject => Some(format!(
             "s3:PutObject on the {side} bucket and s3:GetObject on the {from} bucket, and where the object has tags \
@@ -34,6 +36,7 @@ pub(super) fn needed(operation: Operation, side: Side) -> Option<String> {
         }
         Operation::GetObjectTagging => one("GetObjectTagging"),
         Operation::PutObjectTagging => one("PutObjectTagging"),
+        Operation::RestoreObject => one("RestoreObject"),
         Operation::ListParts => one("ListMultipartUploadParts"),
         Operation::AbortMultipartUpload => one("AbortMultipartUpload"),
         Operation::GetBucketLifecycleConfiguration => one("GetLifecycleConfiguration"),

@@ -64,6 +64,7 @@ operations! {
     PutBucketVersioning,
     PutObject,
     PutObjectTagging,
+    RestoreObject,
     UploadPart,
     UploadPartCopy,
 }

@@ -49,15 +49,20 @@ impl Asking<'_> {
         let Some(source) = self.headers.get("x-amz-copy-source") else { return true };
         let source = percent_decode_str(source.to_str().unwrap_or_default()).decode_utf8_lossy();
         let source = source.trim_start_matches('/');
-        let source = source.split("?versionId=").next().unwrap_or(source);
+        let (source, of_version) =
+            source.split_once("?versionId=").map_or((source, false), |(source, _)| (source, true));
         let Some((bucket, key)) = source.split_once('/') else { return false };
         let resource = format!("arn:aws:s3:::{source}");
         let tagged = self.operation == Operation::CopyObject && has_tags(store, bucket, key);
-        policy.allows("s3:GetObject", &resource)
+        let (read, read_tags) = if of_version {
+            ("s3:GetObjectVersion", "s3:GetObjectVersionTagging")
+        } else {
+            ("s3:GetObject", "s3:GetObjectTagging")
+        };
+        policy.allows(read, &resource)
             && may_miss(policy, store, bucket, key)
             && (!tagged
-                || policy.allows("s3:GetObjectTagging", &resource)
-                    && policy.allows("s3:PutObjectTagging", destination))
+                || policy.allows(read_tags, &resource) && policy.allows("s3:PutObjectTagging", destination))
     }
 }
 
@@ -86,6 +91,8 @@ pub(crate) fn action(operation: Operation, of_version: bool) -> Option<&'static 
         | Operation::CompleteMultipartUpload => "s3:PutObject",
         Operation::DeleteObject | Operation::DeleteObjects if of_version => "s3:DeleteObjectVersion",
         Operation::DeleteObject | Operation::DeleteObjects => "s3:DeleteObject",
+        Operation::RestoreObject => "s3:RestoreObject",
+        Operation::GetObjectTagging if of_version => "s3:GetObjectVersionTagging",
         Operation::GetObjectTagging => "s3:GetObjectTagging",
         Operation::PutObjectTagging => "s3:PutObjectTagging",
         Operation::DeleteObjectTagging => "s3:DeleteObjectTagging",

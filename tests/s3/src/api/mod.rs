@@ -17,6 +17,7 @@ mod list_old;
 mod multipart;
 mod parts;
 mod read;
+mod recall;
 mod settings;
 mod tags;
 mod versions;
@@ -85,6 +86,14 @@ struct Found {
     entry: Entry,
     /// The id to name in the answer.
     version: Option<String>,
+}
+
+/// The content of an object in an archive can be read only once somebody asked for it, and it came.
+fn readable(found: &Found) -> S3Result<()> {
+    if found.entry.is_readable() {
+        return Ok(());
+    }
+    Err(s3_error!(InvalidObjectState, "The operation is not valid for the object's storage class"))
 }
 
 /// Finds an object for reading, by the rules for delete markers.
@@ -172,6 +181,7 @@ delegate! {
         list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput,
             multipart::list;
         upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, copy_part::copy;
+        restore_object: RestoreObjectInput => RestoreObjectOutput, recall::object;
         list_parts: ListPartsInput => ListPartsOutput, parts::list;
     }
     reading a body {
