@@ -7,15 +7,20 @@ mod words;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::StreamExt as _;
+
 use super::arguments::Restore;
 use super::output::{Failed, Finding, operator, print};
 use super::parts;
 use crate::clock::Clock;
 use crate::config::{Config, Needs, Profile};
 use crate::db::Db;
+use crate::db::catalog::Catalog;
+use crate::db::inventory::Reading;
 use crate::db::schema::SchemaState;
 use crate::file::{FileId, SchemaName};
-use crate::restore::{Archive, Parts, Restored, Restorer, Settings, Summary};
+use crate::inventory::Inventory;
+use crate::restore::{Archive, Parts, Restored, Restorer, Settings, Summary, all_files};
 use crate::retention::{Kept, kept};
 use crate::stop::Stop;
 use crate::storage::{Capabilities, Observe, Side, Storage};
@@ -31,7 +36,7 @@ const SHOWN: usize = 20;
 pub(super) async fn run(config: &Config, arguments: Restore, json: bool) -> Result<Finding, Failed> {
     config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::usage)?;
     let clock = Clock::system();
-    let which = which(config, &arguments, &clock)?;
+    let which = if arguments.to_match_database { None } else { Some(which(config, &arguments, &clock)?) };
     may_be_asked(config, &arguments)?;
     let db = parts::database(config)?;
     let requests = Requests::default();
@@ -44,15 +49,17 @@ pub(super) async fn run(config: &Config, arguments: Restore, json: bool) -> Resu
         admitted => admitted.err().map(|refused| refused.message),
     };
     let stop = parts::listening(config)?;
-    let restorer = restorer(config, &arguments, db.clone(), storage, clock, stop).await?;
+    let restorer = restorer(config, &arguments, db.clone(), storage.clone(), clock, stop).await?;
     let total = match &which {
-        Which::Files(files) => Some(files.len() as u64),
-        Which::DeletedSince(since) => Some(db.count_recycled_since(*since).await?),
-        Which::Record(..) => None,
+        Some(Which::Files(files)) => Some(files.len() as u64),
+        Some(Which::DeletedSince(since)) => Some(db.count_recycled_since(*since).await?),
+        Some(Which::Record(..)) => None,
+        // Only for the bar: a server that takes too long to count is not waited for.
+        None => db.count_files(restorer.catalog()).await.ok(),
     };
     let mut report = Report::begin(arguments.report.as_deref())?;
     if arguments.apply {
-        db.record_change(&operator(), "restore", &described(&which, &arguments)).await?;
+        db.record_change(&operator(), "restore", &described(which.as_ref(), &arguments)).await?;
     }
     let source = Source {
         db: db.clone(),
@@ -60,9 +67,14 @@ pub(super) async fn run(config: &Config, arguments: Restore, json: bool) -> Resu
         template: config.storage.key_template.clone(),
         with_rows: arguments.with_rows,
     };
+    let inventory = inventory(config, &db, &storage, restorer.catalog());
+    let files = match which {
+        Some(which) => source.stream(which).boxed_local(),
+        None => all_files(inventory.clone()).boxed_local(),
+    };
     let (mut progress, mut shown) = (Progress::new(total), Vec::new());
-    let summary = restorer
-        .run(source.stream(which), |result| {
+    let mut summary = restorer
+        .run(files, |result| {
             progress.add();
             if (!result.result.is_well() || result.why.is_some()) && shown.len() < SHOWN {
                 shown.push(result.clone());
@@ -71,6 +83,10 @@ pub(super) async fn run(config: &Config, arguments: Restore, json: bool) -> Resu
         })
         .await;
     progress.end();
+    if arguments.to_match_database && summary.stopped.is_none() && !summary.interrupted {
+        // Else rows of a table that is new were overlooked.
+        summary.stopped = inventory.is_settled().await.err().map(|failure| failure.error);
+    }
     report.end()?;
     let document =
         Document::new(&arguments, &summary, requests.counted(), refused, warnings(&arguments, &summary));
@@ -119,6 +135,11 @@ fn may_be_asked(config: &Config, arguments: &Restore) -> Result<(), Failed> {
     if config.crm.profile != Profile::Events {
         return Ok(());
     }
+    if arguments.to_match_database {
+        return Err(Failed::usage(
+            "--to-match-database: crm.profile is events, there is no database to match",
+        ));
+    }
     if arguments.with_rows {
         return Err(Failed::usage("--with-rows: crm.profile is events, there are no rows to bring back"));
     }
@@ -128,6 +149,13 @@ fn may_be_asked(config: &Config, arguments: &Restore) -> Result<(), Failed> {
         ));
     }
     Ok(())
+}
+
+/// Both buckets and the database, by the restorer's own catalogue.
+fn inventory(config: &Config, db: &Db, storage: &Storage, catalog: &Catalog) -> Inventory {
+    let template = config.storage.key_template.clone();
+    let reading = Arc::new(Reading::new(Arc::new(catalog.clone()), Inventory::apart(&template)));
+    Inventory::new(db.clone(), storage.clone(), reading, template)
 }
 
 async fn primary(db: &Db) -> Result<(), Failed> {
@@ -186,12 +214,13 @@ async fn unprobed(storage: &Storage) -> Result<Capabilities, Failed> {
 }
 
 /// What was asked for, for the trail.
-fn described(which: &Which, arguments: &Restore) -> String {
+fn described(which: Option<&Which>, arguments: &Restore) -> String {
     let which = match which {
-        Which::Files(files) if files.len() == 1 => format!("file {}", files[0]),
-        Which::Files(files) => format!("{} files, the first {}", files.len(), files[0]),
-        Which::Record(schema, id) => format!("record {schema} {id}"),
-        Which::DeletedSince(since) => format!("deleted since {since}"),
+        None => "all that the database names".to_owned(),
+        Some(Which::Files(files)) if files.len() == 1 => format!("file {}", files[0]),
+        Some(Which::Files(files)) => format!("{} files, the first {}", files.len(), files[0]),
+        Some(Which::Record(schema, id)) => format!("record {schema} {id}"),
+        Some(Which::DeletedSince(since)) => format!("deleted since {since}"),
     };
     let given = [
         ("--force", arguments.force),
@@ -205,6 +234,12 @@ fn described(which: &Which, arguments: &Restore) -> String {
 
 fn warnings(arguments: &Restore, summary: &Summary) -> Vec<String> {
     let mut warnings = Vec::new();
+    if arguments.to_match_database && arguments.backup_time.is_none() {
+        warnings.push(
+            "without --backup-time an object that was replaced since the backup, and has the same size, counts as present"
+                .to_owned(),
+        );
+    }
     if arguments.force && !arguments.with_rows && summary.of(Restored::Restored).files > 0 {
         warnings.push(
             "a file without a row is nobody's: an event about it that still waits, or an audit with --fix orphans, \

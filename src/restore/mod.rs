@@ -5,6 +5,7 @@
 
 pub mod decision;
 mod file;
+mod matching;
 mod origin;
 mod removal;
 mod result;
@@ -19,6 +20,7 @@ use crate::storage::{Listed, Tier};
 
 pub use crate::db::restore::RowImage;
 pub use file::{Parts, Restorer};
+pub use matching::all_files;
 pub use result::{Count, Estimate, FileResult, Restored, Summary};
 
 /// One file that somebody wants back.

@@ -10,7 +10,7 @@ use crate::storage::Tier;
 /// Which files, and how.
 #[derive(Args, Clone, Debug)]
 #[command(
-    group(ArgGroup::new("which").required(true).args(["file", "record", "deleted_since"])),
+    group(ArgGroup::new("which").required(true).args(["file", "record", "deleted_since", "to_match_database"])),
     after_long_help = AFTER
 )]
 pub(in crate::cli) struct Restore {
@@ -24,6 +24,10 @@ pub(in crate::cli) struct Restore {
     /// The files whose deletion was captured at this time or later, by the ledger (RFC 3339, or a duration back from now)
     #[arg(long, value_name = "TIME")]
     pub(in crate::cli) deleted_since: Option<PointInTime>,
+    /// Every file that a row names: what a database that was set back to a backup has, and the object bucket has not. Lists
+    /// both buckets once
+    #[arg(long, conflicts_with_all = ["force", "with_rows"])]
+    pub(in crate::cli) to_match_database: bool,
     /// The moment of the database backup that the rows are of: an object that was written later counts as another one, and
     /// where the object bucket keeps versions, the one of then comes back on top (RFC 3339, or a duration back from now)
     #[arg(long, value_name = "TIME")]
