@@ -5,6 +5,7 @@ mod source;
 mod words;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::arguments::Restore;
@@ -54,11 +55,13 @@ pub(super) async fn run(config: &Config, arguments: Restore, json: bool) -> Resu
     if arguments.apply {
         db.record_change(&operator(), "restore", &described(&which, &arguments)).await?;
     }
+    let elsewhere = Arc::new(AtomicU64::new(0));
     let source = Source {
         db: db.clone(),
         catalog: restorer.catalog().clone(),
         template: config.storage.key_template.clone(),
         with_rows: arguments.with_rows,
+        elsewhere: Arc::clone(&elsewhere),
     };
     let (mut progress, mut shown) = (Progress::new(total), Vec::new());
     let summary = restorer
@@ -72,8 +75,13 @@ pub(super) async fn run(config: &Config, arguments: Restore, json: bool) -> Resu
         .await;
     progress.end();
     report.end()?;
-    let document =
-        Document::new(&arguments, &summary, requests.counted(), refused, warnings(&arguments, &summary));
+    let document = Document::new(
+        &arguments,
+        &summary,
+        requests.counted(),
+        refused,
+        warnings(&arguments, &summary, elsewhere.load(Ordering::Relaxed)),
+    );
     print(json, &document, || text(&document, &summary, &shown))?;
     Ok(Finding::healthy_if(summary.is_well()))
 }
@@ -203,8 +211,13 @@ fn described(which: &Which, arguments: &Restore) -> String {
     which + &given.collect::<String>()
 }
 
-fn warnings(arguments: &Restore, summary: &Summary) -> Vec<String> {
+fn warnings(arguments: &Restore, summary: &Summary, elsewhere: u64) -> Vec<String> {
     let mut warnings = Vec::new();
+    if elsewhere > 0 {
+        warnings.push(format!(
+            "{elsewhere} rows of the record have their content in the database, or none (links): they are passed by"
+        ));
+    }
     if arguments.force && !arguments.with_rows && summary.of(Restored::Restored).files > 0 {
         warnings.push(
             "a file without a row is nobody's: an event about it that still waits, or an audit with --fix orphans, \

@@ -6,6 +6,7 @@ mod cut;
 mod elsewhere;
 mod many;
 mod newer;
+mod policy;
 mod rows;
 mod versions;
 
