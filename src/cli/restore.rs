@@ -19,7 +19,7 @@ use crate::file::{FileId, SchemaName};
 use crate::restore::{Archive, Parts, Restored, Restorer, Settings, Summary};
 use crate::retention::{Kept, kept};
 use crate::stop::Stop;
-use crate::storage::{Capabilities, Observe, Side, Storage};
+use crate::storage::{Capabilities, Kind, Observe, Side, Storage, StorageError};
 use report::{Progress, Report};
 use source::{Source, Which};
 use words::{Document, text};
@@ -158,7 +158,7 @@ async fn restorer(
     clock: Clock,
     stop: Stop,
 ) -> Result<Restorer, Failed> {
-    let server = if arguments.apply { storage.probe().await? } else { unprobed(&storage).await? };
+    let server = server(&storage, arguments.apply).await?;
     let backup_time = arguments.backup_time.map(|time| time.resolve(clock.now()));
     // Only then it matters how long files are kept, and the right to ask is needed.
     let kept = if backup_time.is_some() { kept(&storage.lifecycle().await?.terms()) } else { Kept::ForEver };
@@ -186,11 +186,23 @@ async fn restorer(
     Ok(Restorer::new(parts, settings))
 }
 
-/// A dry run writes no probe objects either: what the server can do matters only to what is done.
-async fn unprobed(storage: &Storage) -> Result<Capabilities, Failed> {
-    let (object_versioned, recycle_versioned) =
-        tokio::try_join!(storage.is_versioned(Side::Object), storage.is_versioned(Side::Recycle))?;
-    Ok(Capabilities { object_versioned, recycle_versioned, ..Capabilities::unknown() })
+/// What the server can do. A dry run writes no probe objects either: most of it matters only to what is done. Whether
+/// versions are kept is asked in any case: the probe takes a bucket whose versions it may not read for one without.
+async fn server(storage: &Storage, apply: bool) -> Result<Capabilities, Failed> {
+    let (object_versioned, recycle_versioned) = tokio::try_join!(
+        may_keep_versions(storage, Side::Object),
+        may_keep_versions(storage, Side::Recycle)
+    )?;
+    let probed = if apply { storage.probe().await? } else { Capabilities::unknown() };
+    Ok(Capabilities { object_versioned, recycle_versioned, ..probed })
+}
+
+/// Where the answer cannot be read (moto's), versions are looked for: of a bucket that keeps none, that is one request more.
+async fn may_keep_versions(storage: &Storage, side: Side) -> Result<bool, StorageError> {
+    match storage.is_versioned(side).await {
+        Err(error) if error.kind == Kind::BadAnswer => Ok(true),
+        answer => answer,
+    }
 }
 
 /// What was asked for, for the trail.

@@ -102,10 +102,7 @@ impl Storage {
                 output.status(),
                 Some(BucketVersioningStatus::Enabled | BucketVersioningStatus::Suspended)
             )),
-            // An answer of success that is not one of the API's (moto gives it of a bucket that never kept any) tells of none.
-            Err(error) if matches!(error.kind, Kind::NotFound | Kind::NotImplemented | Kind::BadAnswer) => {
-                Ok(false)
-            }
+            Err(error) if matches!(error.kind, Kind::NotFound | Kind::NotImplemented) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -80,6 +80,7 @@ async fn a_row_comes_back_with_its_object_once_its_record_is_there_again() {
         world.crm.delete("Contact", contact).await;
         world.recycled(file).await;
         world.quiet(&service).await;
+        drop(service);
     })
     .await;
 }
