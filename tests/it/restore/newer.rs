@@ -68,3 +68,23 @@ async fn an_outage_that_passes_is_waited_for_and_one_that_does_not_fails_with_it
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_storage_that_is_out_for_everybody_ends_it_before_thousands_have_failed() {
+    disturbed(S3::Embedded, async |world, environment, switches| {
+        world
+            .crm
+            .sql(
+                "INSERT INTO file_recycler.ledger (file_id, key, event_id, outcome, deleted_at)
+                 SELECT id, id, 'e', 'moved', clock_timestamp()
+                   FROM (SELECT gen_random_uuid()::text AS id FROM generate_series(1, 1500)) AS made",
+            )
+            .await;
+        let down = Action::Status { status: 503, code: "SlowDown".into(), when: When::Before };
+        switches.fault(Rule::new(Operation::HeadObject, down).bucket(&world.storage.recycle));
+        let done = restore_with(environment, &["--deleted-since", "1h", "--force"], 1).await;
+        assert!(done["stopped"].as_str().unwrap().contains("slower pace"), "{done}");
+        assert!(done["counts"]["failed"].as_u64().unwrap() < 500, "{done}");
+    })
+    .await;
+}
