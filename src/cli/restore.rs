@@ -1,10 +1,11 @@
 //! `restore`: objects back from the recycle bucket. A dry run shows what would come back, and what would not.
 
-mod report;
+mod progress;
 mod source;
 mod words;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
@@ -12,6 +13,7 @@ use futures_util::StreamExt as _;
 use super::arguments::Restore;
 use super::output::{Failed, Finding, operator, print};
 use super::parts;
+use super::report::Report;
 use crate::clock::Clock;
 use crate::config::{Config, Needs, Profile};
 use crate::db::Db;
@@ -23,8 +25,8 @@ use crate::inventory::Inventory;
 use crate::restore::{Archive, Parts, Restored, Restorer, Settings, Summary, all_files};
 use crate::retention::{Kept, kept};
 use crate::stop::Stop;
-use crate::storage::{Capabilities, Observe, Side, Storage};
-use report::{Progress, Report};
+use crate::storage::{Capabilities, Kind, Observe, Side, Storage, StorageError};
+use progress::Progress;
 use source::{Source, Which};
 use words::{Document, text};
 
@@ -61,11 +63,13 @@ pub(super) async fn run(config: &Config, arguments: Restore, json: bool) -> Resu
     if arguments.apply {
         db.record_change(&operator(), "restore", &described(which.as_ref(), &arguments)).await?;
     }
+    let elsewhere = Arc::new(AtomicU64::new(0));
     let source = Source {
         db: db.clone(),
         catalog: restorer.catalog().clone(),
         template: config.storage.key_template.clone(),
         with_rows: arguments.with_rows,
+        elsewhere: Arc::clone(&elsewhere),
     };
     let inventory = inventory(config, &db, &storage, restorer.catalog());
     let files = match which {
@@ -88,8 +92,13 @@ pub(super) async fn run(config: &Config, arguments: Restore, json: bool) -> Resu
         summary.stopped = inventory.is_settled().await.err().map(|failure| failure.error);
     }
     report.end()?;
-    let document =
-        Document::new(&arguments, &summary, requests.counted(), refused, warnings(&arguments, &summary));
+    let document = Document::new(
+        &arguments,
+        &summary,
+        requests.counted(),
+        refused,
+        warnings(&arguments, &summary, elsewhere.load(Ordering::Relaxed)),
+    );
     print(json, &document, || text(&document, &summary, &shown))?;
     Ok(Finding::healthy_if(summary.is_well()))
 }
@@ -178,7 +187,7 @@ async fn restorer(
     clock: Clock,
     stop: Stop,
 ) -> Result<Restorer, Failed> {
-    let server = if arguments.apply { storage.probe().await? } else { unprobed(&storage).await? };
+    let server = server(&storage, arguments.apply).await?;
     let backup_time = arguments.backup_time.map(|time| time.resolve(clock.now()));
     // Only then it matters how long files are kept, and the right to ask is needed.
     let kept = if backup_time.is_some() { kept(&storage.lifecycle().await?.terms()) } else { Kept::ForEver };
@@ -206,11 +215,23 @@ async fn restorer(
     Ok(Restorer::new(parts, settings))
 }
 
-/// A dry run writes no probe objects either: what the server can do matters only to what is done.
-async fn unprobed(storage: &Storage) -> Result<Capabilities, Failed> {
-    let (object_versioned, recycle_versioned) =
-        tokio::try_join!(storage.is_versioned(Side::Object), storage.is_versioned(Side::Recycle))?;
-    Ok(Capabilities { object_versioned, recycle_versioned, ..Capabilities::unknown() })
+/// What the server can do. A dry run writes no probe objects either: most of it matters only to what is done. Whether
+/// versions are kept is asked in any case: the probe takes a bucket whose versions it may not read for one without.
+async fn server(storage: &Storage, apply: bool) -> Result<Capabilities, Failed> {
+    let (object_versioned, recycle_versioned) = tokio::try_join!(
+        may_keep_versions(storage, Side::Object),
+        may_keep_versions(storage, Side::Recycle)
+    )?;
+    let probed = if apply { storage.probe().await? } else { Capabilities::unknown() };
+    Ok(Capabilities { object_versioned, recycle_versioned, ..probed })
+}
+
+/// Where the answer cannot be read (moto's), versions are looked for: of a bucket that keeps none, that is one request more.
+async fn may_keep_versions(storage: &Storage, side: Side) -> Result<bool, StorageError> {
+    match storage.is_versioned(side).await {
+        Err(error) if error.kind == Kind::BadAnswer => Ok(true),
+        answer => answer,
+    }
 }
 
 /// What was asked for, for the trail.
@@ -232,13 +253,18 @@ fn described(which: Option<&Which>, arguments: &Restore) -> String {
     which + &given.collect::<String>()
 }
 
-fn warnings(arguments: &Restore, summary: &Summary) -> Vec<String> {
+fn warnings(arguments: &Restore, summary: &Summary, elsewhere: u64) -> Vec<String> {
     let mut warnings = Vec::new();
     if arguments.to_match_database && arguments.backup_time.is_none() {
         warnings.push(
             "without --backup-time an object that was replaced since the backup, and has the same size, counts as present"
                 .to_owned(),
         );
+    }
+    if elsewhere > 0 {
+        warnings.push(format!(
+            "{elsewhere} rows of the record have their content in the database, or none (links): they are passed by"
+        ));
     }
     if arguments.force && !arguments.with_rows && summary.of(Restored::Restored).files > 0 {
         warnings.push(

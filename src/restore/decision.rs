@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Restored, RowFacts};
+use crate::failpoint;
 use crate::retention::Kept;
 use crate::storage::{Checksum, ETag, Head, Listed, Version};
 
@@ -186,6 +187,12 @@ fn end(result: Restored, why: impl Into<String>) -> Next {
     Next::End(result, Some(why.into()))
 }
 
+/// It was brought back since, by us or by a worker.
+fn since(object: &Seen) -> Next {
+    let when = object.written.map_or_else(String::new, |written| format!(" {}", moment(written)));
+    Next::End(Restored::Present, Some(format!("brought back{when}")))
+}
+
 impl<'a> Facts<'a> {
     /// The size that the content must have, where the row tells.
     fn size(&self) -> Option<u64> {
@@ -201,21 +208,22 @@ impl<'a> Facts<'a> {
         let Some(then) = self.backup_time else {
             return if fits { Next::End(Restored::Present, None) } else { self.other_size(object) };
         };
-        let newer = object.written.is_none_or(|written| written > then);
+        let newer = object.written.is_none_or(|written| written > then)
+            && !failpoint::removed("protection::newer_than_backup");
         if fits && !newer {
             return Next::End(Restored::Present, None);
         }
         match self.object.versions {
             Versions::NotAsked => return Next::Ask(Question::ObjectVersions),
             Versions::Are(versions) => match self.version_of(versions, then) {
-                Some(version) if object.is_version(version) => return self.since(object),
+                Some(version) if object.is_version(version) => return since(object),
                 Some(version) => return self.unless_alone(Next::Copy(Source::ObjectThen(version.clone()))),
                 None => {}
             },
             Versions::None => {}
         }
         match &self.copy.latest {
-            Some(copy) if fits && object.is_of(copy) => self.since(object),
+            Some(copy) if fits && object.is_of(copy) => since(object),
             _ if fits => end(
                 Restored::Differs,
                 format!(
@@ -225,12 +233,6 @@ impl<'a> Facts<'a> {
             ),
             _ => self.other_size(object),
         }
-    }
-
-    /// It was brought back since, by us or by a worker.
-    fn since(&self, object: &Seen) -> Next {
-        let when = object.written.map_or_else(String::new, |written| format!(" {}", moment(written)));
-        Next::End(Restored::Present, Some(format!("brought back{when}")))
     }
 
     fn other_size(&self, object: &Seen) -> Next {
@@ -285,7 +287,7 @@ impl<'a> Facts<'a> {
 
     /// A file without a row is nobody's: it comes back only where somebody insists.
     fn unless_alone(&self, next: Next) -> Next {
-        if self.row.is_some() || self.force {
+        if self.row.is_some() || self.force || failpoint::removed("protection::row_for_restore") {
             return next;
         }
         let why = "no row names it: bring its row back first (from the database backup, or with --with-rows), or --force it";

@@ -89,12 +89,12 @@ impl Restorer {
                 Ok(done) => return done,
                 Err(failure) => failure,
             };
-            let (passes, outage) = match failure.advice {
+            let (may_pass, outage) = match failure.advice {
                 Advice::Retry | Advice::Hold => (true, false),
                 Advice::SlowDown | Advice::Outage(_) => (true, true),
                 Advice::GiveUp(_) => (false, false),
             };
-            let pause = pauses.next().filter(|_| passes && !self.parts.stop.is_requested());
+            let pause = pauses.next().filter(|_| may_pass && !self.parts.stop.is_requested());
             let Some(pause) = pause else {
                 let ended = ended(wanted, Restored::Failed, Some(failure.error));
                 return FileResult { outage, ..ended };
@@ -128,10 +128,10 @@ impl Restorer {
                     None => look = Look::at(self, wanted).await?,
                 },
                 Next::End(result @ (Restored::Expired | Restored::NeverSeen), why) => {
-                    match self.confirm_the_miss(wanted).await? {
-                        true => return Ok(ended(wanted, result, why)),
-                        false => look = Look::at(self, wanted).await?,
+                    if self.confirm_the_miss(wanted).await? {
+                        return Ok(ended(wanted, result, why));
                     }
+                    look = Look::at(self, wanted).await?;
                 }
                 Next::End(result, why) => {
                     let size = look.object.as_ref().or(look.copy.as_ref()).map(|head| head.size);
@@ -195,7 +195,7 @@ impl Restorer {
         let Some(head) = head else { return Ok(None) };
         let origin = Origin { side, version: version.map(|version| version.id.as_str()), head: &head };
         if head.archived {
-            return self.from_archive(wanted, &origin).await.map(Some);
+            return self.ask_archive(wanted, &origin).await.map(Some);
         }
         let over = match (&source, &look.object) {
             (Source::ObjectThen(_), Some(object)) => Over::Known(object.etag.clone()),
@@ -241,7 +241,7 @@ impl Restorer {
         }
     }
 
-    async fn from_archive(&self, wanted: &Wanted, origin: &Origin<'_>) -> Result<FileResult, Failure> {
+    async fn ask_archive(&self, wanted: &Wanted, origin: &Origin<'_>) -> Result<FileResult, Failure> {
         let class = origin.head.attributes.class();
         let archive = self.settings.archive;
         let on_its_way = "it is on its way out of the archive: run this again when it can be read";

@@ -36,6 +36,7 @@ impl Restorer {
             note(done, "its copy stays: it is not proven to have the object's content");
             return Ok(());
         }
+        failpoint::reach("restore::before_removal");
         match storage.remove_copy(&wanted.key, &copy.etag, server).await {
             Ok(_) => {
                 done.copy_removed = true;

@@ -17,6 +17,7 @@ const AFTER: OffsetDateTime = datetime!(2026-11-21 12:00 UTC);
 const ONE: &str = "5d41402abc4b2a76b9719d911017c592";
 const OTHER: &str = "7d793037a0760186574b0282f2f435e7";
 
+#[allow(clippy::unnecessary_wraps, reason = "as a place has it")]
 fn seen(etag: &str, size: u64, written: OffsetDateTime) -> Option<Seen> {
     Some(Seen {
         etag: Some(ETag::new(etag)),
@@ -37,6 +38,7 @@ fn place(latest: Option<Seen>) -> Place<'static> {
     Place { latest, versions: Versions::None }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as a place has it")]
 fn row(size: u64) -> Option<RowFacts> {
     Some(RowFacts { in_s3: true, size: Some(size) })
 }

@@ -235,13 +235,7 @@ impl Storage {
 
     pub(super) fn copy_source(&self, transfer: &Transfer<'_>) -> String {
         let source = copy_source(self.bucket(transfer.from), transfer.key);
-        match transfer.version {
-            // An id may be anything, and must end where it ends.
-            Some(version) => {
-                format!("{source}?versionId={}", utf8_percent_encode(version, VERSION_ID))
-            }
-            None => source,
-        }
+        transfer.version.map_or_else(|| source.clone(), |version| of_version(&source, version))
     }
 }
 
@@ -313,6 +307,11 @@ pub(super) fn copy_source(bucket: &str, key: &str) -> String {
     format!("{bucket}/{}", utf8_percent_encode(key, COPY_SOURCE))
 }
 
+/// The same, of one version. Its id may be anything, and must end where it ends.
+fn of_version(source: &str, version: &str) -> String {
+    format!("{source}?versionId={}", utf8_percent_encode(version, VERSION_ID))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,5 +328,7 @@ mod tests {
         ] {
             assert_eq!(copy_source("b", key), encoded);
         }
+        let version = of_version(&copy_source("b", "a?versionId=1"), "x/y&z ");
+        assert_eq!(version, "b/a%3FversionId%3D1?versionId=x%2Fy%26z%20");
     }
 }

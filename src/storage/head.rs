@@ -16,6 +16,7 @@ use crate::file::ObjectKey;
 pub(super) const SOURCE_ETAG: &str = "fr-source-etag";
 
 /// An object as the server describes it.
+#[allow(clippy::struct_excessive_bools, reason = "independent findings, not states of one thing")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// Its ETag: the condition of every step that follows.

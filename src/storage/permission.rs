@@ -21,11 +21,13 @@ pub(super) fn needed(operation: Operation, side: Side) -> Option<String> {
         )),
         Operation::CopyObject => Some(format!(
             "s3:PutObject on the {side} bucket and s3:GetObject on the {from} bucket, and where the object has tags \
-             s3:PutObjectTagging on the {side} bucket and s3:GetObjectTagging on the {from} bucket"
+             s3:PutObjectTagging on the {side} bucket and s3:GetObjectTagging on the {from} bucket (for an older version \
+             s3:GetObjectVersion and s3:GetObjectVersionTagging)"
         )),
-        Operation::UploadPartCopy => {
-            Some(format!("s3:PutObject on the {side} bucket and s3:GetObject on the {from} bucket"))
-        }
+        Operation::UploadPartCopy => Some(format!(
+            "s3:PutObject on the {side} bucket and s3:GetObject on the {from} bucket (s3:GetObjectVersion for an older \
+                 version)"
+        )),
         Operation::CreateMultipartUpload => Some(format!(
             "s3:PutObject on the {side} bucket, and where the object has tags s3:PutObjectTagging on the {side} bucket"
         )),
@@ -34,7 +36,9 @@ pub(super) fn needed(operation: Operation, side: Side) -> Option<String> {
         Operation::DeleteObject | Operation::DeleteObjects => {
             Some(format!("s3:DeleteObject on the {side} bucket, and s3:GetObject for a condition"))
         }
-        Operation::GetObjectTagging => one("GetObjectTagging"),
+        Operation::GetObjectTagging => Some(format!(
+            "s3:GetObjectTagging on the {side} bucket (s3:GetObjectVersionTagging for an older version)"
+        )),
         Operation::PutObjectTagging => one("PutObjectTagging"),
         Operation::RestoreObject => one("RestoreObject"),
         Operation::ListParts => one("ListMultipartUploadParts"),

@@ -37,7 +37,7 @@ async fn put_many(world: &World, contents: Vec<(String, String)>) {
     let puts = contents.into_iter().map(async |(key, content)| {
         world.storage.put(Side::Object, &key, content.as_bytes()).await;
     });
-    let mut puts = futures_util::stream::FuturesUnordered::from_iter(puts);
+    let mut puts = puts.collect::<futures_util::stream::FuturesUnordered<_>>();
     while futures_util::StreamExt::next(&mut puts).await.is_some() {}
 }
 

@@ -50,6 +50,7 @@ mod pause;
 mod relay_crash;
 mod relay_outbox;
 mod relay_size;
+mod restore;
 mod retention;
 mod rights;
 mod scale_out;

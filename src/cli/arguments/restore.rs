@@ -8,6 +8,7 @@ use super::PointInTime;
 use crate::storage::Tier;
 
 /// Which files, and how.
+#[allow(clippy::struct_excessive_bools, reason = "switches of a command line")]
 #[derive(Args, Clone, Debug)]
 #[command(
     group(ArgGroup::new("which").required(true).args(["file", "record", "deleted_since", "to_match_database"])),

@@ -1,6 +1,8 @@
 //! Which files: a stream of them, read page by page from the rows, the ledger and the images.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::stream::{self, Stream, TryStreamExt as _};
 use time::OffsetDateTime;
@@ -34,6 +36,8 @@ pub(super) struct Source {
     pub(super) template: KeyTemplate,
     /// Look for images of rows that are gone.
     pub(super) with_rows: bool,
+    /// Rows of a record whose content is not in S3: passed by, and counted.
+    pub(super) elsewhere: Arc<AtomicU64>,
 }
 
 /// Where the walk is.
@@ -41,7 +45,7 @@ enum Step {
     Files(std::vec::IntoIter<FileId>),
     RecordRows(SchemaName, String, Option<RestorableRow>),
     RecordLedger(SchemaName, String, Option<Position>),
-    RecordImages(SchemaName, String, Option<FileId>),
+    RecordImages(SchemaName, String, Option<(FileId, SchemaName)>),
     Dated(OffsetDateTime, Option<Position>),
     Undated(OffsetDateTime, Option<Position>),
     End,
@@ -90,7 +94,11 @@ impl Walk {
                     Some(last) => Step::RecordRows(schema, id, Some(last)),
                     None => Step::RecordLedger(schema, id, None),
                 };
-                (self.new_ones(wanted), next)
+                let mut wanted = self.new_ones(wanted);
+                let all = wanted.len();
+                wanted.retain(|wanted| wanted.row.is_none_or(|row| row.in_s3));
+                self.source.elsewhere.fetch_add((all - wanted.len()) as u64, Ordering::Relaxed);
+                (wanted, next)
             }
             Step::RecordLedger(schema, id, from) => {
                 let page = source.db.recycled(&LedgerOf::Record(&schema, &id), from.as_ref()).await?;
@@ -102,8 +110,9 @@ impl Walk {
                 (self.new_ones(wanted), next)
             }
             Step::RecordImages(schema, id, after) => {
-                let images = source.db.row_images_of(&source.catalog, (&schema, &id), after.as_ref()).await?;
-                let last = images.last().map(|image| image.id.clone());
+                let after = after.as_ref().map(|(id, schema)| (id, schema));
+                let images = source.db.row_images_of(&source.catalog, (&schema, &id), after).await?;
+                let last = images.last().map(|image| (image.id.clone(), image.schema.clone()));
                 let wanted = source.of_images(images).await?;
                 let next = last.map_or(Step::End, |last| Step::RecordImages(schema, id, Some(last)));
                 (self.new_ones(wanted), next)
@@ -207,6 +216,7 @@ impl Source {
             for image in self.db.row_images(&self.catalog, ids).await? {
                 let its = |wanted: &&mut Wanted| {
                     wanted.row.is_none()
+                        && wanted.image.is_none()
                         && wanted.id == image.id
                         && image.key.as_ref().is_none_or(|key| *key == wanted.key)
                 };

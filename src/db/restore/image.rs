@@ -74,26 +74,18 @@ struct Origin<'a> {
 impl Db {
     /// The newest image of each of these rows.
     pub async fn row_images(&self, catalog: &Catalog, ids: &[String]) -> Result<Vec<RowImage>, DbError> {
-        self.images(
-            catalog,
-            "image.row_id = ANY($1) AND $2::text IS NULL AND $3::text IS NULL",
-            ids,
-            None,
-            None,
-        )
-        .await
+        self.images(catalog, "image.row_id = ANY($1) AND $2::text IS NULL", ids, None, None).await
     }
 
-    /// Images of the rows that went with this record: those of files after `after`, at most 1,000.
+    /// Images of the rows that went with this record: those after `after`, a row's id and its schema, at most 1,000.
     pub async fn row_images_of(
         &self,
         catalog: &Catalog,
         (schema, id): (&SchemaName, &str),
-        after: Option<&FileId>,
+        after: Option<(&FileId, &SchemaName)>,
     ) -> Result<Vec<RowImage>, DbError> {
-        let condition = r#"image.record_id = ANY($1) AND image.record_schema = $2
-                           AND ($3::text IS NULL OR image.row_id COLLATE "C" > $3)"#;
-        let after = after.map(FileId::as_str);
+        let condition = "image.record_id = ANY($1) AND image.record_schema = $2";
+        let after = after.map(|(id, schema)| (id.as_str(), schema.as_str()));
         self.images(catalog, condition, &[id.to_owned()], Some(schema.as_str()), after).await
     }
 
@@ -103,7 +95,7 @@ impl Db {
         condition: &str,
         ids: &[String],
         record_schema: Option<&str>,
-        after: Option<&str>,
+        after: Option<(&str, &str)>,
     ) -> Result<Vec<RowImage>, DbError> {
         const DOING: &str = "reading images of deleted rows";
         let selects: Vec<String> = origins(catalog)
@@ -128,15 +120,17 @@ impl Db {
             return Ok(Vec::new());
         }
         let sql: Arc<str> = format!(
-            r#"SELECT DISTINCT ON (row_id COLLATE "C") * FROM ({}) AS found
-                ORDER BY row_id COLLATE "C", recycled_at DESC LIMIT {PAGE}"#,
+            r#"SELECT DISTINCT ON (row_id COLLATE "C", schema COLLATE "C") * FROM ({}) AS found
+                WHERE $3::text IS NULL OR (row_id COLLATE "C", schema COLLATE "C") > ($3, $4::text)
+                ORDER BY row_id COLLATE "C", schema COLLATE "C", recycled_at DESC LIMIT {PAGE}"#,
             selects.join(" UNION ALL ")
         )
         .into();
         let rows: Vec<Raw> = sqlx::query_as(built(&sql))
             .bind(ids)
             .bind(record_schema)
-            .bind(after)
+            .bind(after.map(|(id, _)| id))
+            .bind(after.map(|(_, schema)| schema))
             .fetch_all(&self.pool)
             .await
             .attempted(DOING)?;
@@ -264,6 +258,7 @@ impl Conditions {
         };
         let there = if named.is_empty() { "false".to_owned() } else { format!("({})", named.join(" OR ")) };
         let record = exists(catalog, &image.record.0).unwrap_or_else(|| "false".to_owned());
+        let force = force || crate::failpoint::removed("protection::record_of_row");
         let record = if force { "true".to_owned() } else { record };
         Self {
             environment: "(NOT pg_is_in_recovery() AND EXISTS (SELECT FROM file_recycler.environment AS e

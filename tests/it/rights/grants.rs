@@ -13,6 +13,7 @@ use file_recycler::db::outbox::Limits;
 use file_recycler::db::process::Process;
 use file_recycler::db::registry::Registry;
 use file_recycler::db::replay::Replayed;
+use file_recycler::db::restore::{LedgerOf, RowsOf};
 use file_recycler::db::suspect::Mark;
 use file_recycler::db::{Db, DbError};
 use file_recycler::file::{FileId, Named, ObjectKey, RecordId, SchemaName};
@@ -30,6 +31,7 @@ async fn everything(database: &TestDatabase, db: &Db, crm: &Crm) -> Result<(), D
     memory(db).await?;
     operators(db).await?;
     explain(db, crm).await?;
+    restore(db, crm).await?;
     relay(database, db).await?;
     work(database, db, crm).await
 }
@@ -188,6 +190,27 @@ async fn operators(db: &Db) -> Result<(), DbError> {
     db.pause("why", &actor()).await?;
     db.resume(&actor()).await?;
     db.record_change(&actor(), "test", "").await
+}
+
+async fn restore(db: &Db, crm: &Crm) -> Result<(), DbError> {
+    let (id, schema) = (FileId::from(Uuid::new_v4()), SchemaName::try_from("Contact").unwrap());
+    let ids = [id.to_string()];
+    let catalog = db.discover(crm).await?;
+    for of in [
+        LedgerOf::File(&id),
+        LedgerOf::Record(&schema, "r"),
+        LedgerOf::DeletedSince(OffsetDateTime::now_utc()),
+    ] {
+        db.recycled(&of, None).await?;
+    }
+    db.count_recycled_since(OffsetDateTime::now_utc()).await?;
+    db.last_recycled(&id, &ObjectKey::try_from("k").unwrap(), "recycle").await?;
+    for of in [RowsOf::Ids(&ids), RowsOf::Record(&schema, id.as_str())] {
+        db.restorable_rows(&catalog, of, None).await?;
+    }
+    db.row_images(&catalog, &ids).await?;
+    db.row_images_of(&catalog, (&schema, "r"), None).await?;
+    Ok(())
 }
 
 async fn explain(db: &Db, crm: &Crm) -> Result<(), DbError> {

@@ -49,12 +49,13 @@ impl Asking<'_> {
         let Some(source) = self.headers.get("x-amz-copy-source") else { return true };
         let source = percent_decode_str(source.to_str().unwrap_or_default()).decode_utf8_lossy();
         let source = source.trim_start_matches('/');
-        let (source, of_version) =
-            source.split_once("?versionId=").map_or((source, false), |(source, _)| (source, true));
+        let (source, version) = source
+            .split_once("?versionId=")
+            .map_or((source, None), |(source, version)| (source, Some(version)));
         let Some((bucket, key)) = source.split_once('/') else { return false };
         let resource = format!("arn:aws:s3:::{source}");
-        let tagged = self.operation == Operation::CopyObject && has_tags(store, bucket, key);
-        let (read, read_tags) = if of_version {
+        let tagged = self.operation == Operation::CopyObject && has_tags(store, bucket, key, version);
+        let (read, read_tags) = if version.is_some() {
             ("s3:GetObjectVersion", "s3:GetObjectVersionTagging")
         } else {
             ("s3:GetObject", "s3:GetObjectTagging")
@@ -72,10 +73,13 @@ fn may_miss(policy: &Policy, store: &Store, bucket: &str, key: &str) -> bool {
     there || policy.allows("s3:ListBucket", &format!("arn:aws:s3:::{bucket}"))
 }
 
-fn has_tags(store: &Store, bucket: &str, key: &str) -> bool {
+fn has_tags(store: &Store, bucket: &str, key: &str, version: Option<&str>) -> bool {
     let buckets = store.lock();
-    let current = buckets.get(bucket).and_then(|bucket| bucket.current(key));
-    current.is_some_and(|entry| !entry.tags.is_empty())
+    let source = buckets.get(bucket).and_then(|bucket| match version {
+        Some(version) => bucket.version(key, version).ok(),
+        None => bucket.current(key),
+    });
+    source.is_some_and(|entry| !entry.tags.is_empty())
 }
 
 /// The operation's own permission; nothing for what no policy here can allow.
