@@ -174,7 +174,8 @@ pub enum Source {
 /// | none, not forced | absent | something to copy | failed |
 pub fn decide(facts: &Facts<'_>) -> Next {
     if facts.row.is_some_and(|row| !row.in_s3) {
-        let why = "its content is in the database, not in a storage of ours: there is nothing to bring back";
+        let why =
+            "its content is in the database, or it is a link and has none: there is nothing to bring back";
         return end(Restored::Failed, why);
     }
     match &facts.object.latest {

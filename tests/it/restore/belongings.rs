@@ -165,6 +165,26 @@ async fn an_object_in_an_archive_is_asked_for_once_and_comes_back_when_it_can_be
     .await;
 }
 
+/// A server that others wrote: it hands the object over at once.
+#[tokio::test]
+async fn an_object_in_an_archive_comes_back_on_another_server_too() {
+    world(S3::Moto, async |world| {
+        let file = row(&world).await;
+        let key = file.to_string();
+        let put = world.storage.client.put_object().bucket(&world.storage.recycle).key(&key);
+        let put = put.storage_class(StorageClass::Glacier).body(key.clone().into_bytes().into());
+        put.send().await.unwrap();
+        let line = ["--file", &key, "--apply"];
+        let asked = restore(&world, &line, 1).await;
+        assert_eq!(counts(&asked), json!({ "requested": 1 }), "{asked}");
+        let done = restore(&world, &line, 0).await;
+        assert_eq!(counts(&done), json!({ "restored": 1 }), "{done}");
+        is_back(&world, file).await;
+        assert_eq!(head(&world, Side::Object, &key).await.storage_class(), None);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_copy_is_removed_only_by_that_option_and_only_where_the_object_is_the_same() {
     for s3 in [S3::Embedded, S3::Foreign, S3::Moto, S3::Opaque] {

@@ -8,7 +8,7 @@ use super::{counts, is_back, put, restore, restore_with, row};
 use crate::support::crm::Crm;
 use crate::support::mapped::mapped;
 use crate::support::process;
-use crate::support::world::{S3, bare_world_on, world};
+use crate::support::world::{S3, bare_world, bare_world_on, world};
 
 #[tokio::test]
 async fn it_works_paused_and_adopted_for_restore_alone() {
@@ -46,6 +46,20 @@ async fn a_copy_of_the_database_and_one_that_was_never_adopted_change_nothing_an
         );
         assert_eq!(world.object(Side::Object, file).await, None);
         copy.drop_database().await;
+    })
+    .await;
+    bare_world(S3::Embedded, async |world| {
+        let file = row(&world).await;
+        put(&world, Side::Recycle, file).await;
+        let line = ["restore", "--file", &file.to_string(), "--apply"];
+        let said = world.cli(&line).await.expect(1).stderr;
+        assert!(said.contains("run `file-recycler listener install` first"), "{said}");
+        world.cli(&["listener", "install"]).await.expect(0);
+        let planned = restore(&world, &line[1..3], 0).await;
+        assert!(planned["refused"].as_str().unwrap().contains("never adopted"), "{planned}");
+        let said = world.cli(&line).await.expect(1).stderr;
+        assert!(said.contains("never adopted"), "{said}");
+        assert_eq!(world.object(Side::Object, file).await, None);
     })
     .await;
 }
