@@ -1,6 +1,7 @@
 //! What may stand on the command line.
 
 mod dlq;
+mod erase;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::logging::LogFormat;
 
 pub(super) use dlq::{Discard, Dlq, Filter, Replay};
+pub(super) use erase::Erase;
 
 /// Moves the files of deleted CRM records to the recycle bucket, and back.
 #[derive(Debug, Parser)]
@@ -94,6 +96,8 @@ pub(super) enum Command {
     },
     /// Everything known about one file or record, what would happen to it now, and why
     Explain(Explain),
+    /// Removes files for good, with a receipt; a dry run until --apply
+    Erase(Erase),
     /// Backlog, dead letters and health; exit 1 when not ready
     Status,
     /// Binds this database to these buckets; until then nothing moves

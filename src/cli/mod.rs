@@ -5,6 +5,7 @@ mod arguments;
 mod config_show;
 mod dlq;
 mod emit;
+mod erase;
 mod explain;
 mod listener;
 mod output;
@@ -75,6 +76,7 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
             Dlq::Discard(discard) => dlq::discard(&loaded.config, discard, json).await,
         },
         Command::Explain(explain) => Box::pin(explain::run(&loaded.config, explain, json)).await,
+        Command::Erase(erase) => Box::pin(erase::run(&loaded.config, erase, json)).await,
         Command::Status => status::run(&loaded.config, json).await,
         Command::Adopt(adopt) => adopt::run(&loaded.config, &adopt, json).await,
         Command::Pause { why } => pause::pause(&loaded.config, &why, json).await,

@@ -88,6 +88,23 @@ impl Storage {
         self.head_raw(side, key.as_str()).await
     }
 
+    /// One version of an object, or nothing.
+    pub(super) async fn head_version(
+        &self,
+        side: Side,
+        key: &ObjectKey,
+        version: &str,
+    ) -> Result<Option<Head>, StorageError> {
+        let asked = Asked { operation: Operation::HeadObject, side, key: Some(key.as_str()) };
+        let bucket = self.bucket(side);
+        let request = self.client().head_object().bucket(bucket).key(key.as_str()).version_id(version);
+        match self.send(asked, || request.send()).await {
+            Ok(output) => Head::read(asked, output).map(Some),
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) => Err(error.of_version()),
+        }
+    }
+
     pub(super) async fn head_raw(&self, side: Side, key: &str) -> Result<Option<Head>, StorageError> {
         let asked = Asked { operation: Operation::HeadObject, side, key: Some(key) };
         let request = self

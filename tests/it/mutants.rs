@@ -63,6 +63,12 @@ const MUTANTS: &[(&str, &str)] = &[
         "short_locks",
         "triggers::an_installation_beside_a_long_transaction_holds_no_deletion_up_and_ends_when_it_can",
     ),
+    ("erase_alive_first", "erase::refused::case_51_a_living_file_is_refused_and_what_names_it_is_told"),
+    (
+        "erase_alive_again",
+        "erase::refused::case_51_a_file_that_comes_alive_between_the_two_checks_is_not_erased",
+    ),
+    ("erase_legal_hold", "erase::refused::a_legal_hold_on_any_version_is_refused_until_it_is_taken_off"),
     ("pause", "pause::a_pause_stops_two_thousand_deletions_on_their_way_and_a_resume_finishes_them"),
 ];
 

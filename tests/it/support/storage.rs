@@ -262,8 +262,8 @@ async fn remove(client: &Client, bucket: &str) {
         let mut found = false;
         for (key, version) in versions.chain(markers) {
             let request = client.delete_object().bucket(bucket).set_key(key.map(str::to_owned));
-            let version = version.filter(|version| *version != "null").map(str::to_owned);
-            found |= request.set_version_id(version).send().await.is_ok();
+            // "null" is an id as well: without it, a bucket that keeps versions gets one marker more, for ever.
+            found |= request.set_version_id(version.map(str::to_owned)).send().await.is_ok();
         }
         if !found {
             break;
