@@ -2,6 +2,7 @@
 
 mod audit;
 mod dlq;
+mod erase;
 mod restore;
 
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ use crate::logging::LogFormat;
 
 pub(super) use audit::Audit;
 pub(super) use dlq::{Discard, Dlq, Filter, Replay};
+pub(super) use erase::Erase;
 pub(super) use restore::Restore;
 
 /// Moves the files of deleted CRM records to the recycle bucket, and back.
@@ -102,6 +104,8 @@ pub(super) enum Command {
     Explain(Explain),
     /// Every row against both buckets: what is there, lost, to be restored, or nobody's; exit 1 where something is
     Audit(Audit),
+    /// Removes files for good, with a receipt; a dry run until --apply
+    Erase(Erase),
     /// Backlog, dead letters and health; exit 1 when not ready
     Status,
     /// Binds this database to these buckets; until then nothing moves

@@ -6,6 +6,7 @@ mod audit;
 mod config_show;
 mod dlq;
 mod emit;
+mod erase;
 mod explain;
 mod listener;
 mod output;
@@ -80,6 +81,7 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
         Command::Restore(restore) => Box::pin(restore::run(&loaded.config, restore, json)).await,
         Command::Explain(explain) => Box::pin(explain::run(&loaded.config, explain, json)).await,
         Command::Audit(audit) => Box::pin(audit::run(&loaded.config, &audit, json)).await,
+        Command::Erase(erase) => Box::pin(erase::run(&loaded.config, erase, json)).await,
         Command::Status => status::run(&loaded.config, json).await,
         Command::Adopt(adopt) => adopt::run(&loaded.config, &adopt, json).await,
         Command::Pause { why } => pause::pause(&loaded.config, &why, json).await,

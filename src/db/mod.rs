@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod dangling;
 pub mod discarded;
 pub mod environment;
+pub mod erasure;
 mod error;
 pub mod explain;
 pub mod failures;

@@ -122,6 +122,7 @@ impl Storage {
         match self.send(asked, || request.send()).await {
             Ok(output) => Head::read(asked, output).map(Some),
             Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) if version.is_some() => Err(error.of_version()),
             Err(error) => Err(error),
         }
     }

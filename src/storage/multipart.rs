@@ -19,7 +19,7 @@ use crate::failpoint;
 use crate::outcome::Advice;
 use crate::retry::{Pauses, Schedule};
 
-pub use unfinished::Leftovers;
+pub use unfinished::{Leftovers, UnfinishedCopy};
 
 /// Parts of one object that are copied at the same time.
 const PARTS_AT_ONCE: usize = 8;

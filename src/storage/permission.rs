@@ -1,7 +1,15 @@
 //! Which IAM permissions a request needs: what a refusal is told with. `deploy/rights/iam-run.json` grants them,
 //! and `iam-restore.json` what `restore` needs beside.
 
-use super::{Operation, Side};
+use super::{Operation, Side, StorageError};
+
+impl StorageError {
+    /// The same error of a request that named a version.
+    pub(super) fn of_version(mut self) -> Self {
+        self.of_version = true;
+        self
+    }
+}
 
 /// The permissions of a request; `side` is its bucket, of a copy the destination. Nothing for what is no request.
 pub(super) fn needed(operation: Operation, side: Side) -> Option<String> {
@@ -46,6 +54,19 @@ pub(super) fn needed(operation: Operation, side: Side) -> Option<String> {
         Operation::GetBucketLifecycleConfiguration => one("GetLifecycleConfiguration"),
         Operation::PutBucketLifecycleConfiguration => one("PutLifecycleConfiguration"),
         Operation::GetBucketVersioning => one("GetBucketVersioning"),
+    }
+}
+
+/// The same for a request that names a version.
+pub(super) fn needed_of_version(operation: Operation, side: Side) -> Option<String> {
+    match operation {
+        Operation::HeadObject => Some(format!(
+            "s3:GetObjectVersion on the {side} bucket, and s3:ListBucket where it does not exist"
+        )),
+        Operation::DeleteObject | Operation::DeleteObjects => {
+            Some(format!("s3:DeleteObjectVersion on the {side} bucket"))
+        }
+        _ => needed(operation, side),
     }
 }
 

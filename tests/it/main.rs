@@ -23,6 +23,7 @@ mod dlq_look;
 #[cfg(feature = "failpoints")]
 mod dlq_replay;
 mod drill;
+mod erase;
 mod events_profile;
 mod explain;
 mod fairness;

@@ -84,6 +84,12 @@ const MUTANTS: &[(&str, &str)] = &[
         "proof_before_removal",
         "restore::belongings::a_copy_is_removed_only_by_that_option_and_only_where_the_object_is_the_same",
     ),
+    ("erase_alive_first", "erase::refused::case_51_a_living_file_is_refused_and_what_names_it_is_told"),
+    (
+        "erase_alive_again",
+        "erase::refused::case_51_a_file_that_comes_alive_between_the_two_checks_is_not_erased",
+    ),
+    ("erase_legal_hold", "erase::refused::a_legal_hold_on_any_version_is_refused_until_it_is_taken_off"),
     ("pause", "pause::a_pause_stops_two_thousand_deletions_on_their_way_and_a_resume_finishes_them"),
 ];
 

@@ -6,6 +6,7 @@ use file_recycler::config::{Crm, DanglingRows, OnCaptureError};
 use file_recycler::db::dangling::DeletedRecord;
 use file_recycler::db::discarded::Discarded;
 use file_recycler::db::environment::{Buckets, NewBinding, Purpose};
+use file_recycler::db::erasure::{Erasure, Images};
 use file_recycler::db::ledger::LedgerEntry;
 use file_recycler::db::low_water::LowWater;
 use file_recycler::db::nonce::Nonce;
@@ -32,6 +33,7 @@ async fn everything(database: &TestDatabase, db: &Db, crm: &Crm) -> Result<(), D
     operators(db).await?;
     explain(db, crm).await?;
     restore(db, crm).await?;
+    erase(db).await?;
     relay(database, db).await?;
     work(database, db, crm).await
 }
@@ -228,6 +230,21 @@ async fn explain(db: &Db, crm: &Crm) -> Result<(), DbError> {
     db.replays_of(&messages).await?;
     db.discarded_of(id, &messages).await?;
     db.suspects_of(&messages).await?;
+    Ok(())
+}
+
+async fn erase(db: &Db) -> Result<(), DbError> {
+    let file = FileId::from(Uuid::new_v4());
+    let key = ObjectKey::try_from(file.to_string()).unwrap();
+    db.known_keys(&file).await?;
+    db.tables_of_images(&file).await?;
+    db.count_images(&file, &Images::All).await?;
+    db.outbox_holds(&file, &key).await?;
+    db.erasures_of(&file, &key).await?;
+    let erasure = Erasure { id: Uuid::new_v4(), file: &file, key: &key, why: "why", actor: &actor() };
+    db.begin_erasure(&erasure, &serde_json::json!({})).await?;
+    db.give_up_erasure(erasure.id, "failed").await?;
+    db.finish_erasure(&erasure, &Images::All, ("objects", "recycle"), 0).await?;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use crate::support::weed::Weed;
 use crate::support::world::{S3, World, bare_world};
 
 const FILE: &str = include_str!("../../../deploy/rights/iam-run.json");
-const KEYS: (&str, &str) = ("worker", "worker-secret");
+pub(super) const KEYS: (&str, &str) = ("worker", "worker-secret");
 
 /// The file for these buckets.
 fn document(object: &str, recycle: &str) -> Value {
@@ -26,14 +26,14 @@ fn document(object: &str, recycle: &str) -> Value {
 
 /// One action of one statement.
 #[derive(Clone, Debug)]
-struct Grant {
+pub(super) struct Grant {
     statement: usize,
-    sid: String,
-    action: String,
+    pub(super) sid: String,
+    pub(super) action: String,
 }
 
 impl Grant {
-    fn is_optional(&self) -> bool {
+    pub(super) fn is_optional(&self) -> bool {
         self.sid.starts_with("Optional")
     }
 }
@@ -46,7 +46,7 @@ fn actions(statement: &Value) -> Vec<String> {
 }
 
 /// All of the file, so that none is forgotten.
-fn grants(document: &Value) -> Vec<Grant> {
+pub(super) fn grants(document: &Value) -> Vec<Grant> {
     let statements = document["Statement"].as_array().unwrap().iter().enumerate();
     statements
         .flat_map(|(statement, it)| {
@@ -57,7 +57,7 @@ fn grants(document: &Value) -> Vec<Grant> {
 }
 
 /// The policy without these.
-fn without(document: &Value, taken: &[&Grant]) -> Value {
+pub(super) fn without(document: &Value, taken: &[&Grant]) -> Value {
     let mut document = document.clone();
     let mut left = document["Statement"].as_array().unwrap().clone();
     for (number, statement) in left.iter_mut().enumerate() {
@@ -74,12 +74,12 @@ fn parsed(policy: &Value) -> Policy {
     Policy::parse(&policy.to_string()).unwrap()
 }
 
-fn set(storage: &TestStorage, policy: &Value) {
+pub(super) fn set(storage: &TestStorage, policy: &Value) {
     storage.control().user(KEYS.0, KEYS.1, parsed(policy));
 }
 
 /// The storage under test, by a user's keys.
-async fn as_user(storage: &TestStorage, user: &str) -> Storage {
+pub(super) async fn as_user(storage: &TestStorage, user: &str) -> Storage {
     let mut settings = storage.settings();
     let (access_key, secret_key) = (user.to_owned().into(), format!("{user}-secret").into());
     settings.credentials = Credentials::Keys { access_key, secret_key };
