@@ -25,6 +25,7 @@ pub mod replay;
 mod rights;
 mod sample;
 pub mod schema;
+pub mod server;
 pub mod silence;
 mod sql;
 pub mod suspect;

@@ -21,6 +21,7 @@ mod db_outbox;
 mod dlq_look;
 #[cfg(feature = "failpoints")]
 mod dlq_replay;
+mod doctor;
 mod events_profile;
 mod explain;
 mod fairness;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["main"],
     &["cli"],
-    &["service", "explain"],
+    &["service", "explain", "doctor"],
     &["listener", "worker", "replay", "http"],
     &["guard", "intake", "resolve", "recycle"],
     &["db", "broker", "storage"],

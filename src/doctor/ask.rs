@@ -1,0 +1,121 @@
+//! Which check asks what: every name has one.
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use super::check::{Finding, Name};
+use super::examine::Examination;
+use super::reach::{Away, Database, Queues, Reached};
+use super::verdict;
+use crate::db::schema::SchemaState;
+use crate::db::{Db, DbError};
+use crate::storage::{Kind, Storage, StorageError};
+
+/// What a check says; as an error, where it could not get to its question.
+pub(super) type Judged = Result<Finding, Finding>;
+
+impl Examination<'_> {
+    pub(super) fn ask(&self, name: Name) -> BoxFuture<'_, Judged> {
+        match name {
+            Name::Configuration => ready(verdict::configuration(self.config)),
+            Name::Credentials => ready(verdict::credentials(self.settings)),
+            Name::DatabaseConnection => ready(self.database.finding.clone()),
+            Name::BrokerConnection => ready(self.broker.finding.clone()),
+            Name::StorageConnection => ready(self.storage.finding.clone()),
+            Name::DatabasePrimary => self.primary().boxed(),
+            Name::DatabaseRights => self.database_rights().boxed(),
+            Name::DatabaseRole => self.database_role().boxed(),
+            Name::OwnSchema => self.own_schema().boxed(),
+            Name::CrmProfile => self.crm_profile().boxed(),
+            Name::CrmSettings => self.crm_settings().boxed(),
+            Name::Triggers => self.triggers().boxed(),
+            Name::CaptureFailures => self.capture_failures().boxed(),
+            Name::Silence => self.silence().boxed(),
+            Name::Outbox => self.outbox().boxed(),
+            Name::Processes => self.processes().boxed(),
+            Name::Pause => self.pause().boxed(),
+            Name::Environment => self.environment().boxed(),
+            Name::KeyTemplate => self.key_template().boxed(),
+            Name::Clocks => self.clocks().boxed(),
+            Name::BrokerRights => self.broker_rights().boxed(),
+            Name::BrokerTopology => self.broker_topology().boxed(),
+            Name::BrokerPolicies => self.broker_policies().boxed(),
+            Name::BrokerAlarm => self.broker_alarm().boxed(),
+            Name::Queues => self.queues().boxed(),
+            Name::DeadLetters => self.dead_letters().boxed(),
+            Name::StorageRights => self.storage_rights().boxed(),
+            Name::StorageCapabilities => self.storage_capabilities().boxed(),
+            Name::Retention => self.retention().boxed(),
+            Name::ArchiveClasses => self.archive_classes().boxed(),
+            Name::ObjectLock => self.object_lock().boxed(),
+            Name::Versioning => self.versioning().boxed(),
+            Name::Encryption => self.encryption().boxed(),
+        }
+    }
+
+    pub(super) fn db(&self) -> Result<&Database, Finding> {
+        there(&self.database, "the database does not answer", Name::DatabaseConnection)
+    }
+
+    /// The database with the own schema as this version wants it.
+    pub(super) fn installed(&self) -> Result<&Db, Finding> {
+        let database = self.db()?;
+        match &database.schema {
+            Ok(SchemaState::Current) => Ok(&database.db),
+            Ok(SchemaState::Missing) => {
+                Err(Finding::unchecked("the own schema is not installed", Name::OwnSchema))
+            }
+            Ok(SchemaState::Behind) => {
+                Err(Finding::unchecked("the own schema is of an older version", Name::OwnSchema))
+            }
+            Err(error) => Err(unanswered(error)),
+        }
+    }
+
+    pub(super) fn queues_there(&self) -> Result<&Queues, Finding> {
+        there(&self.broker, "the broker does not answer", Name::BrokerConnection)
+    }
+
+    pub(super) fn buckets(&self) -> Result<&Storage, Finding> {
+        there(&self.storage, "the storage does not answer", Name::StorageConnection)
+    }
+}
+
+fn ready(finding: Finding) -> BoxFuture<'static, Judged> {
+    std::future::ready(Ok(finding)).boxed()
+}
+
+fn there<'a, T>(reached: &'a Reached<T>, silent: &str, told_by: Name) -> Result<&'a T, Finding> {
+    reached.server.as_ref().map_err(|away| match away {
+        Away::NotConfigured => Finding::unchecked("it is not configured where that is", Name::Configuration),
+        Away::Silent | Away::OtherTime => Finding::unchecked(silent, told_by),
+    })
+}
+
+/// Of a question that the database did not answer. A missing right is named by the check of rights.
+pub(super) fn unanswered(error: &DbError) -> Finding {
+    if error.is_denied() {
+        return Finding::unchecked("the role lacks a right for it", Name::DatabaseRights);
+    }
+    Finding::fail(error.to_string(), "look at the database's log; run `file-recycler doctor` again")
+}
+
+/// The same of the storage.
+pub(super) fn refused(error: &StorageError) -> Finding {
+    match error.kind {
+        Kind::AccessDenied => Finding::unchecked(&error.to_string(), Name::StorageRights),
+        _ => Finding::fail(error.to_string(), "look at the storage's log; run `file-recycler doctor` again"),
+    }
+}
+
+/// Of a setting of a bucket that moves do without. A server that has no such thing has nothing to tell.
+pub(super) fn setting_refused(error: &StorageError) -> Finding {
+    match error.kind {
+        Kind::AccessDenied => Finding::warn(
+            format!("not checked: {error}"),
+            "grant it, as the optional statements of deploy/rights/iam-run.json do",
+        ),
+        Kind::NotImplemented => Finding::ok("the server has no such setting"),
+        _ => refused(error),
+    }
+}

@@ -1,0 +1,1 @@
+//! Every verdict, by a table.
