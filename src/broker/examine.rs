@@ -3,7 +3,7 @@
 
 use lapin::options::{BasicPublishOptions, ExchangeDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, ExchangeKind};
+use lapin::{BasicProperties, ErrorKind, ExchangeKind};
 use uuid::Uuid;
 
 use super::connect::answered;
@@ -133,13 +133,30 @@ impl Session {
             channel.basic_publish(short(exchange)?, short(key)?, options, b"", BasicProperties::default());
         drop(answered(&attempt, ANSWER_TIMEOUT, sent).await?);
         let rolled_back = tokio::select! {
-            answer = answered(&attempt, ANSWER_TIMEOUT, channel.tx_rollback()) => answer,
+            answer = tokio::time::timeout(ANSWER_TIMEOUT, channel.tx_rollback()) => answer,
             why = self.blocked() => return Err(BrokerError::Blocked(why)),
         };
-        rolled_back
-            .map_err(|error| error.needing(&format!("the write permission on the exchange {name}")))?;
+        match rolled_back {
+            Err(_) => return Err(BrokerError::TimedOut { attempt, after: ANSWER_TIMEOUT }),
+            Ok(Err(error)) => {
+                let needed = format!("the write permission on the exchange {name}");
+                return Err(refused_or_broken(attempt, &error).needing(&needed));
+            }
+            Ok(Ok(())) => {}
+        }
         link.close().await;
         Ok(())
+    }
+}
+
+/// The broker closes a channel over a publication that it refuses, and where that comes before the rollback, the library
+/// does not say why. The exchange is there, so that nothing else can be refused of it.
+fn refused_or_broken(attempt: String, error: &lapin::Error) -> BrokerError {
+    match error.kind() {
+        ErrorKind::InvalidChannelState(..) => {
+            BrokerError::AccessRefused { attempt, cause: "it closed the channel".to_owned() }
+        }
+        _ => BrokerError::from_lapin(attempt, error),
     }
 }
 

@@ -97,6 +97,9 @@ pub(super) fn unanswered(error: &DbError) -> Finding {
     if error.is_denied() {
         return Finding::unchecked("the role lacks a right for it", Name::DatabaseRights);
     }
+    if error.is_missing() {
+        return Finding::unchecked("a table of the CRM's is not there", Name::CrmProfile);
+    }
     Finding::fail(error.to_string(), "look at the database's log; run `file-recycler doctor` again")
 }
 
@@ -116,6 +119,11 @@ pub(super) fn setting_refused(error: &StorageError) -> Finding {
             "grant it, as the optional statements of deploy/rights/iam-run.json do",
         ),
         Kind::NotImplemented => Finding::ok("the server has no such setting"),
+        // Servers that others wrote have answers of their own here.
+        Kind::BadAnswer => Finding::warn(
+            format!("not checked: {error}"),
+            "look at it with the server's own tools: its answer is not that of Amazon's API",
+        ),
         _ => refused(error),
     }
 }

@@ -47,8 +47,11 @@ impl Examination<'_> {
         if self.config.crm.profile == Profile::Events {
             return Ok(verdict::events_profile());
         }
-        let catalog = self.db()?.db.discover(&self.config.crm).await;
-        Ok(verdict::crm_profile(&catalog.map_err(|error| unanswered(&error))?))
+        match self.db()?.db.discover(&self.config.crm).await {
+            Ok(catalog) => Ok(verdict::crm_profile(&catalog)),
+            Err(error) if error.is_missing() => Ok(verdict::no_crm(&error.to_string())),
+            Err(error) => Err(unanswered(&error)),
+        }
     }
 
     pub(super) async fn crm_settings(&self) -> Judged {

@@ -108,10 +108,15 @@ pub(super) async fn storage(config: &Config) -> Reached<Storage> {
     };
     let connected = async {
         let storage = Storage::connect(&config.storage, &config.recycle, Arc::new(|_, _| {})).await?;
-        // Who may not list a bucket is told so by the check of rights.
         match storage.check().await {
-            Err(error) if error.kind != Kind::AccessDenied => Err(error),
-            _ => Ok::<_, StorageError>(storage),
+            // Of a HEAD that is refused nobody says why: these keys may be no keys at all.
+            Err(error) if error.kind == Kind::AccessDenied => match storage.marker().await {
+                Err(error) if error.kind != Kind::AccessDenied => Err(error),
+                // Who may not list a bucket is told so by the check of rights.
+                _ => Ok(storage),
+            },
+            Err(error) => Err(error),
+            Ok(()) => Ok::<_, StorageError>(storage),
         }
     };
     match connected.await {

@@ -44,7 +44,7 @@ impl Examination<'_> {
         let versioned = storage.is_versioned(Side::Recycle).await;
         let versioned = match versioned {
             // Rules for versions count then, as if there were some.
-            Err(error) if error.kind == Kind::AccessDenied => true,
+            Err(error) if matches!(error.kind, Kind::AccessDenied | Kind::BadAnswer) => true,
             other => other.map_err(|error| refused(&error))?,
         };
         Ok(verdict::retention(&rules, versioned, backups))

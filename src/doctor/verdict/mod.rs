@@ -24,7 +24,9 @@ pub(super) use database::{
     database_away, database_connection, database_rights, database_role, own_schema, primary,
 };
 pub(super) use environment::{environment, key_template, not_compared, pause};
-pub(super) use setup::{configuration, credentials, crm_profile, crm_settings, events_profile, unusable};
+pub(super) use setup::{
+    configuration, credentials, crm_profile, crm_settings, events_profile, no_crm, unusable,
+};
 pub(super) use storage::{storage_away, storage_capabilities, storage_rights};
 
 use super::check::{Finding, Name};

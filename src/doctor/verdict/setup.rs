@@ -5,6 +5,8 @@ use crate::db::catalog::Catalog;
 use crate::db::features::{ActiveStorage, CrmSettings, Switch};
 use crate::doctor::check::Finding;
 
+const RIGHT_DATABASE: &str = "look whether database.url, crm.schema and crm.profile are those of your CRM";
+
 /// A configuration that was read.
 pub(in crate::doctor) fn configuration(config: &Config) -> Finding {
     if let Err(missing) = config.require(Needs::ALL) {
@@ -64,6 +66,11 @@ pub(in crate::doctor) fn events_profile() -> Finding {
     )
 }
 
+/// A table by which the CRM's files are found is not there.
+pub(in crate::doctor) fn no_crm(error: &str) -> Finding {
+    Finding::fail(format!("this is not the CRM's database, or not its schema: {error}"), RIGHT_DATABASE)
+}
+
 /// The tables that were found.
 pub(in crate::doctor) fn crm_profile(catalog: &Catalog) -> Finding {
     if let Some(mapped) = catalog.mapped() {
@@ -81,7 +88,7 @@ pub(in crate::doctor) fn crm_profile(catalog: &Catalog) -> Finding {
                 "there is no table of files in the schema '{}': nothing would ever be captured",
                 catalog.schema
             ),
-            "look whether database.url and crm.schema name the CRM's database",
+            RIGHT_DATABASE,
         ),
         _ if catalog.storages.is_empty() => Finding::fail(
             format!(

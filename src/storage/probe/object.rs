@@ -111,12 +111,12 @@ impl<'a> Probe<'a> {
     /// May these credentials read and write tags? A copy carries its source's along, and would fail at the
     /// first file that has some. A server without tags has none to lose.
     pub(super) async fn tags(&self) -> Result<(), StorageError> {
-        if self.read_tags().await? { self.write_tags().await } else { Ok(()) }
+        if self.read_tags(Side::Object).await? { self.write_tags(Side::Recycle).await } else { Ok(()) }
     }
 
-    /// Reads the tags in the object bucket; `false` where the server has none.
-    pub(super) async fn read_tags(&self) -> Result<bool, StorageError> {
-        let (side, asked) = (Side::Object, self.asked(Operation::GetObjectTagging, Side::Object));
+    /// Reads the tags in this bucket; `false` where the server has none.
+    pub(super) async fn read_tags(&self, side: Side) -> Result<bool, StorageError> {
+        let asked = self.asked(Operation::GetObjectTagging, side);
         let read =
             self.storage.client().get_object_tagging().bucket(self.storage.bucket(side)).key(&self.key);
         match self.storage.send(asked, || read.send()).await {
@@ -126,9 +126,9 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// Tags the copy in the recycle bucket.
-    pub(super) async fn write_tags(&self) -> Result<(), StorageError> {
-        let (side, asked) = (Side::Recycle, self.asked(Operation::PutObjectTagging, Side::Recycle));
+    /// Tags the object in this bucket.
+    pub(super) async fn write_tags(&self, side: Side) -> Result<(), StorageError> {
+        let asked = self.asked(Operation::PutObjectTagging, side);
         let built = |_| StorageError::new(asked, Kind::BadRequest, "cannot be built");
         let tag = Tag::builder().key("file-recycler").value("probe").build().map_err(built)?;
         let tags = Tagging::builder().tag_set(tag).build().map_err(built)?;

@@ -83,15 +83,21 @@ impl Probe<'_> {
             let after = clock.now();
             let head = tried.allowed(self.found(Side::Object).await)?;
             tried.written = head.and_then(|head| head.last_modified).map(|at| Written { at, before, after });
-            let has_tags = tried.allowed(self.read_tags().await)?.unwrap_or(true);
             if tried.allowed(self.copy(None).await)?.is_some() {
                 tried.allowed(self.found(Side::Recycle).await)?;
-                if has_tags {
-                    tried.allowed(self.write_tags().await)?;
-                }
+                self.try_tags(Side::Recycle, tried).await?;
             }
+            // After the copy: with tags, that needs more.
+            self.try_tags(Side::Object, tried).await?;
         }
         self.try_optional(&mut tried.lacking_optional).await
+    }
+
+    async fn try_tags(&self, side: Side, tried: &mut Tried) -> Result<(), StorageError> {
+        if tried.allowed(self.read_tags(side).await)?.unwrap_or(true) {
+            tried.allowed(self.write_tags(side).await)?;
+        }
+        Ok(())
     }
 
     /// Requests about an upload that does not exist change nothing: who may not ask is told so first.
