@@ -6,7 +6,8 @@ use crate::config::{ConfigErrors, Loaded};
 use crate::doctor::{Check, Doctor, Grade, Report, misconfigured};
 
 pub(super) async fn run(loaded: &Loaded, json: bool) -> Result<Finding, Failed> {
-    let report = Doctor::new(&loaded.config, &loaded.settings, Clock::system()).examine().await;
+    let doctor = Doctor::new(&loaded.config, &loaded.settings, Clock::system());
+    let report = Box::pin(doctor.examine()).await;
     print(json, &report, || text(&report))?;
     Ok(Finding::healthy_if(report.ok))
 }

@@ -17,15 +17,15 @@ pub(super) type Judged = Result<Finding, Finding>;
 impl Examination<'_> {
     pub(super) fn ask(&self, name: Name) -> BoxFuture<'_, Judged> {
         match name {
-            Name::Configuration => ready(verdict::configuration(self.config)),
-            Name::Credentials => ready(verdict::credentials(self.settings)),
-            Name::DatabaseConnection => ready(self.database.finding.clone()),
-            Name::BrokerConnection => ready(self.broker.finding.clone()),
-            Name::StorageConnection => ready(self.storage.finding.clone()),
-            Name::DatabasePrimary => self.primary().boxed(),
+            Name::Configuration => ready(Ok(verdict::configuration(self.config))),
+            Name::Credentials => ready(Ok(verdict::credentials(self.settings))),
+            Name::DatabaseConnection => ready(Ok(self.database.finding.clone())),
+            Name::BrokerConnection => ready(Ok(self.broker.finding.clone())),
+            Name::StorageConnection => ready(Ok(self.storage.finding.clone())),
+            Name::DatabasePrimary => ready(self.primary()),
             Name::DatabaseRights => self.database_rights().boxed(),
             Name::DatabaseRole => self.database_role().boxed(),
-            Name::OwnSchema => self.own_schema().boxed(),
+            Name::OwnSchema => ready(self.own_schema()),
             Name::CrmProfile => self.crm_profile().boxed(),
             Name::CrmSettings => self.crm_settings().boxed(),
             Name::Triggers => self.triggers().boxed(),
@@ -39,7 +39,7 @@ impl Examination<'_> {
             Name::Clocks => self.clocks().boxed(),
             Name::BrokerRights => self.broker_rights().boxed(),
             Name::BrokerTopology => self.broker_topology().boxed(),
-            Name::BrokerPolicies => self.broker_policies().boxed(),
+            Name::BrokerPolicies => ready(self.broker_policies()),
             Name::BrokerAlarm => self.broker_alarm().boxed(),
             Name::Queues => self.queues().boxed(),
             Name::DeadLetters => self.dead_letters().boxed(),
@@ -81,8 +81,8 @@ impl Examination<'_> {
     }
 }
 
-fn ready(finding: Finding) -> BoxFuture<'static, Judged> {
-    std::future::ready(Ok(finding)).boxed()
+fn ready(judged: Judged) -> BoxFuture<'static, Judged> {
+    std::future::ready(judged).boxed()
 }
 
 fn there<'a, T>(reached: &'a Reached<T>, silent: &str, told_by: Name) -> Result<&'a T, Finding> {

@@ -46,7 +46,7 @@ impl Examination<'_> {
         }
     }
 
-    pub(super) async fn broker_policies(&self) -> Judged {
+    pub(super) fn broker_policies(&self) -> Judged {
         self.queues_there()?;
         Ok(verdict::broker_policies())
     }

@@ -16,7 +16,7 @@ use crate::outcome::Failure;
 const SAMPLE: usize = 20;
 
 impl Examination<'_> {
-    pub(super) async fn primary(&self) -> Judged {
+    pub(super) fn primary(&self) -> Judged {
         Ok(verdict::primary(self.db()?.info.is_primary))
     }
 
@@ -36,7 +36,7 @@ impl Examination<'_> {
         Ok(verdict::database_role(&powers.map_err(|error| unanswered(&error))?))
     }
 
-    pub(super) async fn own_schema(&self) -> Judged {
+    pub(super) fn own_schema(&self) -> Judged {
         match &self.db()?.schema {
             Ok(state) => Ok(verdict::own_schema(*state)),
             Err(error) => Err(unanswered(error)),

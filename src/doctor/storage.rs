@@ -5,7 +5,7 @@ use futures_util::future::try_join;
 use super::ask::{Judged, refused, setting_refused};
 use super::check::Finding;
 use super::examine::Examination;
-use super::verdict;
+use super::verdict::{self, Versions};
 use crate::retention::{Terms, versions_kept};
 use crate::storage::{Kind, Side, Tried};
 
@@ -70,13 +70,18 @@ impl Examination<'_> {
         let storage = self.buckets()?;
         let asked = try_join(storage.is_versioned(Side::Object), storage.is_versioned(Side::Recycle));
         let (object, recycle) = asked.await.map_err(|error| setting_refused(&error))?;
-        let rules = if recycle { self.rules().await.unwrap_or_default() } else { Vec::new() };
-        let object_rules = match object {
-            true => storage.lifecycle_of(Side::Object).await.map(|rules| rules.terms()).unwrap_or_default(),
-            false => Vec::new(),
+        let recycle = if recycle {
+            Versions::Kept(versions_kept(&self.rules().await.unwrap_or_default()))
+        } else {
+            Versions::None
         };
-        let object = object.then(|| versions_kept(&object_rules));
-        Ok(verdict::versioning(object, recycle.then(|| versions_kept(&rules))))
+        let object = if object {
+            let rules = storage.lifecycle_of(Side::Object).await.map(|rules| rules.terms());
+            Versions::Kept(versions_kept(&rules.unwrap_or_default()))
+        } else {
+            Versions::None
+        };
+        Ok(verdict::versioning(object, recycle))
     }
 
     pub(super) async fn encryption(&self) -> Judged {

@@ -161,20 +161,27 @@ pub(in crate::doctor) fn object_lock(
     )
 }
 
-/// For each bucket that keeps versions: the days after which a rule removes replaced ones, if any does.
-pub(in crate::doctor) fn versioning(object: Option<Option<u32>>, recycle: Option<Option<u32>>) -> Finding {
-    let of = |name: &str, kept: Option<Option<u32>>, what: &str| -> Option<(bool, String)> {
-        Some(match kept? {
-            Some(days) => {
-                (false, format!("the {name} bucket keeps versions: {what}, and goes after {days} days"))
-            }
-            None => (
-                true,
-                format!(
-                    "the {name} bucket keeps versions: {what}, and no rule removes it: it is paid for for ever"
-                ),
+/// The versions that a bucket keeps.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::doctor) enum Versions {
+    /// It keeps none.
+    None,
+    /// It does; a rule removes replaced ones after so many days, if any does.
+    Kept(Option<u32>),
+}
+
+pub(in crate::doctor) fn versioning(object: Versions, recycle: Versions) -> Finding {
+    let of = |name: &str, kept: Versions, what: &str| match kept {
+        Versions::None => None,
+        Versions::Kept(Some(days)) => {
+            Some((false, format!("the {name} bucket keeps versions: {what}, and goes after {days} days")))
+        }
+        Versions::Kept(None) => Some((
+            true,
+            format!(
+                "the {name} bucket keeps versions: {what}, and no rule removes it: it is paid for for ever"
             ),
-        })
+        )),
     };
     let both = [
         of("object", object, "a move leaves a delete marker, and the content as a version below it"),
