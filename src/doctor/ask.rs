@@ -54,7 +54,7 @@ impl Examination<'_> {
     }
 
     pub(super) fn db(&self) -> Result<&Database, Finding> {
-        there(&self.database, "the database does not answer", Name::DatabaseConnection)
+        there(&self.database, "the database", Name::DatabaseConnection)
     }
 
     /// The database with the own schema as this version wants it.
@@ -73,11 +73,11 @@ impl Examination<'_> {
     }
 
     pub(super) fn queues_there(&self) -> Result<&Queues, Finding> {
-        there(&self.broker, "the broker does not answer", Name::BrokerConnection)
+        there(&self.broker, "the broker", Name::BrokerConnection)
     }
 
     pub(super) fn buckets(&self) -> Result<&Storage, Finding> {
-        there(&self.storage, "the storage does not answer", Name::StorageConnection)
+        there(&self.storage, "the storage", Name::StorageConnection)
     }
 }
 
@@ -85,10 +85,12 @@ fn ready(judged: Judged) -> BoxFuture<'static, Judged> {
     std::future::ready(judged).boxed()
 }
 
-fn there<'a, T>(reached: &'a Reached<T>, silent: &str, told_by: Name) -> Result<&'a T, Finding> {
+fn there<'a, T>(reached: &'a Reached<T>, server: &str, told_by: Name) -> Result<&'a T, Finding> {
     reached.server.as_ref().map_err(|away| match away {
         Away::NotConfigured => Finding::unchecked("it is not configured where that is", Name::Configuration),
-        Away::Silent | Away::OtherTime => Finding::unchecked(silent, told_by),
+        Away::Silent => Finding::unchecked(&format!("{server} does not answer"), told_by),
+        Away::Unusable => Finding::unchecked(&format!("{server} cannot be used"), told_by),
+        Away::OtherTime => Finding::unchecked(&format!("{server} refuses every request"), told_by),
     })
 }
 

@@ -28,6 +28,8 @@ pub(super) enum Away {
     NotConfigured,
     /// It does not answer, or not as it must.
     Silent,
+    /// It answers, and refuses the keys, or a bucket is not there.
+    Unusable,
     /// It refuses requests of our clock's time.
     OtherTime,
 }
@@ -125,9 +127,31 @@ pub(super) async fn storage(config: &Config) -> Reached<Storage> {
             let finding = Finding::ok(format!("the buckets {object} and {recycle} answer at {server}"));
             Reached { finding, server: Ok(storage) }
         }
-        Err(error) => {
-            let away = if error.kind == Kind::ClockSkew { Away::OtherTime } else { Away::Silent };
-            Reached { finding: verdict::storage_away(&error), server: Err(away) }
-        }
+        Err(error) => Reached { finding: verdict::storage_away(&error), server: Err(away(error.kind)) },
+    }
+}
+
+fn away(kind: Kind) -> Away {
+    match kind {
+        Kind::ClockSkew => Away::OtherTime,
+        Kind::BucketMissing
+        | Kind::CredentialsInvalid
+        | Kind::AccessDenied
+        | Kind::WrongRegion
+        | Kind::NotImplemented
+        | Kind::SameBucket
+        | Kind::Settings => Away::Unusable,
+        Kind::NotFound
+        | Kind::PreconditionFailed
+        | Kind::ConcurrentRequest
+        | Kind::SlowDown
+        | Kind::ServerError
+        | Kind::Timeout
+        | Kind::Connection
+        | Kind::Archived
+        | Kind::Locked
+        | Kind::KeyRefused
+        | Kind::BadRequest
+        | Kind::BadAnswer => Away::Silent,
     }
 }

@@ -25,7 +25,7 @@ pub(in crate::doctor) fn configuration(config: &Config) -> Finding {
 pub(in crate::doctor) fn unusable(problems: &str) -> Finding {
     Finding::fail(
         problems.lines().collect::<Vec<_>>().join("; "),
-        "see docs/configuration.md; `file-recycler config show --sources` says where each value came from",
+        "set it as it says; docs/configuration.md lists every key and the ways to set it",
     )
 }
 
