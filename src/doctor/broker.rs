@@ -1,7 +1,7 @@
 //! What the broker is asked. Nothing is declared that is not there, and no message is taken.
 
 use super::ask::Judged;
-use super::check::Finding;
+use super::check::{Finding, Name};
 use super::examine::Examination;
 use super::verdict::{self, Depths};
 use crate::broker::{BrokerError, Declared, Depth, Examined};
@@ -40,7 +40,13 @@ impl Examination<'_> {
 
     pub(super) async fn broker_alarm(&self) -> Judged {
         match self.tried_rights().await? {
-            Ok(_) => Ok(Finding::ok("the broker takes messages: no memory or disk alarm")),
+            Ok(lacking) if lacking.is_empty() => {
+                Ok(Finding::ok("the broker takes messages: no memory or disk alarm"))
+            }
+            Ok(_) => {
+                let cause = "the broker's user lacks a permission: publishing may not have been tried";
+                Err(Finding::unchecked(cause, Name::BrokerRights))
+            }
             Err(BrokerError::Blocked(why)) => Ok(verdict::broker_alarm(why)),
             Err(error) => Err(verdict::broker_error(error)),
         }

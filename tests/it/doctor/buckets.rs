@@ -8,6 +8,7 @@ use aws_sdk_s3::types::{
     ServerSideEncryptionRule, Transition, TransitionStorageClass, VersioningConfiguration,
 };
 use file_recycler::storage::Side;
+use recycler_test_s3::{Action, Operation, Rule, When};
 
 use super::{Said, doctor, still};
 use crate::support::process;
@@ -219,6 +220,19 @@ async fn a_bucket_or_a_key_that_is_not_there_is_told_once() {
         }
         let output = process::run(&world.with(&[]), &["doctor", "--help"]).await.expect(0);
         assert!(output.stdout.contains("It changes nothing"), "{}", output.stdout);
+    })
+    .await;
+}
+
+/// One check that takes too long is that check's failure alone, and the others do not wait for it.
+#[tokio::test]
+async fn a_question_that_is_never_answered_fails_its_own_check_alone() {
+    still(S3::Embedded, async |world| {
+        let stall = Action::Stall { when: When::Before };
+        world.storage.control().fault(Rule::new(Operation::GetBucketEncryption, stall));
+        let said = doctor(world, &[]).await;
+        said.only(&["encryption"], &["processes"]);
+        said.check("encryption", "fail", "the storage did not answer within 20 s");
     })
     .await;
 }
