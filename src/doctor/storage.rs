@@ -7,7 +7,7 @@ use super::check::Finding;
 use super::examine::Examination;
 use super::verdict::{self, Versions};
 use crate::retention::{Terms, versions_kept};
-use crate::storage::{Kind, Side, Tried};
+use crate::storage::{Kind, Lifecycle, Side, StorageError, Tried};
 
 impl Examination<'_> {
     pub(super) async fn tried(&self) -> Result<&Tried, Finding> {
@@ -16,11 +16,14 @@ impl Examination<'_> {
         asked.as_ref().map_err(refused)
     }
 
-    /// The recycle bucket's lifecycle rules.
-    async fn rules(&self) -> Result<Vec<Terms>, Finding> {
+    /// The recycle bucket's lifecycle, as the storage answered.
+    async fn lifecycle(&self) -> Result<&Result<Lifecycle, StorageError>, Finding> {
         let storage = self.buckets()?;
-        let asked = self.lifecycle.get_or_init(|| storage.lifecycle()).await;
-        asked.as_ref().map(crate::storage::Lifecycle::terms).map_err(setting_refused)
+        Ok(self.lifecycle.get_or_init(|| storage.lifecycle()).await)
+    }
+
+    async fn rules(&self) -> Result<Vec<Terms>, Finding> {
+        self.lifecycle().await?.as_ref().map(Lifecycle::terms).map_err(setting_refused)
     }
 
     pub(super) async fn storage_rights(&self) -> Judged {
@@ -33,16 +36,16 @@ impl Examination<'_> {
     }
 
     pub(super) async fn retention(&self) -> Judged {
-        let backups = self.config.retention_database_backups;
-        let storage = self.buckets()?;
-        self.rules().await.ok();
-        let rules = match self.lifecycle.get() {
-            Some(Ok(lifecycle)) => lifecycle.terms(),
-            Some(Err(error)) => return Ok(verdict::retention_unknown(error, backups)),
-            None => Vec::new(),
+        let Some(backups) = self.config.retention_database_backups else {
+            // Red whatever the storage says, and whether or not it answers.
+            return Ok(verdict::retention_unset());
         };
-        let versioned = storage.is_versioned(Side::Recycle).await;
-        let versioned = match versioned {
+        let storage = self.buckets()?;
+        let rules = match self.lifecycle().await? {
+            Ok(lifecycle) => lifecycle.terms(),
+            Err(error) => return Ok(verdict::retention_unknown(error)),
+        };
+        let versioned = match storage.is_versioned(Side::Recycle).await {
             // Rules for versions count then, as if there were some.
             Err(error) if matches!(error.kind, Kind::AccessDenied | Kind::BadAnswer) => true,
             other => other.map_err(|error| refused(&error))?,

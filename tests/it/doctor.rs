@@ -338,6 +338,11 @@ async fn a_configuration_that_lacks_something_or_cannot_be_used_is_told_by_key()
         assert!(said.check("broker-connection", "warn", "broker.url is not set").contains("configuration"));
         said.check("dead-letters", "warn", "not checked");
 
+        // Red whatever the storage says, or does not say.
+        let away = [("STORAGE__SERVICE_URL", "http://127.0.0.1:1")];
+        let said = Said::of(&process::run(&world.with(&away), &["doctor", "--json"]).await);
+        assert_eq!(said.named("fail"), ["retention", "storage-connection"]);
+
         let environment = world.with(&[("RECYCLE__GRACE", "soon")]);
         let output = process::run(&environment, &["doctor", "--json"]).await.expect(2);
         let document = output.json();

@@ -9,9 +9,9 @@ use crate::storage::{Encryption, Kind, ObjectLock, StorageError};
 /// Classes out of which an object must be brought back before it can be read.
 const ARCHIVES: &[&str] = &["GLACIER", "DEEP_ARCHIVE"];
 
-/// Promise 11: red, until it is known how old backups get and files stay at least as long.
-pub(in crate::doctor) fn retention(rules: &[Terms], versioned: bool, backups: Option<Duration>) -> Finding {
-    let Some(days) = backups.map(days_of) else { return unset() };
+/// Promise 11: red, until files are known to stay at least as long as backups.
+pub(in crate::doctor) fn retention(rules: &[Terms], versioned: bool, backups: Duration) -> Finding {
+    let days = days_of(backups);
     let kept = kept(rules);
     let replaced = if versioned { versions_kept(rules) } else { None };
     let stays = match &kept {
@@ -23,7 +23,7 @@ pub(in crate::doctor) fn retention(rules: &[Terms], versioned: bool, backups: Op
             format!("rule '{rule}' removes every file on {date}, and new ones at once from then on")
         }
     };
-    if covers(&kept, replaced, backups) != Some(true) {
+    if covers(&kept, replaced, Some(backups)) != Some(true) {
         let versions = match replaced {
             Some(replaced) if u64::from(replaced) < days => {
                 format!(", and a version that was replaced {replaced} days")
@@ -51,7 +51,8 @@ pub(in crate::doctor) fn retention(rules: &[Terms], versioned: bool, backups: Op
     }
 }
 
-fn unset() -> Finding {
+/// The same, until it is known how old those get.
+pub(in crate::doctor) fn retention_unset() -> Finding {
     Finding::fail(
         "retention.database_backups is not set: nobody can tell whether the recycle bucket keeps files as long as a \
          database backup may need them",
@@ -61,10 +62,7 @@ fn unset() -> Finding {
 }
 
 /// The rules could not be read.
-pub(in crate::doctor) fn retention_unknown(error: &StorageError, backups: Option<Duration>) -> Finding {
-    if backups.is_none() {
-        return unset();
-    }
+pub(in crate::doctor) fn retention_unknown(error: &StorageError) -> Finding {
     match error.kind {
         Kind::NotImplemented => Finding::warn(
             "the server knows no lifecycle rules: files stay until somebody removes them",

@@ -16,7 +16,8 @@ pub(super) use broker::{
     broker_rights_blocked, broker_topology, dead_letters, queues,
 };
 pub(super) use buckets::{
-    Versions, archive_classes, encryption, object_lock, retention, retention_unknown, versioning,
+    Versions, archive_classes, encryption, object_lock, retention, retention_unknown, retention_unset,
+    versioning,
 };
 pub(super) use capture::{capture_failures, outbox, processes, silence, triggers};
 pub(super) use clock::{Skew, clock_refused, clocks};

@@ -254,12 +254,11 @@ fn rule(days: Option<u32>, classes: &[&str]) -> Terms {
 
 #[test]
 fn retention_is_red_until_it_covers_the_backups_for_certain() {
-    let backups = |days: u64| Some(Duration::from_hours(24 * days));
+    let backups = |days: u64| Duration::from_hours(24 * days);
+    says(&retention_unset(), Fail, "is not set");
     let date = Terms { date: Some("2027-01-01".to_owned()), ..rule(None, &[]) };
     let versions = Terms { noncurrent_days: Some(10), ..rule(Some(90), &[]) };
     for (rules, versioned, backups, grade, part) in [
-        (vec![], false, None, Fail, "is not set"),
-        (vec![rule(Some(90), &[])], false, None, Fail, "is not set"),
         (vec![rule(Some(90), &[])], false, backups(90), Well, "90 days from its last deletion"),
         (vec![rule(Some(89), &[])], false, backups(90), Fail, "shorter than the 90 days"),
         (vec![], false, backups(90), Warn, "without end"),
