@@ -106,6 +106,13 @@ pub(super) enum Command {
     Audit(Audit),
     /// Removes files for good, with a receipt; a dry run until --apply
     Erase(Erase),
+    /// Every check by name: ok, warn or fail, what it means, and what to do; exit 1 when one fails
+    ///
+    /// Asks database, broker and storage side by side, each within its own time. It changes nothing: it writes only probe
+    /// objects under .file-recycler/ in both buckets, which it removes again, declares no queue that is not there, and takes no
+    /// message. A server that is down fails its own check; what needs it is "not checked". It works before anything is
+    /// installed, and tells the next command. No key and no password is ever printed.
+    Doctor,
     /// Backlog, dead letters and health; exit 1 when not ready
     Status,
     /// Binds this database to these buckets; until then nothing moves

@@ -5,6 +5,7 @@ mod arguments;
 mod audit;
 mod config_show;
 mod dlq;
+mod doctor;
 mod emit;
 mod erase;
 mod explain;
@@ -59,8 +60,12 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
     let Arguments { global, command } = arguments;
-    let loaded = config::load(&Sources::from_process(global.config, global.set)).map_err(Failed::usage)?;
     let json = global.json;
+    let loaded = match config::load(&Sources::from_process(global.config, global.set)) {
+        Ok(loaded) => loaded,
+        Err(errors) if matches!(command, Command::Doctor) => return Err(doctor::cannot(errors, json)),
+        Err(errors) => return Err(Failed::usage(errors)),
+    };
     if loaded.config.crm.profile == Profile::Events && matches!(command, Command::Listen) {
         return Err(Failed::usage(
             "crm.profile is events: there is no database to listen to; start `run` or `work`",
@@ -82,6 +87,7 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
         Command::Explain(explain) => Box::pin(explain::run(&loaded.config, explain, json)).await,
         Command::Audit(audit) => Box::pin(audit::run(&loaded.config, &audit, json)).await,
         Command::Erase(erase) => Box::pin(erase::run(&loaded.config, erase, json)).await,
+        Command::Doctor => Box::pin(doctor::run(&loaded, json)).await,
         Command::Status => status::run(&loaded.config, json).await,
         Command::Adopt(adopt) => adopt::run(&loaded.config, &adopt, json).await,
         Command::Pause { why } => pause::pause(&loaded.config, &why, json).await,

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use secrecy::ExposeSecret as _;
-
 use super::output::Failed;
 use crate::broker::{Broker, BrokerError, Topology};
 use crate::config::Config;
 use crate::db::Db;
 use crate::db::environment::Buckets;
 use crate::failpoint;
-use crate::guard::{Guard, Verdict};
-use crate::service::compare;
+use crate::guard::{Guard, Verdict, compare};
 use crate::stop::Stop;
 use crate::storage::{Observe, Storage};
 
@@ -19,13 +16,6 @@ use crate::storage::{Observe, Storage};
 pub(super) fn database(config: &Config) -> Result<Db, Failed> {
     let url = config.database.url.as_ref().ok_or_else(|| Failed::usage("database.url is not set"))?;
     Ok(Db::connect(url)?)
-}
-
-/// Host and port of the database's address, by which a person tells one environment from another.
-pub(super) fn database_host(config: &Config) -> String {
-    let url = config.database.url.as_ref().and_then(|url| url::Url::parse(url.expose_secret()).ok());
-    let host = url.as_ref().and_then(url::Url::host_str).unwrap_or("an unknown host");
-    format!("{host}:{}", url.as_ref().and_then(url::Url::port).unwrap_or(5432))
 }
 
 /// The broker, and the names of its queues.

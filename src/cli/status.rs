@@ -9,18 +9,10 @@ use super::parts;
 use crate::broker::BrokerError;
 use crate::config::{Config, Needs};
 use crate::db::failures::capture_failures_told;
-use crate::db::outbox::Backlog;
-use crate::db::process::Process;
+use crate::db::process::{Process, SILENT_AFTER};
 use crate::db::schema::SchemaState;
 use crate::db::triggers::CaptureState;
-use crate::guard::{Guard, Verdict};
-use crate::service::compare;
-
-/// A relay that runs takes a row within this time, unless very many wait.
-const RELAYED_WITHIN: Duration = Duration::from_mins(1);
-
-/// A process that has not told of itself for so long has ended: three times as long as one waits between two words.
-const SILENT_AFTER: Duration = Duration::from_secs(6);
+use crate::guard::{Guard, Verdict, compare};
 
 #[derive(Default, Serialize)]
 struct Status {
@@ -153,11 +145,11 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
     let mut unseen = 0;
     if capture.schema == SchemaState::Current {
         processes = db.processes(SILENT_AFTER).await?;
-        processes.retain(|process| !died_here(&process.name));
+        processes.retain(|process| !process.died_here());
         unseen = db.unseen_capture_failures().await?;
         warnings.extend(db.silence().await?.map(|silent| silent.to_string()));
     }
-    warnings.extend(told_of(&backlog, config.recycle.grace, paused));
+    warnings.extend(backlog.told(config.recycle.grace, paused));
     Ok(FromDatabase {
         outbox: Some(Outbox {
             rows: backlog.rows,
@@ -171,36 +163,6 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
         processes,
         warnings,
     })
-}
-
-/// Has a process of this machine ended without a word?
-fn died_here(name: &str) -> bool {
-    let host = gethostname::gethostname();
-    name.rsplit_once(':').is_some_and(|(its_host, id)| {
-        *its_host == *host.to_string_lossy()
-            && id.bytes().all(|c| c.is_ascii_digit())
-            && std::path::Path::new("/proc/self").exists()
-            && !std::path::Path::new(&format!("/proc/{id}")).exists()
-    })
-}
-
-/// What of the outbox an operator should look at.
-fn told_of(backlog: &Backlog, grace: Duration, paused: bool) -> Vec<String> {
-    let mut told = Vec::new();
-    let waits = backlog.head.map(|head| head.waits).filter(|waits| *waits > grace + RELAYED_WITHIN);
-    if let Some(waits) = waits.filter(|_| !paused) {
-        let seconds = waits.as_secs();
-        told.push(format!(
-            "the outbox's first row has waited for {seconds} s: does a relay run and keep up?"
-        ));
-    }
-    if backlog.unknown > 0 {
-        told.push(format!(
-            "{} outbox rows are of kinds that this version does not know: they wait for a newer one",
-            backlog.unknown
-        ));
-    }
-    told
 }
 
 async fn look_at_storage(config: &Config, guard: &Guard) -> Result<(), Failed> {

@@ -28,6 +28,7 @@ pub mod restore;
 mod rights;
 mod sample;
 pub mod schema;
+pub mod server;
 pub mod silence;
 mod sql;
 pub mod suspect;

@@ -42,10 +42,14 @@ words! {
         DeleteObjects => "delete_objects",
         /// HeadBucket
         HeadBucket => "head_bucket",
+        /// GetBucketEncryption
+        GetBucketEncryption => "get_bucket_encryption",
         /// GetBucketLifecycleConfiguration
         GetBucketLifecycle => "get_bucket_lifecycle_configuration",
         /// GetBucketVersioning
         GetBucketVersioning => "get_bucket_versioning",
+        /// GetObjectLockConfiguration
+        GetObjectLock => "get_object_lock_configuration",
         /// PutBucketLifecycleConfiguration
         PutBucketLifecycle => "put_bucket_lifecycle_configuration",
         /// ListObjectVersions

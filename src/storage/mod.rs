@@ -24,6 +24,7 @@ mod multipart;
 mod observe;
 mod permission;
 mod probe;
+mod settings;
 mod tls;
 mod versions;
 
@@ -46,6 +47,8 @@ pub use list::{Listed, Page};
 pub use marker::{Expected, Marker};
 pub use multipart::{Leftovers, UnfinishedCopy};
 pub use observe::{Answer, Observe, Operation};
+pub use probe::{Tried, Written};
+pub use settings::{DefaultLock, Encryption, ObjectLock};
 pub use versions::{Version, VersionContent};
 
 /// One of the two buckets, where a value and not a type says which: in errors and for reading.

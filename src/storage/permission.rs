@@ -54,6 +54,8 @@ pub(super) fn needed(operation: Operation, side: Side) -> Option<String> {
         Operation::GetBucketLifecycleConfiguration => one("GetLifecycleConfiguration"),
         Operation::PutBucketLifecycleConfiguration => one("PutLifecycleConfiguration"),
         Operation::GetBucketVersioning => one("GetBucketVersioning"),
+        Operation::GetBucketEncryption => one("GetEncryptionConfiguration"),
+        Operation::GetObjectLockConfiguration => one("GetBucketObjectLockConfiguration"),
     }
 }
 

@@ -22,6 +22,7 @@ mod db_outbox;
 mod dlq_look;
 #[cfg(feature = "failpoints")]
 mod dlq_replay;
+mod doctor;
 mod drill;
 mod erase;
 mod events_profile;

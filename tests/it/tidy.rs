@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["main"],
     &["cli"],
-    &["service", "explain"],
+    &["service", "explain", "doctor"],
     &["audit", "erase", "listener", "worker", "replay", "restore", "http"],
     &["guard", "intake", "inventory", "resolve", "recycle"],
     &["db", "broker", "storage"],

@@ -13,7 +13,7 @@ use crate::support::parts;
 use crate::support::process::{Service, eventually};
 use crate::support::storage::{TestStorage, client, connect};
 use crate::support::weed::Weed;
-use crate::support::world::{S3, World, bare_world};
+use crate::support::world::{S3, World, bare_world, world};
 
 const FILE: &str = include_str!("../../../deploy/rights/iam-run.json");
 pub(super) const KEYS: (&str, &str) = ("worker", "worker-secret");
@@ -241,6 +241,41 @@ async fn with_exactly_the_policy_files_move_and_without_one_action_nothing_moves
         revoked_while_it_runs(&world, &document, &grants, &service).await;
         assert_eq!(cli(&["dlq", "list", "--json"]).await.expect(0).json()["total"], 0);
         cli(&["status"]).await.expect(0);
+    })
+    .await;
+}
+
+/// Also those that only a living file needs that is brought back, and those that `doctor` alone looks with.
+#[tokio::test]
+async fn doctor_names_every_action_that_is_missing_before_any_file_misses_it() {
+    world(S3::Embedded, async |world| {
+        let document = document(&world.storage.object, &world.storage.recycle);
+        set(&world.storage, &without(&document, &[]));
+        let mut environment = environment(&world);
+        environment.push(("FILE_RECYCLER_RETENTION__DATABASE_BACKUPS".into(), "90d".into()));
+        let doctor = async || crate::support::process::run(&environment, &["doctor", "--json"]).await.json();
+        let of = |report: &Value, result: &str| -> Vec<Value> {
+            let checks = report["checks"].as_array().unwrap();
+            checks.iter().filter(|check| check["result"] == result).cloned().collect()
+        };
+        let whole = doctor().await;
+        assert_eq!((&whole["ok"], of(&whole, "fail").len()), (&true.into(), 0), "{whole}");
+        let warned = of(&whole, "warn").len();
+        let mut wrong = Vec::new();
+        for grant in grants(&document) {
+            set(&world.storage, &without(&document, &[&grant]));
+            let report = doctor().await;
+            let (failed, more) = (of(&report, "fail"), of(&report, "warn"));
+            let told = if failed.is_empty() { &more } else { &failed };
+            let named = told.iter().any(|check| check["message"].to_string().contains(&grant.action));
+            // The rules are needed to know whether they cover the backups; everything else optional is a warning.
+            let red = !grant.is_optional()
+                || grant.sid.contains("RecycleBucket") && grant.action.contains("Lifecycle");
+            if !named || red == failed.is_empty() || (!red && more.len() <= warned) {
+                wrong.push(format!("{grant:?}: {told:?}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     })
     .await;
 }

@@ -111,6 +111,10 @@ pub(crate) fn action(operation: Operation, of_version: bool) -> Option<&'static 
         Operation::GetBucketLocation => "s3:GetBucketLocation",
         Operation::GetBucketVersioning => "s3:GetBucketVersioning",
         Operation::PutBucketVersioning => "s3:PutBucketVersioning",
+        Operation::GetBucketEncryption => "s3:GetEncryptionConfiguration",
+        Operation::PutBucketEncryption => "s3:PutEncryptionConfiguration",
+        Operation::GetObjectLockConfiguration => "s3:GetBucketObjectLockConfiguration",
+        Operation::PutObjectLockConfiguration => "s3:PutBucketObjectLockConfiguration",
         Operation::GetBucketLifecycleConfiguration => "s3:GetLifecycleConfiguration",
         Operation::PutBucketLifecycleConfiguration | Operation::DeleteBucketLifecycle => {
             "s3:PutLifecycleConfiguration"

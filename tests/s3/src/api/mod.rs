@@ -160,6 +160,14 @@ delegate! {
             => PutBucketLifecycleConfigurationOutput, settings::put_lifecycle;
         delete_bucket_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput,
             settings::delete_lifecycle;
+        get_bucket_encryption: GetBucketEncryptionInput => GetBucketEncryptionOutput,
+            settings::get_encryption;
+        put_bucket_encryption: PutBucketEncryptionInput => PutBucketEncryptionOutput,
+            settings::put_encryption;
+        get_object_lock_configuration: GetObjectLockConfigurationInput
+            => GetObjectLockConfigurationOutput, settings::get_object_lock;
+        put_object_lock_configuration: PutObjectLockConfigurationInput
+            => PutObjectLockConfigurationOutput, settings::put_object_lock;
         get_object: GetObjectInput => GetObjectOutput, read::get;
         head_object: HeadObjectInput => HeadObjectOutput, read::head;
         get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput, attributes::get;

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use s3s::dto::{BucketLifecycleConfiguration, BucketVersioningStatus, StorageClass, Tag};
+use s3s::dto::{
+    BucketLifecycleConfiguration, BucketVersioningStatus, ObjectLockConfiguration,
+    ServerSideEncryptionConfiguration, StorageClass, Tag,
+};
 use s3s::{S3Result, s3_error};
 use time::OffsetDateTime;
 
@@ -74,6 +77,8 @@ pub(crate) struct Bucket {
     pub(crate) created: OffsetDateTime,
     pub(crate) versioning: Option<BucketVersioningStatus>,
     pub(crate) lifecycle: Option<BucketLifecycleConfiguration>,
+    pub(crate) encryption: Option<ServerSideEncryptionConfiguration>,
+    pub(crate) object_lock: Option<ObjectLockConfiguration>,
     /// Versions oldest first; never an empty list.
     pub(crate) keys: BTreeMap<String, Vec<Entry>>,
     /// By key and upload id.
@@ -82,7 +87,15 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn new(created: OffsetDateTime) -> Self {
-        Self { created, versioning: None, lifecycle: None, keys: BTreeMap::new(), uploads: BTreeMap::new() }
+        Self {
+            created,
+            versioning: None,
+            lifecycle: None,
+            encryption: None,
+            object_lock: None,
+            keys: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+        }
     }
 
     /// The current entry of a key, unless it is a delete marker.
