@@ -113,8 +113,8 @@ pub(super) enum Command {
     /// message. A server that is down fails its own check; what needs it is "not checked". It works before anything is
     /// installed, and tells the next command. No key and no password is ever printed.
     Doctor,
-    /// Backlog, dead letters and health; exit 1 when not ready
-    Status,
+    /// Backlog, dead letters and health in one screen; exit 1 when not ready
+    Status(Status),
     /// Binds this database to these buckets; until then nothing moves
     Adopt(Adopt),
     /// Stops all workers and relays of the environment, durably
@@ -135,6 +135,15 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: Config,
     },
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct Status {
+    /// Looks again every so many seconds, until Ctrl-C: on a terminal in place, else one block (with --json: one line)
+    /// after the other
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
+          value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(super) watch: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -88,7 +88,7 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
         Command::Audit(audit) => Box::pin(audit::run(&loaded.config, &audit, json)).await,
         Command::Erase(erase) => Box::pin(erase::run(&loaded.config, erase, json)).await,
         Command::Doctor => Box::pin(doctor::run(&loaded, json)).await,
-        Command::Status => status::run(&loaded.config, json).await,
+        Command::Status(status) => Box::pin(status::run(&loaded.config, &status, json)).await,
         Command::Adopt(adopt) => adopt::run(&loaded.config, &adopt, json).await,
         Command::Pause { why } => pause::pause(&loaded.config, &why, json).await,
         Command::Resume => pause::resume(&loaded.config, json).await,

@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod low_water;
 pub mod nonce;
 pub mod outbox;
+pub mod pace;
 pub mod process;
 pub mod registry;
 pub mod replay;

@@ -65,6 +65,7 @@ mod spine_crash;
 mod spine_dead_letters;
 mod spine_links;
 mod spine_service;
+mod status;
 mod support;
 mod template;
 mod tidy;
