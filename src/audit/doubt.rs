@@ -18,6 +18,7 @@ use crate::storage::Side;
 const LOOKS: usize = 16;
 
 /// An entry that has to be asked again.
+#[derive(Clone)]
 pub(super) struct Doubt {
     pub(super) entry: Entry,
     /// The file that the key template gives the key to.
@@ -38,8 +39,19 @@ impl Doubt {
 }
 
 impl Audit {
-    /// What these are, by what rows and objects say now.
+    /// What these are, by what rows and objects say now. What is bad then is asked once more: a file that is written, moved
+    /// or brought back between the look at its object and the question for its row was bad for that moment alone.
     pub(super) async fn settle(&self, doubts: Vec<Doubt>) -> Result<Vec<Finding>, Failure> {
+        let first = self.ask(doubts.clone()).await?;
+        let is_bad = |doubt: &Doubt| {
+            first.iter().any(|finding| finding.class.is_bad() && finding.key == doubt.entry.key)
+        };
+        let again: Vec<Doubt> = doubts.into_iter().filter(is_bad).collect();
+        let second = self.ask(again).await?;
+        Ok(first.into_iter().filter(|finding| !finding.class.is_bad()).chain(second).collect())
+    }
+
+    async fn ask(&self, doubts: Vec<Doubt>) -> Result<Vec<Finding>, Failure> {
         if doubts.is_empty() {
             return Ok(Vec::new());
         }

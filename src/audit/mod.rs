@@ -169,7 +169,16 @@ impl Audit {
         let (batches, mut collected) = mpsc::channel(WAITING);
         let walks = walk::all(self.clone(), ranges, stop.clone(), batches);
         let walks = tokio::spawn(walks);
-        while let Some(Batch { range, progress: far, findings, buckets, rows }) = collected.recv().await {
+        loop {
+            let batch = tokio::select! {
+                batch = collected.recv() => batch,
+                // The second signal: what is in hand is dropped.
+                () = stop.at_once() => {
+                    walks.abort();
+                    None
+                }
+            };
+            let Some(Batch { range, progress: far, findings, buckets, rows }) = batch else { break };
             for finding in &findings {
                 found.add(finding, self.keep_orphans);
                 if let Err(error) = told(finding) {
@@ -190,6 +199,7 @@ impl Audit {
                 found.waited = waited;
                 found.missing.extend(failures.into_iter().map(|failure: Failure| failure.error));
             }
+            Err(error) if error.is_cancelled() => {}
             Err(_) => found.missing.push("a walk along the buckets panicked".to_owned()),
         }
         if stop.is_requested() {

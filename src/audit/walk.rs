@@ -65,7 +65,11 @@ async fn walk(
         if stop.is_requested() {
             break Ok(());
         }
-        let entry = match entries.next().await {
+        let next = tokio::select! {
+            next = entries.next() => next,
+            () = stop.requested() => break Ok(()),
+        };
+        let entry = match next {
             Ok(Some(entry)) => entry,
             Ok(None) => break Ok(()),
             Err(failure) => break Err(failure),
@@ -89,10 +93,11 @@ async fn walk(
         }
     };
     let result = match result {
+        Ok(()) if stop.is_requested() => Ok(()),
         Ok(()) => audit.settle(doubts).await.map(|settled| batch.findings.extend(settled)),
         Err(failure) => Err(failure),
     };
-    if result.is_ok() {
+    if result.is_ok() && !stop.is_requested() {
         batch.progress = 1.0;
     }
     batch.hand_on(batches).await;

@@ -41,6 +41,9 @@ pub(super) async fn run(config: &Config, erase: Erase, json: bool) -> Result<Fin
             "the own schema is not there yet, or of an older version: run `file-recycler listener install` first",
         ));
     }
+    if let Some(lacking) = db.lacking_to_erase().await? {
+        return Err(Failed::new(lacking));
+    }
     parts::admitted(config, &db, &storage).await?;
     let actor = operator();
     let eraser = Eraser::new(config, db.clone(), storage.clone(), parts::buckets(config)?);

@@ -22,9 +22,6 @@ use crate::file::{FileId, Named, ObjectKey, SchemaName};
 
 pub use page::{Page, Place};
 
-/// Rows of the outbox that are looked at, the oldest: each holds up to 1,000 ids.
-const OUTBOX_LOOK: i64 = 10_000;
-
 /// The row of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InventoryRow {
@@ -182,27 +179,28 @@ impl Db {
         settled(&Conditions { primary, fingerprint }, &reading.catalog, DOING)
     }
 
-    /// Those of the files whose deletion is among the oldest of the outbox; none where there is no outbox.
+    /// Those of the files whose deletion is in the outbox; none where there is no outbox.
     async fn captured(&self, catalog: &Catalog, files: &[Named]) -> Result<HashSet<FileId>, DbError> {
         const DOING: &str = "looking into the outbox";
         let found = match catalog.asks {
             Asks::Nothing => return Ok(HashSet::new()),
             Asks::Creatio => {
                 let ids: Vec<Uuid> = files.iter().filter_map(|file| file.id.as_uuid()).collect();
-                let sql = "SELECT DISTINCT one::text FROM (SELECT ids FROM file_recycler.outbox WHERE kind = 'files'
-                              ORDER BY id LIMIT $2) AS oldest, unnest(oldest.ids) AS one WHERE one = ANY($1)";
-                sqlx::query_scalar(sql).bind(ids).bind(OUTBOX_LOOK).fetch_all(&self.pool).await
+                let sql = "SELECT DISTINCT one::text FROM file_recycler.outbox AS waiting, unnest(waiting.ids) AS one
+                            WHERE waiting.kind = 'files' AND waiting.ids && $1 AND one = ANY($1)";
+                sqlx::query_scalar(sql).bind(ids).fetch_all(&self.pool).await
             }
             Asks::Mapping(_) => {
                 let keys: Vec<&str> = files.iter().map(|file| file.key.as_str()).collect();
-                let sql = "SELECT DISTINCT one FROM (SELECT keys FROM file_recycler.outbox WHERE kind = 'files'
-                              ORDER BY id LIMIT $2) AS oldest, unnest(oldest.keys) AS one WHERE one = ANY($1)";
-                sqlx::query_scalar(sql).bind(keys).bind(OUTBOX_LOOK).fetch_all(&self.pool).await
+                let sql =
+                    "SELECT DISTINCT one FROM file_recycler.outbox AS waiting, unnest(waiting.keys) AS one
+                            WHERE waiting.kind = 'files' AND waiting.keys && $1 AND one = ANY($1)";
+                sqlx::query_scalar(sql).bind(keys).fetch_all(&self.pool).await
             }
         };
         let found: Vec<String> = match found.attempted(DOING) {
             Ok(found) => found,
-            Err(error) if error.is_of_schema() => return Ok(HashSet::new()),
+            Err(error) if error.is_missing() => return Ok(HashSet::new()),
             Err(error) => return Err(error),
         };
         let by_key = matches!(catalog.asks, Asks::Mapping(_));

@@ -27,7 +27,7 @@ const OWN: &[(&str, &[&str])] = &[
     ("capture_failures", &["SELECT"]),
     ("capture_seen", &["SELECT"]),
     ("ledger", &["SELECT", "INSERT"]),
-    ("image", &["SELECT", "INSERT", "DELETE"]),
+    ("image", &["SELECT", "INSERT"]),
     ("environment", &["SELECT", "INSERT", "UPDATE"]),
     ("trail", &["INSERT"]),
     ("replay", &["SELECT", "INSERT", "UPDATE"]),
@@ -36,8 +36,10 @@ const OWN: &[(&str, &[&str])] = &[
     ("silence", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("process", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("held_record", &["SELECT", "INSERT", "DELETE"]),
-    ("erasure", &["SELECT", "INSERT", "UPDATE"]),
 ];
+
+/// What `erase` needs beside them (`deploy/rights/database-erase.sql`); who never erases does without.
+const TO_ERASE: &[(&str, &[&str])] = &[("image", &["DELETE"]), ("erasure", &["SELECT", "INSERT", "UPDATE"])];
 
 /// Of the tables by which the CRM's files are found. Without these nothing else can be asked.
 const FOUND_BY: &[(&str, &[&str])] = &[
@@ -101,6 +103,19 @@ impl Db {
             Profile::Creatio | Profile::Events => "apply deploy/rights/database-run.sql",
         };
         Ok(Some(format!("role {role} lacks {}: {file}", told(&missing))))
+    }
+
+    /// The rights that `erase` needs beside those to run and this role lacks, in a sentence.
+    pub async fn lacking_to_erase(&self) -> Result<Option<String>, DbError> {
+        let rights = TO_ERASE.iter().flat_map(|(name, privileges)| {
+            privileges.iter().map(|privilege| Right::on(SCHEMA, name, privilege))
+        });
+        let missing = self.missing(&rights.collect::<Vec<_>>()).await?;
+        if missing.is_empty() {
+            return Ok(None);
+        }
+        let role = self.role().await?;
+        Ok(Some(format!("role {role} lacks {}: apply deploy/rights/database-erase.sql", told(&missing))))
     }
 
     /// Tables of the CRM, beside those that have files or sections, of which this role may not even see the ids: an

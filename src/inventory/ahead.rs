@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use crate::outcome::{Advice, DeadReason, Failure};
 
@@ -23,7 +23,7 @@ pub(super) struct Ahead<T> {
     next: Option<T>,
     ended: bool,
     waited: Duration,
-    reading: AbortHandle,
+    reading: JoinHandle<()>,
 }
 
 /// The writing end of a reader.
@@ -36,7 +36,7 @@ impl<T: Keyed> Ahead<T> {
         F: Future<Output = ()> + Send + 'static,
     {
         let (pages, receiver) = mpsc::channel(1);
-        let reading = tokio::spawn(read(pages)).abort_handle();
+        let reading = tokio::spawn(read(pages));
         let page = Vec::new().into_iter();
         Self { what, pages: receiver, page, next: None, ended: false, waited: Duration::ZERO, reading }
     }
@@ -86,7 +86,13 @@ impl<T: Keyed> Ahead<T> {
                     self.ended = true;
                     return Err(Failure { error: format!("{}: {}", self.what, failure.error), ..failure });
                 }
-                None => return Ok(None),
+                // A reader that panicked has not come to the end.
+                None => {
+                    return (&mut self.reading).await.map(|()| None).map_err(|_| {
+                        let error = format!("{}: it panicked", self.what);
+                        Failure::new(Advice::GiveUp(DeadReason::Internal), error)
+                    });
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::db::Db;
-use crate::db::inventory::{Again, InventoryRow, Reading};
+use crate::db::inventory::{Again, InventoryRow, Owner, Reading};
 use crate::failpoint;
 use crate::file::{FileId, Named, ObjectKey, SchemaName};
 use crate::key_template::KeyTemplate;
@@ -193,6 +193,16 @@ impl Inventory {
     }
 }
 
+/// Of many rows some are kept; one that says more is never the one that is left out.
+fn keep(rows: &mut Vec<InventoryRow>, row: InventoryRow) {
+    let says = |row: &InventoryRow| (row.in_s3, row.in_s3 && row.owner == Owner::Fine);
+    if rows.len() < ROWS_KEPT {
+        rows.push(row);
+    } else if let Some(lesser) = rows.iter_mut().find(|kept| says(kept) < says(&row)) {
+        *lesser = row;
+    }
+}
+
 /// How long an outage is waited for.
 fn patience() -> Pauses {
     let impatient = failpoint::removed("protection::patience_on_the_way");
@@ -231,9 +241,7 @@ impl Entries {
         let mut rows = Vec::new();
         for stream in &mut self.rows {
             while let Some(row) = stream.take(&key).await? {
-                if rows.len() < ROWS_KEPT {
-                    rows.push(row.row);
-                }
+                keep(&mut rows, row.row);
             }
         }
         let object = self.object.take(&key).await?;

@@ -1,7 +1,7 @@
 //! Merging, over streams that are made up.
 
 use super::*;
-use crate::db::inventory::Owner;
+
 use crate::outcome::Advice;
 
 fn listed(key: &str) -> Listed {
@@ -81,4 +81,29 @@ async fn a_page_that_fails_is_the_walks_failure() {
     let entries = Entries { rows: Vec::new(), object, copy: empty() };
     let failed = merged(entries).await.unwrap_err();
     assert_eq!(failed.error, "a stream: cut");
+}
+
+#[tokio::test]
+async fn a_reader_that_panics_is_not_at_its_end() {
+    let object = Ahead::<Listed>::new("a stream".to_owned(), |sender| async move {
+        let _ = sender.send(Ok(vec![listed("a")])).await;
+        panic!("on purpose");
+    });
+    let empty = || stream::<Listed>(Vec::new());
+    let entries = Entries { rows: Vec::new(), object, copy: empty() };
+    let failed = merged(entries).await.unwrap_err();
+    assert_eq!(failed.error, "a stream: it panicked");
+}
+
+#[test]
+fn of_more_rows_than_are_kept_the_one_that_counts_is() {
+    let row = |in_s3, owner| InventoryRow { in_s3, owner, ..keyed("k").row };
+    let mut rows: Vec<_> = (0..ROWS_KEPT).map(|_| row(false, Owner::Fine)).collect();
+    keep(&mut rows, row(true, Owner::Gone));
+    assert_eq!(rows.iter().filter(|row| row.in_s3).count(), 1);
+    let mut rows: Vec<_> = (0..ROWS_KEPT).map(|_| row(true, Owner::Gone)).collect();
+    keep(&mut rows, row(false, Owner::Fine));
+    keep(&mut rows, row(true, Owner::Fine));
+    assert_eq!(rows.iter().filter(|row| row.owner == Owner::Fine).count(), 1);
+    assert_eq!(rows.len(), ROWS_KEPT);
 }

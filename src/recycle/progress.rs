@@ -40,6 +40,11 @@ impl From<Job> for Move {
 }
 
 impl Move {
+    /// The key of its object.
+    pub fn key(&self) -> &crate::file::ObjectKey {
+        &self.job.key
+    }
+
     pub(super) fn doubt(&self) {
         self.doubted.store(true, Ordering::Relaxed);
     }

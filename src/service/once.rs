@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use time::OffsetDateTime;
+
 use super::registry::GuardedRegistry;
 use super::template::Template;
 use crate::clock::Clock;
@@ -9,13 +11,17 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::db::registry::Registry as DbRegistry;
 use crate::guard::{Guard, Verdict, compare};
-use crate::outcome::{Advice, Failure};
+use crate::outcome::{Advice, Failure, Outcome};
 use crate::recycle::{Job, Move, Recycler};
 use crate::retry::{Pauses, WITHIN_A_DELIVERY, retry};
-use crate::storage::Storage;
+use crate::storage::{Side, Storage};
 
 /// Moves files on an operator's word.
-pub struct Once(Recycler<GuardedRegistry>);
+pub struct Once {
+    recycler: Recycler<GuardedRegistry>,
+    storage: Storage,
+    exact_keys: bool,
+}
 
 impl Once {
     /// Where the guard admits: not in a pause, and not where the environment was adopted for a restore alone.
@@ -48,15 +54,29 @@ impl Once {
             recycle,
         };
         let (mode, meter) = (config.recycle.mode, Arc::new(|_| {}));
-        Ok(Self(Recycler::new(storage, server, registry, mode, Clock::system(), meter)))
+        let recycler = Recycler::new(storage.clone(), server, registry, mode, Clock::system(), meter);
+        Ok(Self { recycler, storage, exact_keys: server.exact_keys })
     }
 
-    /// Brings one file to its outcome, with the tries that a delivery would have.
+    /// Does the server keep keys to the byte?
+    pub fn exact_keys(&self) -> bool {
+        self.exact_keys
+    }
+
+    /// Brings one file to its outcome, with the tries that a delivery would have, if its object was written before this
+    /// moment; one that was written again since somebody looked is nobody's to move.
     ///
     /// # Errors
     /// As [`Recycler::attempt`].
-    pub async fn recycle(&self, job: Job) -> Result<crate::outcome::Outcome, Failure> {
+    pub async fn recycle_if_older(&self, job: Job, before: OffsetDateTime) -> Result<Outcome, Failure> {
         let file = Move::from(job);
-        retry(Pauses::system(WITHIN_A_DELIVERY), || self.0.attempt(&file)).await
+        retry(Pauses::system(WITHIN_A_DELIVERY), || async {
+            let head = self.storage.head(Side::Object, file.key()).await?;
+            if head.is_some_and(|head| head.last_modified.is_none_or(|written| written >= before)) {
+                return Ok(Outcome::Alive);
+            }
+            self.recycler.attempt(&file).await
+        })
+        .await
     }
 }

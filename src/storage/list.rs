@@ -60,8 +60,9 @@ impl Storage {
         let encoded = output.encoding_type() == Some(&EncodingType::Url);
         let next = match (output.is_truncated(), output.next_continuation_token.clone()) {
             (Some(true), None) => return Err(bad("more to list, and no word where")),
-            (Some(true), next) => next,
-            _ => None,
+            (Some(false), _) => None,
+            // Where only the token says it, there is more.
+            (_, next) => next,
         };
         let mut objects = Vec::with_capacity(output.contents().len());
         for object in output.contents.unwrap_or_default() {

@@ -45,7 +45,7 @@ async fn a_watcher_sees_it_work_stop_and_go_on_and_ends_well_when_it_is_told_to(
         assert_eq!((&works["healthy"], &works["rates"]["last_hour"]), (&true.into(), &1.into()), "{works}");
         world.cli(&["pause", "--why", "a test"]).await.expect(0);
         until(&mut lines, "the pause", |it| {
-            it["headline"] == "paused: a test; `file-recycler resume` ends it"
+            it["headline"].as_str().is_some_and(|said| said.starts_with("paused: a test"))
         })
         .await;
         let (record, _) = world.record_with_files("Contact", "ContactFile", 1).await;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Arguments;
 use crate::audit::{Class, Found, Orphan};
 use crate::cli::output::{Failed, operator};
-use crate::config::Config;
+use crate::config::{Config, Profile};
 use crate::db::Db;
 use crate::file::FileRef;
 use crate::outcome::{Failure, Outcome};
@@ -74,15 +74,26 @@ pub(super) async fn orphans(
         .map_err(|failure| Failed::new(format!("nothing is changed: {}", failure.error)))?;
     let run = uuid::Uuid::new_v4();
     let detail = format!("{} orphans, {} bytes, as event audit-{run}", fixed.orphans, fixed.bytes);
+    if matches!(config.crm.profile, Profile::Mapping(_)) && !once.exact_keys() {
+        let why = "this storage reads one key as another: what it lists under one key may be a living file's under another";
+        fixed.refused = Some(why.to_owned());
+        return Ok(fixed);
+    }
     db.record_change(&operator(), "audit --fix orphans", &detail).await?;
     fixed.applied = true;
+    let orphan_before = super::orphan_before(arguments.older_than);
     let moves = found.orphans.iter().map(|orphan| {
         let once = &once;
-        async move { (orphan, once.recycle(job(orphan, run)).await) }
+        async move { (orphan, once.recycle_if_older(job(orphan, run), orphan_before).await) }
     });
     let stopped = Box::pin(stop.requested());
     let mut ends = futures_util::stream::iter(moves).take_until(stopped).buffer_unordered(AT_ONCE);
-    while let Some((orphan, end)) = ends.next().await {
+    loop {
+        let end = tokio::select! {
+            end = ends.next() => end,
+            () = stop.at_once() => None,
+        };
+        let Some((orphan, end)) = end else { break };
         fixed.add(orphan, end);
     }
     Ok(fixed)

@@ -203,10 +203,16 @@ impl MappedTable {
         )
     }
 
+    /// The row names an object: its content is in S3, and nothing that makes the key is NULL or empty.
+    pub(in crate::db) fn names_object(&self) -> String {
+        let columns = self.key_columns().map(|column| format!("coalesce({} <> '', false)", column.text()));
+        let all: Vec<String> = std::iter::once(self.in_s3()).chain(columns).collect();
+        format!("({})", all.join(" AND "))
+    }
+
     /// The row has an object: its content is in S3, and nothing that makes the key is NULL or empty. One whose id no
     /// event could carry counts as having none: it is neither captured nor deleted.
     pub(in crate::db) fn holds(&self) -> String {
-        let columns = self.key_columns().map(|column| format!("coalesce({} <> '', false)", column.text()));
         let id = self.id.text();
         let carried = match self.id.kind {
             ColumnKind::Text | ColumnKind::LooseText => {
@@ -216,8 +222,7 @@ impl MappedTable {
             }
             ColumnKind::Uuid | ColumnKind::Integer | ColumnKind::Other => format!("{id} IS NOT NULL"),
         };
-        let all: Vec<String> = std::iter::once(self.in_s3()).chain(columns).chain([carried]).collect();
-        format!("({})", all.join(" AND "))
+        format!("({} AND {carried})", self.names_object())
     }
 
     /// Could a row of this table have this key? By the text around what columns make of it.

@@ -118,7 +118,7 @@ fn select_mapped(at: usize, table: &MappedTable, condition: &str) -> String {
       FROM {from} AS item{condition}",
         id = table.id.text(),
         key = table.key(),
-        in_s3 = table.in_s3(),
+        in_s3 = table.names_object(),
         from = table.table.quoted(),
     )
 }

@@ -33,7 +33,6 @@ async fn everything(database: &TestDatabase, db: &Db, crm: &Crm) -> Result<(), D
     operators(db).await?;
     explain(db, crm).await?;
     restore(db, crm).await?;
-    erase(db).await?;
     relay(database, db).await?;
     work(database, db, crm).await
 }
@@ -353,4 +352,22 @@ async fn with_the_owners_default_privileges_a_new_section_is_read_at_once() {
         db.close().await;
         drop(roles);
     }
+}
+
+#[tokio::test]
+async fn who_erases_needs_a_file_of_its_own_and_who_does_not_works_without() {
+    let database = TestDatabase::create().await;
+    let roles = roles_of(&database, &[]).await;
+    let db = Db::connect(&database.url_as(&roles.run)).unwrap();
+    assert_eq!(db.lacking(&crm()).await.unwrap(), None, "nobody has to erase");
+    let lacking = db.lacking_to_erase().await.unwrap().expect("something is missing");
+    for part in ["DELETE on file_recycler.image", "erasure", "deploy/rights/database-erase.sql"] {
+        assert!(lacking.contains(part), "{lacking}");
+    }
+    assert!(erase(&db).await.is_err());
+    roles.allow_erase().await;
+    assert_eq!(db.lacking_to_erase().await.unwrap(), None);
+    erase(&db).await.expect("with these rights a file is erased");
+    db.close().await;
+    drop(roles);
 }
