@@ -39,7 +39,7 @@ async fn a_watcher_sees_it_work_stop_and_go_on_and_ends_well_when_it_is_told_to(
         let said = nobody["headline"].as_str().unwrap();
         assert!(said.starts_with("stopped by the broker") || said.starts_with("nobody works"), "{nobody}");
 
-        let service = world.run().await;
+        let service = world.run().await.expect_log("paused by an operator");
         world.moves_a_file().await;
         let works = until(&mut lines, "a file has moved", |it| it["rates"]["last_minute"] == 1).await;
         assert_eq!((&works["healthy"], &works["rates"]["last_hour"]), (&true.into(), &1.into()), "{works}");
