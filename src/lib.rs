@@ -1,8 +1,9 @@
 //! Moves the files of deleted CRM records to the recycle bucket, and back.
 //!
 //! `ARCHITECTURE.md` at the root of the repository shows the data's way through these modules.
-//! Imports point one way: binary, `cli`, `service` and `explain`, loops (`listener`, `worker`, `replay`, `http`), business
-//! (`guard`, `intake`, `resolve`, `recycle`), adapters (`db`, `broker`, `storage`), shared state, pure values.
+//! Imports point one way: binary, `cli`, `service` and `explain`, loops (`listener`, `worker`, `replay`,
+//! `restore`, `http`), business (`guard`, `intake`, `resolve`, `recycle`), adapters (`db`, `broker`, `storage`), shared
+//! state, pure values.
 
 pub mod audit;
 pub mod batch;
@@ -13,6 +14,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod doctor;
+pub mod erase;
 pub mod event;
 pub mod explain;
 pub mod failpoint;
@@ -33,6 +36,7 @@ pub mod outcome;
 pub mod recycle;
 pub mod replay;
 pub mod resolve;
+pub mod restore;
 pub mod retention;
 pub mod retry;
 pub mod service;

@@ -34,6 +34,9 @@ GRANT SELECT ON SEQUENCE file_recycler.capture_failures TO :"run_role";
 GRANT SELECT ON file_recycler.capture_seen TO :"run_role";
 -- What became of each file, and images of deleted rows: added, read by `explain`, never changed.
 GRANT SELECT, INSERT ON file_recycler.ledger, file_recycler.image TO :"run_role";
+-- `erase` removes the images of the file that it erases, and remembers who erased what.
+GRANT DELETE ON file_recycler.image TO :"run_role";
+GRANT SELECT, INSERT, UPDATE ON file_recycler.erasure TO :"run_role";
 GRANT EXECUTE ON FUNCTION file_recycler.make_partitions(integer) TO :"run_role";
 -- Binding, pause and nonce.
 GRANT SELECT, INSERT, UPDATE ON file_recycler.environment TO :"run_role";

@@ -20,8 +20,6 @@ use crate::storage::Side;
 
 pub use class::Class;
 
-/// Ranges that are walked side by side. Each holds some pages of rows and of both listings in memory.
-const RANGES_AT_ONCE: usize = 8;
 /// Batches of findings that wait to be written.
 const WAITING: usize = 16;
 

@@ -5,9 +5,9 @@ use tokio::sync::mpsc;
 
 use super::class::{Facts, Rows, classify};
 use super::doubt::Doubt;
-use super::{Audit, Batch, Class, Finding, RANGES_AT_ONCE, Total, at};
+use super::{Audit, Batch, Class, Finding, Total, at};
 use crate::db::inventory::InventoryRow;
-use crate::inventory::{Entry, Range, Waited};
+use crate::inventory::{Entry, RANGES_AT_ONCE, Range, Waited};
 use crate::outcome::Failure;
 use crate::stop::Stop;
 use crate::storage::{Listed, Side};

@@ -15,6 +15,7 @@ use url::{Host, Url};
 
 use super::alarm::Alarm;
 use super::error::BrokerError;
+use super::greeting::{self, Greeting};
 use super::link::Link;
 use super::mend::Mending;
 use super::session::{Condition, Session};
@@ -76,7 +77,22 @@ impl Broker {
     /// One connection that reports to `condition`. Certificates are read each time: they get renewed.
     pub(super) async fn link(&self, condition: &Condition) -> Result<Link, BrokerError> {
         let uri = parse(&self.0.url)?;
-        let tls = OwnedTLSConfig {
+        let tls = self.tls().await?;
+        let properties = ConnectionProperties::default()
+            .with_connection_name(self.0.name.clone().into())
+            .with_client_property("product".into(), env!("CARGO_PKG_NAME").into())
+            .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
+        let shared = (condition.clone(), self.0.alarm.ear(), self.0.mending.clone());
+        Link::open(uri, tls, properties, shared).await
+    }
+
+    /// What the broker says of itself, on a connection that goes no further; within ten seconds.
+    pub async fn greeting(&self) -> Result<Greeting, BrokerError> {
+        greeting::ask(&parse(&self.0.url)?, &self.tls().await?).await
+    }
+
+    async fn tls(&self) -> Result<OwnedTLSConfig, BrokerError> {
+        Ok(OwnedTLSConfig {
             identity: match &self.0.client_certificate {
                 Some((certificate, key)) => Some(OwnedIdentity::PKCS8 {
                     pem: read("broker.client_certificate_file", certificate).await?,
@@ -88,13 +104,7 @@ impl Broker {
                 Some(file) => Some(text("broker.ca_file", read("broker.ca_file", file).await?)?),
                 None => None,
             },
-        };
-        let properties = ConnectionProperties::default()
-            .with_connection_name(self.0.name.clone().into())
-            .with_client_property("product".into(), env!("CARGO_PKG_NAME").into())
-            .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
-        let shared = (condition.clone(), self.0.alarm.ear(), self.0.mending.clone());
-        Link::open(uri, tls, properties, shared).await
+        })
     }
 }
 

@@ -13,9 +13,9 @@ use super::topology::{Argument, Queue, Topology};
 /// Whether a message really finds its queue is checked again with every publication (`mandatory`).
 pub(super) async fn all(link: &Link, topology: &Topology) -> Result<(), BrokerError> {
     for queue in topology.queues() {
-        declare_queue(link, &queue).await?;
+        self::queue(link, &queue).await?;
     }
-    declare_exchange(link, &topology.events()).await?;
+    exchange(link, &topology.events()).await?;
     for binding in topology.bindings() {
         let what = format!("queue '{}' to exchange '{}'", binding.queue, topology.events());
         let (queue, exchange) = (short(&binding.queue)?, short(&topology.events())?);
@@ -31,7 +31,8 @@ pub(super) async fn all(link: &Link, topology: &Topology) -> Result<(), BrokerEr
     Ok(())
 }
 
-async fn declare_queue(link: &Link, queue: &Queue) -> Result<(), BrokerError> {
+/// Declares one queue.
+pub(super) async fn queue(link: &Link, queue: &Queue) -> Result<(), BrokerError> {
     let name = short(&queue.name)?;
     let mut arguments = FieldTable::default();
     for (key, value) in &queue.arguments {
@@ -58,7 +59,8 @@ fn needed_to_declare(queue: &Queue) -> &'static str {
     }
 }
 
-async fn declare_exchange(link: &Link, name: &str) -> Result<(), BrokerError> {
+/// Declares the exchange.
+pub(super) async fn exchange(link: &Link, name: &str) -> Result<(), BrokerError> {
     let exchange = short(name)?;
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     step(link, &format!("declaring exchange '{name}'"), async |channel| {

@@ -20,7 +20,7 @@ use super::mend::{self, Mending};
 use super::session::Condition;
 
 /// For name, TCP, TLS and AMQP together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For one request to the broker that is not a publication.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a polite goodbye; after it the socket is shut.

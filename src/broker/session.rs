@@ -45,6 +45,21 @@ impl Session {
         Self { broker, link: Arc::new(link), condition }
     }
 
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// A connection besides, which an alarm may stop.
+    pub(super) async fn own_link(&self) -> Result<Link, BrokerError> {
+        self.broker.link(&self.condition).await
+    }
+
+    /// Waits until the broker says that it takes no messages; for ever, where it takes them.
+    pub(super) async fn blocked(&self) -> String {
+        self.broker.alarm().heard().await;
+        self.broker.blocked().unwrap_or_default()
+    }
+
     /// Waits until the session is over, and says why.
     pub fn closed(&self) -> impl Future<Output = BrokerError> + Send + 'static {
         self.condition.clone().closed()

@@ -82,7 +82,7 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
         instead_of: bound_elsewhere(&state),
         nonce_differs: says.is_some_and(|says| !known.allows(says.nonce)),
         database: state.identity.clone(),
-        host: parts::database_host(config),
+        host: config.database.host(),
         buckets,
         marker: named,
         rows_in_storage: db.count_files(&catalog).await?,

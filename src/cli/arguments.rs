@@ -2,6 +2,8 @@
 
 mod audit;
 mod dlq;
+mod erase;
+mod restore;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -17,6 +19,8 @@ use crate::logging::LogFormat;
 
 pub(super) use audit::Audit;
 pub(super) use dlq::{Discard, Dlq, Filter, Replay};
+pub(super) use erase::Erase;
+pub(super) use restore::Restore;
 
 /// Moves the files of deleted CRM records to the recycle bucket, and back.
 #[derive(Debug, Parser)]
@@ -94,12 +98,23 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: Dlq,
     },
+    /// Brings objects back from the recycle bucket, and says the truth about every file; a dry run until --apply
+    Restore(Restore),
     /// Everything known about one file or record, what would happen to it now, and why
     Explain(Explain),
     /// Every row against both buckets: what is there, lost, to be restored, or nobody's; exit 1 where something is
     Audit(Audit),
-    /// Backlog, dead letters and health; exit 1 when not ready
-    Status,
+    /// Removes files for good, with a receipt; a dry run until --apply
+    Erase(Erase),
+    /// Every check by name: ok, warn or fail, what it means, and what to do; exit 1 when one fails
+    ///
+    /// Asks database, broker and storage side by side, each within its own time. It changes nothing: it writes only probe
+    /// objects under .file-recycler/ in both buckets, which it removes again, declares no queue that is not there, and takes no
+    /// message. A server that is down fails its own check; what needs it is "not checked". It works before anything is
+    /// installed, and tells the next command. No key and no password is ever printed.
+    Doctor,
+    /// Backlog, dead letters and health in one screen; exit 1 when not ready
+    Status(Status),
     /// Binds this database to these buckets; until then nothing moves
     Adopt(Adopt),
     /// Stops all workers and relays of the environment, durably
@@ -120,6 +135,15 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: Config,
     },
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct Status {
+    /// Looks again every so many seconds, until Ctrl-C: on a terminal in place, else one block (with --json: one line)
+    /// after the other
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
+          value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(super) watch: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]

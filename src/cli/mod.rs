@@ -5,13 +5,16 @@ mod arguments;
 mod audit;
 mod config_show;
 mod dlq;
+mod doctor;
 mod emit;
+mod erase;
 mod explain;
 mod listener;
 mod output;
 mod parts;
 mod pause;
 mod report;
+mod restore;
 mod retention;
 mod run;
 mod status;
@@ -57,8 +60,12 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
     let Arguments { global, command } = arguments;
-    let loaded = config::load(&Sources::from_process(global.config, global.set)).map_err(Failed::usage)?;
     let json = global.json;
+    let loaded = match config::load(&Sources::from_process(global.config, global.set)) {
+        Ok(loaded) => loaded,
+        Err(errors) if matches!(command, Command::Doctor) => return Err(doctor::cannot(errors, json)),
+        Err(errors) => return Err(Failed::usage(errors)),
+    };
     if loaded.config.crm.profile == Profile::Events && matches!(command, Command::Listen) {
         return Err(Failed::usage(
             "crm.profile is events: there is no database to listen to; start `run` or `work`",
@@ -76,9 +83,12 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
             Dlq::Replay(replay) => dlq::replay(&loaded.config, replay, json).await,
             Dlq::Discard(discard) => dlq::discard(&loaded.config, discard, json).await,
         },
+        Command::Restore(restore) => Box::pin(restore::run(&loaded.config, restore, json)).await,
         Command::Explain(explain) => Box::pin(explain::run(&loaded.config, explain, json)).await,
         Command::Audit(audit) => Box::pin(audit::run(&loaded.config, &audit, json)).await,
-        Command::Status => status::run(&loaded.config, json).await,
+        Command::Erase(erase) => Box::pin(erase::run(&loaded.config, erase, json)).await,
+        Command::Doctor => Box::pin(doctor::run(&loaded, json)).await,
+        Command::Status(status) => Box::pin(status::run(&loaded.config, &status, json)).await,
         Command::Adopt(adopt) => adopt::run(&loaded.config, &adopt, json).await,
         Command::Pause { why } => pause::pause(&loaded.config, &why, json).await,
         Command::Resume => pause::resume(&loaded.config, json).await,

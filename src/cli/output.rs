@@ -47,12 +47,17 @@ impl<E: std::error::Error> From<E> for Failed {
 
 /// Prints `value` as one JSON document, or the text for people.
 pub(super) fn print(json: bool, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failed> {
+    // Whoever reads may have seen enough, as in `| head`.
+    write(&if json { serde_json::to_string(value)? } else { text() }).map(drop)
+}
+
+/// Writes a text and ends the line; `false` where nobody reads any more.
+pub(super) fn write(text: &str) -> Result<bool, Failed> {
     use std::io::{ErrorKind, Write as _};
-    let text = if json { serde_json::to_string(value)? } else { text() };
-    match writeln!(std::io::stdout().lock(), "{text}") {
-        // Whoever reads has seen enough, as in `| head`.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        done => Ok(done?),
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        done => Ok(done.map(|()| true)?),
     }
 }
 

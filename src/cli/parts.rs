@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use secrecy::ExposeSecret as _;
-
 use super::output::Failed;
 use crate::broker::{Broker, BrokerError, Topology};
 use crate::config::Config;
 use crate::db::Db;
 use crate::db::environment::Buckets;
-use crate::guard::{Guard, Verdict};
-use crate::service::compare;
+use crate::failpoint;
+use crate::guard::{Guard, Verdict, compare};
 use crate::stop::Stop;
 use crate::storage::{Observe, Storage};
 
@@ -18,13 +16,6 @@ use crate::storage::{Observe, Storage};
 pub(super) fn database(config: &Config) -> Result<Db, Failed> {
     let url = config.database.url.as_ref().ok_or_else(|| Failed::usage("database.url is not set"))?;
     Ok(Db::connect(url)?)
-}
-
-/// Host and port of the database's address, by which a person tells one environment from another.
-pub(super) fn database_host(config: &Config) -> String {
-    let url = config.database.url.as_ref().and_then(|url| url::Url::parse(url.expose_secret()).ok());
-    let host = url.as_ref().and_then(url::Url::host_str).unwrap_or("an unknown host");
-    format!("{host}:{}", url.as_ref().and_then(url::Url::port).unwrap_or(5432))
 }
 
 /// The broker, and the names of its queues.
@@ -57,10 +48,24 @@ pub(super) fn buckets(config: &Config) -> Result<Buckets, Failed> {
 
 /// Does the guard let anybody change these buckets? A pause does: it stops workers and relays, not the operator.
 pub(super) async fn admitted(config: &Config, db: &Db, storage: &Storage) -> Result<(), Failed> {
-    let guard = Guard::new(buckets(config)?);
-    compare(storage, db, &guard).await.map_err(|failure| Failed::new(failure.error))?;
-    match guard.verdict() {
+    match verdict(config, db, storage).await? {
         Verdict::Open(_) | Verdict::Paused(_) => Ok(()),
         closed => Err(Failed::new(format!("nothing is changed: {closed}"))),
     }
+}
+
+/// Does the guard let anybody bring files back? As [`admitted`], and also where the environment was adopted for that
+/// alone, after the database was set back to a backup.
+pub(super) async fn admitted_for_restore(config: &Config, db: &Db, storage: &Storage) -> Result<(), Failed> {
+    match verdict(config, db, storage).await? {
+        Verdict::Open(_) | Verdict::Paused(_) | Verdict::RestoreAlone => Ok(()),
+        _ if failpoint::removed("protection::guard_of_restore") => Ok(()),
+        closed => Err(Failed::new(format!("nothing is changed: {closed}"))),
+    }
+}
+
+async fn verdict(config: &Config, db: &Db, storage: &Storage) -> Result<Verdict, Failed> {
+    let guard = Guard::new(buckets(config)?);
+    compare(storage, db, &guard).await.map_err(|failure| Failed::new(failure.error))?;
+    Ok(guard.verdict())
 }

@@ -1,36 +1,37 @@
-//! `status`: one look at everything, in one screen.
+//! `status`: one look at everything, in one screen; `--watch` looks again and again.
+
+mod watch;
+mod words;
 
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::arguments::Status as Arguments;
 use super::output::{Failed, Finding, print};
 use super::parts;
 use crate::broker::BrokerError;
 use crate::config::{Config, Needs};
 use crate::db::failures::capture_failures_told;
-use crate::db::outbox::Backlog;
-use crate::db::process::Process;
+use crate::db::pace::Rates;
+use crate::db::process::{Process, SILENT_AFTER};
 use crate::db::schema::SchemaState;
 use crate::db::triggers::CaptureState;
-use crate::guard::{Guard, Verdict};
-use crate::service::compare;
-
-/// A relay that runs takes a row within this time, unless very many wait.
-const RELAYED_WITHIN: Duration = Duration::from_mins(1);
-
-/// A process that has not told of itself for so long has ended: three times as long as one waits between two words.
-const SILENT_AFTER: Duration = Duration::from_secs(6);
+use crate::guard::{Guard, Verdict, compare};
 
 #[derive(Default, Serialize)]
 struct Status {
     healthy: bool,
+    /// In a sentence.
+    headline: String,
     outbox: Option<Outbox>,
     queues: Option<Queues>,
     dependencies: Dependencies,
     listener: State,
     guard: State,
     paused: Option<String>,
+    /// Files that moved lately.
+    rates: Option<Rates>,
     processes: Vec<Process>,
     warnings: Vec<String>,
 }
@@ -74,13 +75,24 @@ impl State {
 /// What the database tells.
 struct FromDatabase {
     outbox: Option<Outbox>,
+    rates: Option<Rates>,
     listener: State,
     processes: Vec<Process>,
     warnings: Vec<String>,
 }
 
-pub(super) async fn run(config: &Config, json: bool) -> Result<Finding, Failed> {
+pub(super) async fn run(config: &Config, arguments: &Arguments, json: bool) -> Result<Finding, Failed> {
     config.require(Needs::ALL).map_err(Failed::usage)?;
+    if let Some(seconds) = arguments.watch {
+        return watch::watch(config, Duration::from_secs(seconds), json).await;
+    }
+    let status = look(config).await?;
+    print(json, &status, || words::text(&status, words::Paint::of_this_terminal()))?;
+    Ok(Finding::healthy_if(status.healthy))
+}
+
+/// One look.
+async fn look(config: &Config) -> Result<Status, Failed> {
     let mut status = Status::default();
     let guard = Guard::new(parts::buckets(config)?);
 
@@ -90,6 +102,7 @@ pub(super) async fn run(config: &Config, json: bool) -> Result<Finding, Failed> 
         status.warnings.extend(found.warnings);
         status.processes = found.processes;
         status.outbox = found.outbox;
+        status.rates = found.rates;
         status.listener = found.listener;
     }
     let storage = look_at_storage(config, &guard).await;
@@ -117,8 +130,8 @@ pub(super) async fn run(config: &Config, json: bool) -> Result<Finding, Failed> 
     status.healthy =
         [database, broker, storage, &status.listener, &status.guard].iter().all(|state| state.ok)
             && status.processes.iter().all(|process| process.ready);
-    print(json, &status, || text(&status))?;
-    Ok(Finding::healthy_if(status.healthy))
+    status.headline = words::headline(&status, config.recycle.grace);
+    Ok(status)
 }
 
 async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase, Failed> {
@@ -136,7 +149,13 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
     if state == CaptureState::NotInstalled {
         let message = "not installed: run `file-recycler listener install`".to_owned();
         let listener = State { ok: false, message };
-        return Ok(FromDatabase { outbox: None, listener, processes: Vec::new(), warnings: Vec::new() });
+        return Ok(FromDatabase {
+            outbox: None,
+            rates: None,
+            listener,
+            processes: Vec::new(),
+            warnings: Vec::new(),
+        });
     }
     let backlog = db.backlog().await?;
     let mut warnings = capture.hints.clone();
@@ -150,20 +169,23 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
         _ => "installed".to_owned(),
     };
     let mut processes = Vec::new();
+    let mut rates = None;
     let mut unseen = 0;
     if capture.schema == SchemaState::Current {
         processes = db.processes(SILENT_AFTER).await?;
-        processes.retain(|process| !died_here(&process.name));
+        processes.retain(|process| !process.died_here());
+        rates = Some(db.rates().await?);
         unseen = db.unseen_capture_failures().await?;
         warnings.extend(db.silence().await?.map(|silent| silent.to_string()));
     }
-    warnings.extend(told_of(&backlog, config.recycle.grace, paused));
+    warnings.extend(backlog.told(config.recycle.grace, paused));
     Ok(FromDatabase {
         outbox: Some(Outbox {
             rows: backlog.rows,
             oldest_seconds: backlog.oldest.unwrap_or(Duration::ZERO).as_secs_f64(),
             capture_failures: db.capture_failures().await?,
         }),
+        rates,
         listener: State {
             ok: unseen == 0,
             message: if unseen == 0 { message } else { capture_failures_told(unseen) },
@@ -171,36 +193,6 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
         processes,
         warnings,
     })
-}
-
-/// Has a process of this machine ended without a word?
-fn died_here(name: &str) -> bool {
-    let host = gethostname::gethostname();
-    name.rsplit_once(':').is_some_and(|(its_host, id)| {
-        *its_host == *host.to_string_lossy()
-            && id.bytes().all(|c| c.is_ascii_digit())
-            && std::path::Path::new("/proc/self").exists()
-            && !std::path::Path::new(&format!("/proc/{id}")).exists()
-    })
-}
-
-/// What of the outbox an operator should look at.
-fn told_of(backlog: &Backlog, grace: Duration, paused: bool) -> Vec<String> {
-    let mut told = Vec::new();
-    let waits = backlog.head.map(|head| head.waits).filter(|waits| *waits > grace + RELAYED_WITHIN);
-    if let Some(waits) = waits.filter(|_| !paused) {
-        let seconds = waits.as_secs();
-        told.push(format!(
-            "the outbox's first row has waited for {seconds} s: does a relay run and keep up?"
-        ));
-    }
-    if backlog.unknown > 0 {
-        told.push(format!(
-            "{} outbox rows are of kinds that this version does not know: they wait for a newer one",
-            backlog.unknown
-        ));
-    }
-    told
 }
 
 async fn look_at_storage(config: &Config, guard: &Guard) -> Result<(), Failed> {
@@ -226,35 +218,4 @@ async fn look_at_broker(config: &Config) -> Result<Queues, BrokerError> {
     let queues = Queues { work: depth(&topology.work()).await?, wait, dead: depth(&topology.dead()).await? };
     session.close().await;
     Ok(queues)
-}
-
-fn text(status: &Status) -> String {
-    let line = |name: &str, state: &State| {
-        format!("{name:<10} {:<5} {}", if state.ok { "ok" } else { "FAIL" }, state.message)
-    };
-    let Dependencies { database, broker, storage } = &status.dependencies;
-    let mut lines = vec![
-        if status.healthy { "healthy" } else { "NOT HEALTHY" }.to_owned(),
-        line("database", database),
-        line("broker", broker),
-        line("storage", storage),
-        line("listener", &status.listener),
-        line("guard", &status.guard),
-    ];
-    if let Some(outbox) = &status.outbox {
-        lines.push(format!("outbox     {} rows, the oldest {:.1} s", outbox.rows, outbox.oldest_seconds));
-        if outbox.capture_failures > 0 {
-            lines.push(format!("           {} deletions could not be captured", outbox.capture_failures));
-        }
-    }
-    if let Some(queues) = &status.queues {
-        lines.push(format!("queues     {} work, {} waiting, {} dead", queues.work, queues.wait, queues.dead));
-    }
-    lines.extend(status.processes.iter().map(|process| {
-        let Process { name, halves, ready, why } = process;
-        let state = if *ready { "ready" } else { "NOT READY: " };
-        format!("process    {halves} {name} {state}{}", why.as_deref().unwrap_or_default())
-    }));
-    lines.extend(status.warnings.iter().map(|warning| format!("warning    {warning}")));
-    lines.join("\n")
 }

@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::file::{Bucket, Object, Recycle};
 use crate::key_template::KeyTemplate;
@@ -140,6 +140,15 @@ pub struct Crm {
 pub struct Database {
     /// `postgres://…`
     pub url: Option<SecretString>,
+}
+
+impl Database {
+    /// Host and port of its address, by which a person tells one environment from another.
+    pub fn host(&self) -> String {
+        let url = self.url.as_ref().and_then(|url| url::Url::parse(url.expose_secret()).ok());
+        let host = url.as_ref().and_then(url::Url::host_str).unwrap_or("an unknown host");
+        format!("{host}:{}", url.as_ref().and_then(url::Url::port).unwrap_or(5432))
+    }
 }
 
 /// `broker.*`

@@ -175,7 +175,7 @@ fn hangs_on(table: &MappedTable) -> Option<String> {
 }
 
 /// The record with the id `$2` (as text) is there; nothing where its table is not known.
-fn exists(catalog: &Catalog, schema: &SchemaName) -> Option<String> {
+pub(super) fn exists(catalog: &Catalog, schema: &SchemaName) -> Option<String> {
     if let Asks::Mapping(mapped) = &catalog.asks {
         let column = mapped.keys.get(schema.as_str())?;
         let (table, is_it) = (catalog.named(schema.as_str()).quoted(), column.is_one_of("ARRAY[$2]::text[]"));

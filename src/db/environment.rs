@@ -310,7 +310,7 @@ impl Db {
     }
 }
 
-async fn trail(
+pub(super) async fn trail(
     transaction: &mut Transaction<'static, Postgres>,
     actor: &Actor,
     action: &str,

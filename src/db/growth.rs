@@ -30,15 +30,15 @@ impl Db {
     ) -> Result<Growth, DbError> {
         let (there_files, there_bytes, came_files, came_bytes, within): (i64, i64, i64, i64, f64) = sqlx::query_as(
             "WITH moved AS (
-               SELECT DISTINCT ON (key) recycled_at, size FROM file_recycler.ledger
-                WHERE outcome IN ('moved', 'already_moved') AND recycle_bucket = $3
+               SELECT DISTINCT ON (key) recycled_at, size, outcome = 'erased' AS erased FROM file_recycler.ledger
+                WHERE outcome IN ('moved', 'already_moved', 'erased') AND recycle_bucket = $3
                   AND recycled_at > clock_timestamp() - make_interval(secs => greatest(coalesce($1, 1e9), $2))
                 ORDER BY key, recycled_at DESC)
              SELECT count(*) FILTER (WHERE is_there), coalesce(sum(size) FILTER (WHERE is_there), 0)::bigint,
                     count(*) FILTER (WHERE came), coalesce(sum(size) FILTER (WHERE came), 0)::bigint,
                     least($2, coalesce(extract(epoch FROM clock_timestamp() - min(recycled_at)), 0))::float8
-               FROM (SELECT *, recycled_at > clock_timestamp() - make_interval(secs => coalesce($1, 1e9)) AS is_there,
-                            recycled_at > clock_timestamp() - make_interval(secs => $2) AS came FROM moved) AS dated",
+               FROM (SELECT *, NOT erased AND recycled_at > clock_timestamp() - make_interval(secs => coalesce($1, 1e9)) AS is_there,
+                            NOT erased AND recycled_at > clock_timestamp() - make_interval(secs => $2) AS came FROM moved) AS dated",
         )
         .bind(retention.map(|retention| retention.as_secs_f64()))
         .bind(last.as_secs_f64())

@@ -13,6 +13,9 @@ use crate::outcome::Outcome;
 /// Months of partitions that are made ahead.
 const MONTHS_AHEAD: i32 = 3;
 
+/// The outcome of a file that an operator erased for good.
+pub const ERASED: &str = "erased";
+
 /// One row of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerEntry {

@@ -64,6 +64,30 @@ pub struct Head {
     pub waits: Duration,
 }
 
+/// A relay that runs takes a row within this time, unless very many wait.
+const RELAYED_WITHIN: Duration = Duration::from_mins(1);
+
+impl Backlog {
+    /// What of it an operator should look at, a sentence each.
+    pub fn told(&self, grace: Duration, paused: bool) -> Vec<String> {
+        let mut told = Vec::new();
+        let waits = self.head.map(|head| head.waits).filter(|waits| *waits > grace + RELAYED_WITHIN);
+        if let Some(waits) = waits.filter(|_| !paused) {
+            let seconds = waits.as_secs();
+            told.push(format!(
+                "the outbox's first row has waited for {seconds} s: does a relay run and keep up?"
+            ));
+        }
+        if self.unknown > 0 {
+            told.push(format!(
+                "{} outbox rows are of kinds that this version does not know: they wait for a newer one",
+                self.unknown
+            ));
+        }
+        told
+    }
+}
+
 impl Db {
     /// Locks the next rows, in the order of their ids, passing over those that another relay holds.
     /// Nothing to take, or nothing that has waited for `grace` since it was first seen and for the transactions

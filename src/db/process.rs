@@ -18,6 +18,22 @@ pub struct Process {
     pub why: Option<String>,
 }
 
+/// A process that has not told of itself for so long has ended: three times as long as one waits between two words.
+pub const SILENT_AFTER: Duration = Duration::from_secs(6);
+
+impl Process {
+    /// Was it one of this machine, which has ended without a word?
+    pub fn died_here(&self) -> bool {
+        let host = gethostname::gethostname();
+        self.name.rsplit_once(':').is_some_and(|(its_host, id)| {
+            *its_host == *host.to_string_lossy()
+                && id.bytes().all(|c| c.is_ascii_digit())
+                && std::path::Path::new("/proc/self").exists()
+                && !std::path::Path::new(&format!("/proc/{id}")).exists()
+        })
+    }
+}
+
 impl Db {
     /// Tells how this process is.
     pub async fn tell_process(&self, process: &Process) -> Result<(), DbError> {

@@ -183,6 +183,7 @@ impl Explainer {
             Verdict::Open(_) => None,
             Verdict::Unknown(why) => Some(Hold::Unknown((*why).to_owned())),
             Verdict::Paused(why) => Some(Hold::Paused(why.clone())),
+            Verdict::RestoreAlone => Some(Hold::Refused(verdict.to_string())),
             Verdict::Refused(why) | Verdict::Foreign(why) => Some(Hold::Refused(why.clone())),
         };
         let (id, adopted, paused) = state.environment.map_or((None, None, None), |environment| {

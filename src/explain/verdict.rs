@@ -9,6 +9,7 @@ use super::age::{moment, when};
 use super::found::{Foretold, Found, Hold, Message, Names};
 use super::record;
 use crate::db::explain::{LedgerRow, OutboxRow, RowType};
+use crate::db::ledger::ERASED;
 use crate::outcome::{DeadReason, Outcome};
 
 mod living;
@@ -232,6 +233,9 @@ fn is_moved(row: &LedgerRow) -> bool {
 
 fn missing(found: &Found, now: OffsetDateTime) -> Fate {
     let past = match found.ledger_of_file().next() {
+        Some(row) if row.outcome == ERASED => {
+            format!("It was erased for good at {}, by erasure {}", when(row.recycled_at, now), row.event_id)
+        }
         Some(row) if is_moved(row) => format!(
             "The ledger says that it went to the recycle bucket at {}, by event {}; since then it has expired there, or \
              somebody deleted it",

@@ -4,7 +4,9 @@
 //! It is asked by the monitors every second, and once more by every alive check, whose statement brings
 //! the environment's id and the operator's pause along.
 
+mod compare;
 mod marker;
+mod template;
 mod verdict;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +18,9 @@ use crate::db::nonce::Nonce;
 use crate::failpoint;
 use crate::outcome::{Advice, Failure};
 
+pub use compare::compare;
 pub use marker::Marked;
+pub use template::{Fit, exists, fit, wrong_template};
 pub use verdict::{Agreement, Binding, Marker, Verdict, verdict};
 
 /// Seconds after which a nonce that nobody advances is told: five times as long as one lives.

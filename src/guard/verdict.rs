@@ -48,6 +48,8 @@ pub enum Verdict {
     Open(Uuid),
     /// An operator paused everything.
     Paused(String),
+    /// It was adopted to bring files back, and for nothing else.
+    RestoreAlone,
     /// Not everything has been looked at yet.
     Unknown(&'static str),
     /// The environment is not the one that was adopted.
@@ -61,6 +63,9 @@ impl fmt::Display for Verdict {
         match self {
             Self::Open(environment) => write!(f, "environment {environment}"),
             Self::Paused(why) => write!(f, "paused: {why}"),
+            Self::RestoreAlone => f.write_str(
+                "this database was adopted for restore alone: when its files are back, run `file-recycler adopt`",
+            ),
             Self::Unknown(why) => f.write_str(why),
             Self::Refused(why) | Self::Foreign(why) => f.write_str(why),
         }
@@ -115,9 +120,7 @@ pub fn verdict(
         Marker::Names(_) => match (agreement, adopted.purpose, &environment.paused) {
             (Agreement::Unread, ..) => Verdict::Unknown("the nonce has not been compared yet"),
             (Agreement::Differs { database, marker }, ..) => Verdict::Refused(differs(database, marker)),
-            (Agreement::Agreed { .. }, Purpose::Restore, _) => refused(
-                "this database was adopted for restore alone: when its files are back, run `file-recycler adopt`",
-            ),
+            (Agreement::Agreed { .. }, Purpose::Restore, _) => Verdict::RestoreAlone,
             // A pause is told only where nothing worse is: it must not hide a refusal.
             (Agreement::Agreed { .. }, Purpose::Work, Some(pause)) => {
                 Verdict::Paused(format!("{} (by {} on {})", pause.why, pause.by, pause.from))
@@ -224,8 +227,9 @@ mod tests {
             let environment = state.environment.as_mut().unwrap();
             environment.adopted.as_mut().unwrap().purpose = Purpose::Restore;
         });
-        let refused = verdict(&binding(), Some(&restore), seen, AGREED);
-        assert!(matches!(&refused, Verdict::Refused(text) if text.contains("restore alone")), "{refused:?}");
+        let alone = verdict(&binding(), Some(&restore), seen, AGREED);
+        assert_eq!(alone, Verdict::RestoreAlone);
+        assert!(alone.to_string().contains("restore alone"), "{alone}");
     }
 
     #[test]

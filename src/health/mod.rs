@@ -260,10 +260,11 @@ impl Health {
         drop(states);
         if changed {
             self.0.changes.send_replace(());
-            if let Some(message) = message {
-                warn!(name, message, "not well");
-            } else {
-                info!(name, "well");
+            match message {
+                // It is looked at again within a second, and then told.
+                Some(message) if message == NOT_CHECKED => info!(name, message, "not well yet"),
+                Some(message) => warn!(name, message, "not well"),
+                None => info!(name, "well"),
             }
         }
     }

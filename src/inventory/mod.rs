@@ -25,6 +25,8 @@ use ahead::{Ahead, Keyed};
 
 pub use ranges::Range;
 
+/// Ranges that are walked side by side. Each holds some pages of rows and of both listings in memory.
+pub const RANGES_AT_ONCE: usize = 8;
 /// Rows of one key that are kept; any more say the same.
 const ROWS_KEPT: usize = 16;
 

@@ -34,16 +34,22 @@ words! {
         PutObject => "put_object",
         /// PutObjectTagging
         PutObjectTagging => "put_object_tagging",
+        /// RestoreObject
+        RestoreObject => "restore_object",
         /// DeleteObject
         DeleteObject => "delete_object",
         /// DeleteObjects
         DeleteObjects => "delete_objects",
         /// HeadBucket
         HeadBucket => "head_bucket",
+        /// GetBucketEncryption
+        GetBucketEncryption => "get_bucket_encryption",
         /// GetBucketLifecycleConfiguration
         GetBucketLifecycle => "get_bucket_lifecycle_configuration",
         /// GetBucketVersioning
         GetBucketVersioning => "get_bucket_versioning",
+        /// GetObjectLockConfiguration
+        GetObjectLock => "get_object_lock_configuration",
         /// PutBucketLifecycleConfiguration
         PutBucketLifecycle => "put_bucket_lifecycle_configuration",
         /// ListObjectVersions

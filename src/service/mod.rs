@@ -39,7 +39,6 @@ use crate::retry::{Pauses, UNTIL_BACK};
 use crate::stop::Stop;
 use crate::storage::{Answer, Capabilities, Operation, Storage, StorageError};
 use crate::worker::{Brake, Judgement, Marks, Trial, Worker};
-pub(crate) use nonce::compare;
 pub use once::Once;
 use registry::GuardedRegistry;
 use template::Template;
@@ -283,6 +282,8 @@ fn count(metrics: &Metrics, operation: Operation, answer: Answer) {
         Operation::CreateMultipartUpload => StorageOperation::CreateMultipartUpload,
         Operation::DeleteObject => StorageOperation::DeleteObject,
         Operation::DeleteObjects => StorageOperation::DeleteObjects,
+        Operation::GetBucketEncryption => StorageOperation::GetBucketEncryption,
+        Operation::GetObjectLockConfiguration => StorageOperation::GetObjectLock,
         Operation::GetBucketLifecycleConfiguration => StorageOperation::GetBucketLifecycle,
         Operation::GetBucketVersioning => StorageOperation::GetBucketVersioning,
         Operation::PutBucketLifecycleConfiguration => StorageOperation::PutBucketLifecycle,
@@ -295,6 +296,7 @@ fn count(metrics: &Metrics, operation: Operation, answer: Answer) {
         Operation::ListParts => StorageOperation::ListParts,
         Operation::PutObject => StorageOperation::PutObject,
         Operation::PutObjectTagging => StorageOperation::PutObjectTagging,
+        Operation::RestoreObject => StorageOperation::RestoreObject,
         Operation::UploadPartCopy => StorageOperation::UploadPartCopy,
     };
     let result = match answer {

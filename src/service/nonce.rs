@@ -10,13 +10,12 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::Parts;
-use crate::db::Db;
 use crate::gate::{self, Cause};
-use crate::guard::{Guard, Marked, Verdict};
+use crate::guard::{Marked, Verdict, compare};
 use crate::outcome::{Advice, Failure};
 use crate::retry::{Pauses, UNTIL_BACK};
 use crate::stop::Stop;
-use crate::storage::{Capabilities, Expected, Kind, Marker, Storage};
+use crate::storage::{Capabilities, Expected, Kind};
 
 /// How old a nonce becomes: so long after it was taken, a copy of the database is known for one.
 const OLD: Duration = Duration::from_mins(2);
@@ -24,29 +23,8 @@ const OLD: Duration = Duration::from_mins(2);
 const LOOK_EVERY: Duration = Duration::from_secs(20);
 /// What advancing needs. Neither the broker nor an operator's consent: a backup may be made of any time.
 const NEEDS: &[Cause] = &[Cause::Database, Cause::Storage];
-/// Reads until marker and database are of one time, and writes until nobody is in the way.
+/// Writes until nobody is in the way.
 const TRIES: usize = 5;
-
-/// Reads the marker and then the database, for the guard; gives the marker.
-///
-/// Another process may advance both in between: then the database is further than the marker that was read, and both
-/// are read again.
-pub(crate) async fn compare(storage: &Storage, db: &Db, guard: &Guard) -> Result<Option<Marker>, Failure> {
-    for last in (0..TRIES).rev() {
-        let marker = storage.marker().await?;
-        let says = marker.as_ref().and_then(|marker| Marked::read(&marker.bytes));
-        let state = db.environment().await?;
-        let overtaken = says.zip(state.environment.as_ref()).is_some_and(|(says, environment)| {
-            !environment.nonce.allows(says.nonce) && environment.nonce.advances > says.advances
-        });
-        if overtaken && last > 0 {
-            continue;
-        }
-        guard.saw_both(says, state);
-        return Ok(marker);
-    }
-    Ok(None)
-}
 
 impl Parts {
     /// Advances the nonce before anything moves; `false` where the stop came first.

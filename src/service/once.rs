@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use super::nonce::compare;
 use super::registry::GuardedRegistry;
 use super::template::Template;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
 use crate::db::registry::Registry as DbRegistry;
-use crate::guard::{Guard, Verdict};
+use crate::guard::{Guard, Verdict, compare};
 use crate::outcome::{Advice, Failure};
 use crate::recycle::{Job, Move, Recycler};
 use crate::retry::{Pauses, WITHIN_A_DELIVERY, retry};

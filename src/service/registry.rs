@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
-use super::nonce::compare;
 use super::template::Template;
 use crate::db::registry::{Checked, Registry as DbRegistry};
 use crate::db::{Db, ledger};
 use crate::failpoint;
 use crate::file::{Bucket, FileRef, Named, Object, Recycle};
 use crate::fresh::Fresh;
-use crate::guard::{Guard, Verdict};
+use crate::guard::{Guard, Verdict, compare};
 use crate::outcome::{Advice, Dependency, Failure, Liveness, Outcome};
 use crate::recycle::{LedgerEntry, Registry};
 use crate::retry::{Pauses, WITHIN_A_DELIVERY, retry};

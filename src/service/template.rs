@@ -9,24 +9,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tracing::info;
 
 use super::Parts;
 use crate::config::Profile;
-use crate::db::SampleFile;
-use crate::file::{FileId, FileRef, ObjectKey};
+use crate::file::{FileId, FileRef};
 use crate::gate;
+use crate::guard::{Fit, exists, fit, wrong_template};
 use crate::key_template::KeyTemplate;
 use crate::outcome::Failure;
 use crate::retry::{Pauses, UNTIL_BACK};
 use crate::stop::Stop;
-use crate::storage::{Side, Storage};
+use crate::storage::Storage;
 
 /// Rows of the sample.
 const SAMPLE: usize = 20;
-/// Looks at the storage at the same time.
-const LOOKS: usize = 8;
 /// How often a template that was found wrong is looked at again: the objects may have been renamed.
 const AGAIN: Duration = Duration::from_secs(30);
 
@@ -41,19 +38,6 @@ pub(super) struct Template {
     proven: AtomicBool,
     /// Files that are under another one.
     contradicting: Mutex<HashSet<FileId>>,
-}
-
-/// What a sample says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Fit {
-    /// At least one object is where the template says.
-    Fits,
-    /// There is no row in S3 to look for.
-    Empty,
-    /// No row's object is there, under no known template.
-    Nowhere,
-    /// Objects are under this one.
-    Other(KeyTemplate),
 }
 
 impl Template {
@@ -82,12 +66,9 @@ impl Template {
         self.contradicting.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// What an operator is told where objects are under another template.
+    /// What an operator is told where objects are under the `right` one.
     pub(super) fn wrong(&self, right: &KeyTemplate) -> String {
-        format!(
-            "storage.key_template is '{}', but the objects are under '{right}': set storage.key_template = \"{right}\"",
-            self.template
-        )
+        wrong_template(&self.template, right)
     }
 
     /// The other template that this file's object is under, if there is one.
@@ -103,49 +84,6 @@ impl Template {
         }
         Ok(None)
     }
-
-    async fn fit(&self, storage: &Storage, rows: &[SampleFile]) -> Result<Fit, Failure> {
-        if rows.is_empty() {
-            return Ok(Fit::Empty);
-        }
-        if finds_any(storage, &self.template, rows).await? {
-            self.prove();
-            return Ok(Fit::Fits);
-        }
-        // Where columns of the row make the key, no other template can be the right one.
-        let rows: Vec<SampleFile> = rows.iter().filter(|file| file.key.is_none()).cloned().collect();
-        for other in self.template.others() {
-            if !rows.is_empty() && finds_any(storage, &other, &rows).await? {
-                return Ok(Fit::Other(other));
-            }
-        }
-        Ok(Fit::Nowhere)
-    }
-}
-
-async fn finds_any(storage: &Storage, template: &KeyTemplate, rows: &[SampleFile]) -> Result<bool, Failure> {
-    let (mut answered, mut failed) = (false, None);
-    for portion in rows.chunks(LOOKS) {
-        let looks = portion.iter().map(|file| exists(storage, file.object_key(template)));
-        for look in join_all(looks).await {
-            match look {
-                Ok(true) => return Ok(true),
-                Ok(false) => answered = true,
-                // One object that cannot be read says nothing about the others.
-                Err(failure) => failed = Some(failure),
-            }
-        }
-    }
-    match failed {
-        Some(failure) if !answered => Err(failure),
-        _ => Ok(false),
-    }
-}
-
-/// Is there an object? One that the template can give no key to has none.
-async fn exists<E>(storage: &Storage, key: Result<ObjectKey, E>) -> Result<bool, Failure> {
-    let Ok(key) = key else { return Ok(false) };
-    Ok(storage.head(Side::Object, &key).await?.is_some())
 }
 
 impl Parts {
@@ -193,7 +131,10 @@ impl Parts {
     async fn look_at_template(&self, template: &Template) -> Result<bool, Failure> {
         let catalog = self.registry.catalog().await?;
         let rows = self.db.newest_files(&catalog, SAMPLE).await?;
-        let fit = template.fit(&self.storage, &rows).await?;
+        let fit = fit(&self.storage, &template.template, &rows).await?;
+        if fit == Fit::Fits {
+            template.prove();
+        }
         let sample = rows.len();
         let doubted = self.guard.doubts_template();
         match &fit {

@@ -7,11 +7,10 @@ use tokio::task::JoinSet;
 
 use super::Parts;
 use super::monitor::{Look, Monitor};
-use super::nonce;
 use crate::broker::{BrokerError, Session};
 use crate::db::DbError;
 use crate::gate::Cause;
-use crate::guard::Verdict;
+use crate::guard::{Verdict, compare};
 use crate::health::GuardState;
 use crate::metrics::QueueKind;
 use crate::outcome::{Advice, Dependency, Failure};
@@ -97,7 +96,7 @@ impl Look for Storage {
         parts.storage.check().await?;
         // A database that does not answer has a monitor of its own, and is not waited for here.
         if parts.health.is_up(Dependency::Database) || parts.guard.advances().is_none() {
-            match nonce::compare(&parts.storage, &parts.db, &parts.guard).await {
+            match compare(&parts.storage, &parts.db, &parts.guard).await {
                 Err(failure) if failure.advice == Advice::Outage(Dependency::Database) => {}
                 compared => drop(compared?),
             }
@@ -157,6 +156,7 @@ impl Parts {
         match verdict {
             Verdict::Open(_) | Verdict::Paused(_) => self.health.guard(GuardState::Open),
             Verdict::Unknown(_) => self.health.guard(GuardState::Unknown),
+            alone @ Verdict::RestoreAlone => self.health.guard(GuardState::Refused(alone.to_string())),
             Verdict::Refused(why) | Verdict::Foreign(why) => self.health.guard(GuardState::Refused(why)),
         }
     }

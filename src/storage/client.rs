@@ -220,7 +220,7 @@ impl Storage {
             .await
     }
 
-    async fn head_bucket(&self, side: Side) -> Result<(), StorageError> {
+    pub(super) async fn head_bucket(&self, side: Side) -> Result<(), StorageError> {
         let asked = Asked { operation: Operation::HeadBucket, side, key: None };
         let request = self.client().head_bucket().bucket(self.bucket(side));
         self.send(asked, || request.send()).await.map(drop).map_err(StorageError::of_bucket)

@@ -18,6 +18,21 @@ pub const MAX_OBJECT: u64 = 5 * 1024 * 1024 * 1024 * 1024;
 const COPY_SOURCE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
+/// Of a version's id, a slash is encoded, too.
+const VERSION_ID: &AsciiSet = &COPY_SOURCE.add(b'/');
+
+/// What is copied to the object bucket: from which side, which version of it (nothing: the latest), and what a look at
+/// it said.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The bucket that has it.
+    pub side: Side,
+    /// Its version, where it is not the latest.
+    pub version: Option<&'a str>,
+    /// The object.
+    pub head: &'a Head,
+}
+
 /// What the copy may be written over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Over {
@@ -37,6 +52,8 @@ pub struct Copied {
 /// One copy: from where to where, of what, over what.
 pub(super) struct Transfer<'a> {
     pub(super) from: Side,
+    /// The source's version, where it is not the latest that is meant.
+    pub(super) version: Option<&'a str>,
     pub(super) to: Side,
     pub(super) key: &'a str,
     pub(super) source: &'a Head,
@@ -83,6 +100,7 @@ impl Storage {
         let class = self.recycle_class().or(source.attributes.storage_class.as_ref());
         let transfer = Transfer {
             from: Side::Object,
+            version: None,
             to: Side::Recycle,
             key: key.as_str(),
             source,
@@ -100,15 +118,68 @@ impl Storage {
         copy: &Head,
         server: &Capabilities,
     ) -> Result<Copied, StorageError> {
-        let (from, to, key) = (Side::Recycle, Side::Object, key.as_str());
-        if server.copy_if_none_match != Support::Honoured && self.head_raw(to, key).await?.is_some() {
-            let asked = Asked { operation: Operation::CopyObject, side: to, key: Some(key) };
-            return Err(StorageError::new(asked, Kind::PreconditionFailed, "by a HEAD before it"));
-        }
+        let from = Origin { side: Side::Recycle, version: None, head: copy };
+        self.put_back(key, &from, &Over::Nothing, false, server).await
+    }
+
+    /// Copies what `from` describes to the object bucket, over what is known to be there and nothing else. With
+    /// `stamp` the object gets a note of what it was made of, where its ETag will not say so.
+    ///
+    /// Content type, metadata and tags come along, and the copy's storage class, unless that is one of the recycle
+    /// bucket's own (`storage.recycle_class`) or an archive, in which nothing could be read. On a server that does not
+    /// keep the condition a HEAD right before stands in for it. [`Kind::PreconditionFailed`] says that something else
+    /// is there, or that the source changed.
+    pub async fn put_back(
+        &self,
+        key: &ObjectKey,
+        from: &Origin<'_>,
+        over: &Over,
+        stamp: bool,
+        server: &Capabilities,
+    ) -> Result<Copied, StorageError> {
+        let (to, key) = (Side::Object, key.as_str());
+        self.look_before_writing(to, key, over, server).await?;
         // The class of the copy may be one for the recycle bucket only; the original's is not known.
-        let class = self.recycle_class().is_none().then(|| copy.attributes.storage_class.clone()).flatten();
-        let transfer = Transfer { from, to, key, source: copy, over: &Over::Nothing, class, stamp: false };
+        let kept = from.side == Side::Object || self.recycle_class().is_none();
+        let class = kept.then(|| from.head.attributes.storage_class.clone()).flatten();
+        let transfer = Transfer {
+            from: from.side,
+            version: from.version,
+            to,
+            key,
+            source: from.head,
+            over,
+            class: class.filter(|class| !is_archive(class)),
+            stamp: stamp && needs_stamp(from.head, server),
+        };
         self.transfer(&transfer, server).await
+    }
+
+    /// A HEAD in place of the condition, on servers that do not keep it.
+    async fn look_before_writing(
+        &self,
+        to: Side,
+        key: &str,
+        over: &Over,
+        server: &Capabilities,
+    ) -> Result<(), StorageError> {
+        let kept = match over {
+            Over::Nothing => server.copy_if_none_match,
+            Over::Known(_) => server.copy_if_match,
+        };
+        if kept == Support::Honoured || failpoint::removed("protection::look_before_restore") {
+            return Ok(());
+        }
+        let there = self.head_raw(to, key).await?.map(|head| head.etag);
+        let as_known = match over {
+            Over::Nothing => there.is_none(),
+            Over::Known(etag) => there.as_ref() == Some(etag),
+        };
+        if as_known {
+            return Ok(());
+        }
+        let asked = Asked { operation: Operation::CopyObject, side: to, key: Some(key) };
+        Err(StorageError::new(asked, Kind::PreconditionFailed, "by a HEAD before it"))
     }
 
     async fn transfer(&self, transfer: &Transfer<'_>, server: &Capabilities) -> Result<Copied, StorageError> {
@@ -163,7 +234,8 @@ impl Storage {
     }
 
     pub(super) fn copy_source(&self, transfer: &Transfer<'_>) -> String {
-        copy_source(self.bucket(transfer.from), transfer.key)
+        let source = copy_source(self.bucket(transfer.from), transfer.key);
+        transfer.version.map_or_else(|| source.clone(), |version| of_version(&source, version))
     }
 }
 
@@ -210,6 +282,11 @@ impl Over {
     }
 }
 
+/// Can nothing be read in this class until it is asked for?
+fn is_archive(class: &StorageClass) -> bool {
+    matches!(class, StorageClass::Glacier | StorageClass::DeepArchive)
+}
+
 /// An answer of success that does not say what was written is no success.
 pub(super) fn copied(asked: Asked<'_>, etag: Option<&str>) -> Result<Copied, StorageError> {
     match etag {
@@ -230,6 +307,11 @@ pub(super) fn copy_source(bucket: &str, key: &str) -> String {
     format!("{bucket}/{}", utf8_percent_encode(key, COPY_SOURCE))
 }
 
+/// The same, of one version. Its id may be anything, and must end where it ends.
+fn of_version(source: &str, version: &str) -> String {
+    format!("{source}?versionId={}", utf8_percent_encode(version, VERSION_ID))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,5 +328,7 @@ mod tests {
         ] {
             assert_eq!(copy_source("b", key), encoded);
         }
+        let version = of_version(&copy_source("b", "a?versionId=1"), "x/y&z ");
+        assert_eq!(version, "b/a%3FversionId%3D1?versionId=x%2Fy%26z%20");
     }
 }

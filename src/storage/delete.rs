@@ -60,6 +60,32 @@ impl Storage {
         results
     }
 
+    /// Removes a copy from the recycle bucket, only if it is still the one with this ETag. For an operator who asked for
+    /// it, with the content proven to be in the object bucket: the worker removes nothing there.
+    pub async fn remove_copy(
+        &self,
+        key: &ObjectKey,
+        etag: &ETag,
+        server: &Capabilities,
+    ) -> Result<Deleted, StorageError> {
+        let (side, key) = (Side::Recycle, key.as_str());
+        let asked = Asked { operation: Operation::DeleteObjects, side, key: Some(key) };
+        let conditional = server.delete_if_match == Support::Honoured;
+        if !conditional {
+            match self.head_raw(side, key).await? {
+                None => return Ok(Deleted::WasAbsent),
+                Some(head) if head.etag == *etag => {}
+                Some(_) => {
+                    return Err(StorageError::new(asked, Kind::PreconditionFailed, "by a HEAD right before"));
+                }
+            }
+        }
+        let only = HashMap::from([(key, etag)]);
+        let answers = self.delete_keys(side, &only, conditional).await.map_err(|error| error.about(key))?;
+        let none = || Err(StorageError::new(asked, Kind::BadAnswer, "which says nothing about the key"));
+        answers.get(key).cloned().unwrap_or_else(none)
+    }
+
     /// Without the server's help: looks at each object, and deletes at once those that are unchanged, in
     /// small portions, so that little time passes between the look and the delete.
     async fn look_and_delete<'a>(&self, etags: &HashMap<&'a str, &'a ETag>) -> Answers<'a> {

@@ -45,6 +45,8 @@ pub struct StorageError {
     detail: String,
     /// The same kind of request on our own object worked right after: the trouble is this key's.
     only_this_key: bool,
+    /// The request named a version, which needs another permission.
+    pub(super) of_version: bool,
 }
 
 impl StorageError {
@@ -56,6 +58,7 @@ impl StorageError {
             kind,
             detail: detail.into(),
             only_this_key: false,
+            of_version: false,
         }
     }
 
@@ -204,7 +207,8 @@ impl fmt::Display for StorageError {
         if !self.detail.is_empty() {
             write!(f, " ({})", self.detail)?;
         }
-        match permission::needed(self.operation, self.side) {
+        let needed = if self.of_version { permission::needed_of_version } else { permission::needed };
+        match needed(self.operation, self.side) {
             Some(needed) if self.kind == Kind::AccessDenied => write!(f, "; this needs {needed}"),
             _ => Ok(()),
         }

@@ -16,6 +16,7 @@ use crate::file::ObjectKey;
 pub(super) const SOURCE_ETAG: &str = "fr-source-etag";
 
 /// An object as the server describes it.
+#[allow(clippy::struct_excessive_bools, reason = "independent findings, not states of one thing")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// Its ETag: the condition of every step that follows.
@@ -28,6 +29,8 @@ pub struct Head {
     pub version: Option<String>,
     /// It is in an archive class and not restored: it cannot be read now.
     pub archived: bool,
+    /// It was asked for, and is on its way out of the archive.
+    pub restoring: bool,
     /// A legal hold is on it.
     pub legal_hold: bool,
     /// Object Lock keeps it until then.
@@ -88,17 +91,38 @@ impl Storage {
         self.head_raw(side, key.as_str()).await
     }
 
+    /// One version of the object under this key, or nothing.
+    pub async fn head_version(
+        &self,
+        side: Side,
+        key: &ObjectKey,
+        version: &str,
+    ) -> Result<Option<Head>, StorageError> {
+        self.head_of(side, key.as_str(), Some(version)).await
+    }
+
     pub(super) async fn head_raw(&self, side: Side, key: &str) -> Result<Option<Head>, StorageError> {
+        self.head_of(side, key, None).await
+    }
+
+    async fn head_of(
+        &self,
+        side: Side,
+        key: &str,
+        version: Option<&str>,
+    ) -> Result<Option<Head>, StorageError> {
         let asked = Asked { operation: Operation::HeadObject, side, key: Some(key) };
         let request = self
             .client()
             .head_object()
             .bucket(self.bucket(side))
             .key(key)
+            .set_version_id(version.map(str::to_owned))
             .checksum_mode(ChecksumMode::Enabled);
         match self.send(asked, || request.send()).await {
             Ok(output) => Head::read(asked, output).map(Some),
             Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) if version.is_some() => Err(error.of_version()),
             Err(error) => Err(error),
         }
     }
@@ -118,6 +142,10 @@ impl Head {
             last_modified: output.last_modified.and_then(moment),
             version: output.version_id.clone(),
             archived: archived(&output),
+            restoring: output
+                .restore
+                .as_deref()
+                .is_some_and(|restore| restore.contains(r#"ongoing-request="true""#)),
             legal_hold: output.object_lock_legal_hold_status == Some(ObjectLockLegalHoldStatus::On),
             retained_until: output
                 .object_lock_mode
@@ -187,6 +215,7 @@ impl Head {
             last_modified: None,
             version: None,
             archived: false,
+            restoring: false,
             legal_hold: false,
             retained_until: None,
             checksum: None,

@@ -56,10 +56,13 @@ impl Lifecycle {
 impl Storage {
     /// The recycle bucket's rules.
     pub async fn lifecycle(&self) -> Result<Lifecycle, StorageError> {
-        let asked =
-            Asked { operation: Operation::GetBucketLifecycleConfiguration, side: Side::Recycle, key: None };
-        let bucket = self.bucket(Side::Recycle);
-        let request = self.client().get_bucket_lifecycle_configuration().bucket(bucket);
+        self.lifecycle_of(Side::Recycle).await
+    }
+
+    /// The rules of this bucket.
+    pub async fn lifecycle_of(&self, side: Side) -> Result<Lifecycle, StorageError> {
+        let asked = Asked { operation: Operation::GetBucketLifecycleConfiguration, side, key: None };
+        let request = self.client().get_bucket_lifecycle_configuration().bucket(self.bucket(side));
         match self.send(asked, || request.send()).await {
             Ok(output) => Ok(Lifecycle {
                 smallest_to_move: output.transition_default_minimum_object_size().cloned(),

@@ -4,11 +4,13 @@
 //! steps make of a file is decided in `recycle`. What a server can do is found out by [`Storage::probe`], and what
 //! it cannot do is never relied on.
 
+mod archive;
 mod capabilities;
 mod client;
 mod compare;
 mod copy;
 mod delete;
+mod erase;
 mod error;
 mod etag;
 mod evidence;
@@ -22,17 +24,20 @@ mod multipart;
 mod observe;
 mod permission;
 mod probe;
+mod settings;
 mod tls;
 mod versions;
 
 use std::fmt;
 
+pub use archive::{Asked as ArchiveAsked, Tier};
 pub use capabilities::{Capabilities, Support, UnseenClass};
 pub use client::{Pace, Storage};
 #[cfg(test)]
 pub(crate) use copy::needs_stamp;
-pub use copy::{Copied, MAX_COPY, MAX_OBJECT, Over};
+pub use copy::{Copied, MAX_COPY, MAX_OBJECT, Origin, Over};
 pub use delete::{Deleted, MAX_KEYS};
+pub use erase::Stored;
 pub use error::StorageError;
 pub use etag::ETag;
 pub use head::{Attributes, Checksum, Head};
@@ -40,8 +45,10 @@ pub use kind::Kind;
 pub use lifecycle::Lifecycle;
 pub use list::{Listed, Page};
 pub use marker::{Expected, Marker};
-pub use multipart::Leftovers;
+pub use multipart::{Leftovers, UnfinishedCopy};
 pub use observe::{Answer, Observe, Operation};
+pub use probe::{Tried, Written};
+pub use settings::{DefaultLock, Encryption, ObjectLock};
 pub use versions::{Version, VersionContent};
 
 /// One of the two buckets, where a value and not a type says which: in errors and for reading.

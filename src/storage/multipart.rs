@@ -19,7 +19,7 @@ use crate::failpoint;
 use crate::outcome::Advice;
 use crate::retry::{Pauses, Schedule};
 
-pub use unfinished::Leftovers;
+pub use unfinished::{Leftovers, UnfinishedCopy};
 
 /// Parts of one object that are copied at the same time.
 const PARTS_AT_ONCE: usize = 8;
@@ -243,6 +243,7 @@ impl Storage {
         let asked =
             Asked { operation: Operation::GetObjectTagging, side: transfer.from, key: Some(transfer.key) };
         let request = self.client().get_object_tagging().bucket(self.bucket(transfer.from)).key(transfer.key);
+        let request = request.set_version_id(transfer.version.map(str::to_owned));
         let output = match self.send(asked, || request.send()).await {
             Ok(output) => output,
             Err(error) if error.kind == Kind::NotImplemented => return Ok(None),

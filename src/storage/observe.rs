@@ -39,9 +39,11 @@ operations! {
     CreateMultipartUpload,
     DeleteObject,
     DeleteObjects,
+    GetBucketEncryption,
     GetBucketLifecycleConfiguration,
     GetBucketVersioning,
     GetObject,
+    GetObjectLockConfiguration,
     GetObjectTagging,
     HeadBucket,
     HeadObject,
@@ -51,6 +53,7 @@ operations! {
     PutBucketLifecycleConfiguration,
     PutObject,
     PutObjectTagging,
+    RestoreObject,
     UploadPartCopy,
 }
 

@@ -3,11 +3,13 @@
 
 mod class;
 mod object;
+mod tried;
 
 use futures_util::future::{join_all, try_join, try_join3};
 use md5::{Digest, Md5};
 
 use self::object::{Probe, WRONG_ETAG, Wrong};
+pub use self::tried::{Tried, Written};
 use super::{Capabilities, ETag, Kind, Operation, Side, Storage, StorageError, Support};
 
 impl Storage {

@@ -66,6 +66,30 @@ const MUTANTS: &[(&str, &str)] = &[
     ("age_of_orphans", "audit::an_object_is_no_orphan_before_its_time_and_nothing_bad_is_exit_0"),
     ("audit_asks_again", "audit::what_changes_after_the_listing_is_asked_again_and_not_reported"),
     ("patience_on_the_way", "audit::a_short_outage_of_the_storage_is_waited_for"),
+    (
+        "look_before_restore",
+        "restore::newer::case_39_an_object_that_appears_between_the_look_and_the_copy_is_not_overwritten",
+    ),
+    (
+        "newer_than_backup",
+        "restore::versions::the_version_of_the_backups_time_comes_back_on_top_and_the_newer_one_is_kept",
+    ),
+    ("row_for_restore", "restore::a_file_without_a_row_comes_back_only_by_force_and_with_a_warning"),
+    (
+        "guard_of_restore",
+        "restore::elsewhere::a_copy_of_the_database_and_one_that_was_never_adopted_change_nothing_and_say_so",
+    ),
+    ("record_of_row", "restore::rows::a_row_comes_back_with_its_object_once_its_record_is_there_again"),
+    (
+        "proof_before_removal",
+        "restore::belongings::a_copy_is_removed_only_by_that_option_and_only_where_the_object_is_the_same",
+    ),
+    ("erase_alive_first", "erase::refused::case_51_a_living_file_is_refused_and_what_names_it_is_told"),
+    (
+        "erase_alive_again",
+        "erase::refused::case_51_a_file_that_comes_alive_between_the_two_checks_is_not_erased",
+    ),
+    ("erase_legal_hold", "erase::refused::a_legal_hold_on_any_version_is_refused_until_it_is_taken_off"),
     ("pause", "pause::a_pause_stops_two_thousand_deletions_on_their_way_and_a_resume_finishes_them"),
 ];
 

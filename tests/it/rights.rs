@@ -2,5 +2,6 @@
 
 mod broker;
 mod database;
+mod erase;
 mod grants;
 mod storage;

@@ -23,7 +23,9 @@ async fn a_service_that_is_not_installed_or_adopted_waits_and_says_so() {
         let service = Service::start(&world.environment, &["run"])
             .await
             .expect_log("not well")
-            .expect_log("not installed");
+            .expect_log("not installed")
+            // Seen while half of it is installed.
+            .expect_log("state=\"drift\"");
         eventually("it is alive", async || (get(service.http, "/healthz").await?.0 == 200).then_some(()))
             .await;
         world

@@ -115,8 +115,7 @@ impl Desk {
 
 /// A Ctrl-C stops after what is in hand; a second one at once.
 fn listening(config: &Config) -> Result<Stop, Failed> {
-    let stop = Stop::new(config.shutdown_timeout);
-    stop.on_signals()?;
+    let stop = parts::listening(config)?;
     let at_once = stop.clone();
     tokio::spawn(async move {
         at_once.at_once().await;

@@ -79,6 +79,7 @@ impl Storage {
             .head_object()
             .bucket(self.bucket(transfer.from))
             .key(transfer.key)
+            .set_version_id(transfer.version.map(str::to_owned))
             .set_part_number(i32::try_from(number).ok());
         match self.send(asked, || request.send()).await {
             Ok(output) => Ok(output

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::file::ObjectKey;
 use crate::storage::copy::Transfer;
 use crate::storage::error::Asked;
 use crate::storage::head::moment;
@@ -42,6 +43,13 @@ pub struct Leftovers {
     pub unfinished: usize,
     /// Those of them that were idle for too long, and are aborted now.
     pub aborted: usize,
+}
+
+/// A copy in parts that was begun and not finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnfinishedCopy {
+    note_key: String,
+    upload: String,
 }
 
 impl Note {
@@ -130,6 +138,29 @@ impl Storage {
             }
         }
         Ok(leftovers)
+    }
+
+    /// The copies in parts of this key that were begun and are not finished; a note and an upload for each.
+    pub async fn unfinished_copies(&self, key: &ObjectKey) -> Result<Vec<UnfinishedCopy>, StorageError> {
+        let mut copies = Vec::new();
+        for (note_key, _) in self.notes(&folder(key.as_str())).await? {
+            let note = self.read_note(&note_key).await?.filter(|note| note.key == key.as_str());
+            copies.extend(note.map(|note| UnfinishedCopy { note_key, upload: note.upload }));
+        }
+        Ok(copies)
+    }
+
+    /// Aborts a copy in parts, whoever works on it: its parts hold the content.
+    pub async fn abort_copy(&self, key: &ObjectKey, copy: &UnfinishedCopy) -> Result<(), StorageError> {
+        let asked = Asked {
+            operation: Operation::AbortMultipartUpload,
+            side: Side::Recycle,
+            key: Some(key.as_str()),
+        };
+        match self.abort(asked, &copy.upload).await {
+            Err(error) if !matches!(error.kind, Kind::ConcurrentRequest | Kind::NotFound) => Err(error),
+            _ => self.delete_note(&copy.note_key).await,
+        }
     }
 
     async fn sweep(

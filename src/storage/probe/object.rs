@@ -111,15 +111,24 @@ impl<'a> Probe<'a> {
     /// May these credentials read and write tags? A copy carries its source's along, and would fail at the
     /// first file that has some. A server without tags has none to lose.
     pub(super) async fn tags(&self) -> Result<(), StorageError> {
-        let (side, asked) = (Side::Object, self.asked(Operation::GetObjectTagging, Side::Object));
+        if self.read_tags(Side::Object).await? { self.write_tags(Side::Recycle).await } else { Ok(()) }
+    }
+
+    /// Reads the tags in this bucket; `false` where the server has none.
+    pub(super) async fn read_tags(&self, side: Side) -> Result<bool, StorageError> {
+        let asked = self.asked(Operation::GetObjectTagging, side);
         let read =
             self.storage.client().get_object_tagging().bucket(self.storage.bucket(side)).key(&self.key);
-        let reads = self.storage.send(asked, || read.send()).await.map(drop);
-        if reads.as_ref().is_err_and(|error| error.kind == Kind::NotImplemented) {
-            return Ok(());
+        match self.storage.send(asked, || read.send()).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == Kind::NotImplemented => Ok(false),
+            Err(error) => Err(error),
         }
-        reads?;
-        let (side, asked) = (Side::Recycle, self.asked(Operation::PutObjectTagging, Side::Recycle));
+    }
+
+    /// Tags the object in this bucket.
+    pub(super) async fn write_tags(&self, side: Side) -> Result<(), StorageError> {
+        let asked = self.asked(Operation::PutObjectTagging, side);
         let built = |_| StorageError::new(asked, Kind::BadRequest, "cannot be built");
         let tag = Tag::builder().key("file-recycler").value("probe").build().map_err(built)?;
         let tags = Tagging::builder().tag_set(tag).build().map_err(built)?;
@@ -139,7 +148,13 @@ impl<'a> Probe<'a> {
 
     /// Removes the object from both buckets, with the request that the moves use.
     pub(super) async fn remove(&self) -> Result<(), StorageError> {
-        let (object, recycle) = join(self.delete(Side::Object, None), self.delete(Side::Recycle, None)).await;
+        let (object, recycle) = self.remove_from_both().await;
+        object.and(recycle)
+    }
+
+    /// The same, with an answer for each bucket.
+    pub(super) async fn remove_from_both(&self) -> (Result<(), StorageError>, Result<(), StorageError>) {
+        let both = join(self.delete(Side::Object, None), self.delete(Side::Recycle, None)).await;
         // Versions are removed as far as the credentials reach: a move does not need that right.
         let versions = std::mem::take(&mut *self.lock());
         for (side, version) in &versions {
@@ -155,6 +170,6 @@ impl<'a> Probe<'a> {
                 tracing::debug!(%error, "a version of a probe object stays behind");
             }
         }
-        object.and(recycle)
+        both
     }
 }

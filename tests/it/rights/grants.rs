@@ -6,6 +6,7 @@ use file_recycler::config::{Crm, DanglingRows, OnCaptureError};
 use file_recycler::db::dangling::DeletedRecord;
 use file_recycler::db::discarded::Discarded;
 use file_recycler::db::environment::{Buckets, NewBinding, Purpose};
+use file_recycler::db::erasure::{Erasure, Images};
 use file_recycler::db::ledger::LedgerEntry;
 use file_recycler::db::low_water::LowWater;
 use file_recycler::db::nonce::Nonce;
@@ -13,6 +14,7 @@ use file_recycler::db::outbox::Limits;
 use file_recycler::db::process::Process;
 use file_recycler::db::registry::Registry;
 use file_recycler::db::replay::Replayed;
+use file_recycler::db::restore::{LedgerOf, RowsOf};
 use file_recycler::db::suspect::Mark;
 use file_recycler::db::{Db, DbError};
 use file_recycler::file::{FileId, Named, ObjectKey, RecordId, SchemaName};
@@ -30,6 +32,8 @@ async fn everything(database: &TestDatabase, db: &Db, crm: &Crm) -> Result<(), D
     memory(db).await?;
     operators(db).await?;
     explain(db, crm).await?;
+    restore(db, crm).await?;
+    erase(db).await?;
     relay(database, db).await?;
     work(database, db, crm).await
 }
@@ -190,6 +194,27 @@ async fn operators(db: &Db) -> Result<(), DbError> {
     db.record_change(&actor(), "test", "").await
 }
 
+async fn restore(db: &Db, crm: &Crm) -> Result<(), DbError> {
+    let (id, schema) = (FileId::from(Uuid::new_v4()), SchemaName::try_from("Contact").unwrap());
+    let ids = [id.to_string()];
+    let catalog = db.discover(crm).await?;
+    for of in [
+        LedgerOf::File(&id),
+        LedgerOf::Record(&schema, "r"),
+        LedgerOf::DeletedSince(OffsetDateTime::now_utc()),
+    ] {
+        db.recycled(&of, None).await?;
+    }
+    db.count_recycled_since(OffsetDateTime::now_utc()).await?;
+    db.last_recycled(&id, &ObjectKey::try_from("k").unwrap(), "recycle").await?;
+    for of in [RowsOf::Ids(&ids), RowsOf::Record(&schema, id.as_str())] {
+        db.restorable_rows(&catalog, of, None).await?;
+    }
+    db.row_images(&catalog, &ids).await?;
+    db.row_images_of(&catalog, (&schema, "r"), None).await?;
+    Ok(())
+}
+
 async fn explain(db: &Db, crm: &Crm) -> Result<(), DbError> {
     let (id, messages) = (Uuid::new_v4(), ["m".to_owned()]);
     let catalog = db.discover_all(crm).await?;
@@ -205,6 +230,21 @@ async fn explain(db: &Db, crm: &Crm) -> Result<(), DbError> {
     db.replays_of(&messages).await?;
     db.discarded_of(id, &messages).await?;
     db.suspects_of(&messages).await?;
+    Ok(())
+}
+
+async fn erase(db: &Db) -> Result<(), DbError> {
+    let file = FileId::from(Uuid::new_v4());
+    let key = ObjectKey::try_from(file.to_string()).unwrap();
+    db.known_keys(&file).await?;
+    db.tables_of_images(&file).await?;
+    db.count_images(&file, &Images::All).await?;
+    db.outbox_holds(&file, &key).await?;
+    db.erasures_of(&file, &key).await?;
+    let erasure = Erasure { id: Uuid::new_v4(), file: &file, key: &key, why: "why", actor: &actor() };
+    db.begin_erasure(&erasure, &serde_json::json!({})).await?;
+    db.give_up_erasure(erasure.id, "failed").await?;
+    db.finish_erasure(&erasure, &Images::All, ("objects", "recycle"), 0).await?;
     Ok(())
 }
 

@@ -13,10 +13,10 @@ use crate::support::parts;
 use crate::support::process::{Service, eventually};
 use crate::support::storage::{TestStorage, client, connect};
 use crate::support::weed::Weed;
-use crate::support::world::{S3, World, bare_world};
+use crate::support::world::{S3, World, bare_world, world};
 
 const FILE: &str = include_str!("../../../deploy/rights/iam-run.json");
-const KEYS: (&str, &str) = ("worker", "worker-secret");
+pub(super) const KEYS: (&str, &str) = ("worker", "worker-secret");
 
 /// The file for these buckets.
 fn document(object: &str, recycle: &str) -> Value {
@@ -26,14 +26,14 @@ fn document(object: &str, recycle: &str) -> Value {
 
 /// One action of one statement.
 #[derive(Clone, Debug)]
-struct Grant {
+pub(super) struct Grant {
     statement: usize,
-    sid: String,
-    action: String,
+    pub(super) sid: String,
+    pub(super) action: String,
 }
 
 impl Grant {
-    fn is_optional(&self) -> bool {
+    pub(super) fn is_optional(&self) -> bool {
         self.sid.starts_with("Optional")
     }
 }
@@ -46,7 +46,7 @@ fn actions(statement: &Value) -> Vec<String> {
 }
 
 /// All of the file, so that none is forgotten.
-fn grants(document: &Value) -> Vec<Grant> {
+pub(super) fn grants(document: &Value) -> Vec<Grant> {
     let statements = document["Statement"].as_array().unwrap().iter().enumerate();
     statements
         .flat_map(|(statement, it)| {
@@ -57,7 +57,7 @@ fn grants(document: &Value) -> Vec<Grant> {
 }
 
 /// The policy without these.
-fn without(document: &Value, taken: &[&Grant]) -> Value {
+pub(super) fn without(document: &Value, taken: &[&Grant]) -> Value {
     let mut document = document.clone();
     let mut left = document["Statement"].as_array().unwrap().clone();
     for (number, statement) in left.iter_mut().enumerate() {
@@ -74,12 +74,12 @@ fn parsed(policy: &Value) -> Policy {
     Policy::parse(&policy.to_string()).unwrap()
 }
 
-fn set(storage: &TestStorage, policy: &Value) {
+pub(super) fn set(storage: &TestStorage, policy: &Value) {
     storage.control().user(KEYS.0, KEYS.1, parsed(policy));
 }
 
 /// The storage under test, by a user's keys.
-async fn as_user(storage: &TestStorage, user: &str) -> Storage {
+pub(super) async fn as_user(storage: &TestStorage, user: &str) -> Storage {
     let mut settings = storage.settings();
     let (access_key, secret_key) = (user.to_owned().into(), format!("{user}-secret").into());
     settings.credentials = Credentials::Keys { access_key, secret_key };
@@ -241,6 +241,41 @@ async fn with_exactly_the_policy_files_move_and_without_one_action_nothing_moves
         revoked_while_it_runs(&world, &document, &grants, &service).await;
         assert_eq!(cli(&["dlq", "list", "--json"]).await.expect(0).json()["total"], 0);
         cli(&["status"]).await.expect(0);
+    })
+    .await;
+}
+
+/// Also those that only a living file needs that is brought back, and those that `doctor` alone looks with.
+#[tokio::test]
+async fn doctor_names_every_action_that_is_missing_before_any_file_misses_it() {
+    world(S3::Embedded, async |world| {
+        let document = document(&world.storage.object, &world.storage.recycle);
+        set(&world.storage, &without(&document, &[]));
+        let mut environment = environment(&world);
+        environment.push(("FILE_RECYCLER_RETENTION__DATABASE_BACKUPS".into(), "90d".into()));
+        let doctor = async || crate::support::process::run(&environment, &["doctor", "--json"]).await.json();
+        let of = |report: &Value, result: &str| -> Vec<Value> {
+            let checks = report["checks"].as_array().unwrap();
+            checks.iter().filter(|check| check["result"] == result).cloned().collect()
+        };
+        let whole = doctor().await;
+        assert_eq!((&whole["ok"], of(&whole, "fail").len()), (&true.into(), 0), "{whole}");
+        let warned = of(&whole, "warn").len();
+        let mut wrong = Vec::new();
+        for grant in grants(&document) {
+            set(&world.storage, &without(&document, &[&grant]));
+            let report = doctor().await;
+            let (failed, more) = (of(&report, "fail"), of(&report, "warn"));
+            let told = if failed.is_empty() { &more } else { &failed };
+            let named = told.iter().any(|check| check["message"].to_string().contains(&grant.action));
+            // The rules are needed to know whether they cover the backups; everything else optional is a warning.
+            let red = !grant.is_optional()
+                || grant.sid.contains("RecycleBucket") && grant.action.contains("Lifecycle");
+            if !named || red == failed.is_empty() || (!red && more.len() <= warned) {
+                wrong.push(format!("{grant:?}: {told:?}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     })
     .await;
 }

@@ -62,6 +62,11 @@ impl Mapped {
         std::fs::write(&self.config, config).unwrap();
     }
 
+    /// The path of its configuration.
+    pub fn config(&self) -> String {
+        self.config.to_str().unwrap().to_owned()
+    }
+
     fn arguments<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
         [&["--config", self.config.to_str().unwrap()], arguments].concat()
     }

@@ -98,6 +98,11 @@ impl Roles {
         self.apply("database-run.sql", &variables).await;
     }
 
+    /// Applies `database-restore.sql`.
+    pub async fn allow_restore(&self) {
+        self.apply("database-restore.sql", &[("restore_role", self.run.as_str())]).await;
+    }
+
     async fn apply(&self, file: &str, variables: &[(&str, &str)]) {
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/rights").join(file);
         let mut psql = Command::new("psql");

@@ -256,13 +256,15 @@ impl Drop for TestStorage {
 
 /// Removes a bucket with all that is in it; one that is gone already is fine.
 async fn remove(client: &Client, bucket: &str) {
-    while let Ok(page) = client.list_object_versions().bucket(bucket).send().await {
+    for round in 0..40 {
+        let Ok(page) = client.list_object_versions().bucket(bucket).send().await else { break };
         let versions = page.versions().iter().map(|version| (version.key(), version.version_id()));
         let markers = page.delete_markers().iter().map(|marker| (marker.key(), marker.version_id()));
         let mut found = false;
         for (key, version) in versions.chain(markers) {
             let request = client.delete_object().bucket(bucket).set_key(key.map(str::to_owned));
-            let version = version.filter(|version| *version != "null").map(str::to_owned);
+            // Without an id, a bucket that keeps versions only gets one marker more; with one, others find nothing.
+            let version = version.filter(|version| *version != "null" || round % 2 == 1).map(str::to_owned);
             found |= request.set_version_id(version).send().await.is_ok();
         }
         if !found {

@@ -29,6 +29,10 @@ pub struct World {
 pub enum S3 {
     Embedded,
     Foreign,
+    /// moto, which takes no notice of conditions.
+    Moto,
+    /// The embedded one with ETags that say nothing.
+    Opaque,
 }
 
 /// Runs a test in a world of its own that is installed and adopted; removed afterwards, also on failure.
@@ -67,6 +71,8 @@ impl World {
         let storage = match s3 {
             S3::Embedded => TestStorage::embedded(Options::default()).await,
             S3::Foreign => TestStorage::foreign().await,
+            S3::Opaque => TestStorage::embedded(Options { opaque_etags: true, ..Options::default() }).await,
+            S3::Moto => TestStorage::moto().await,
         };
         let mut world = Self { crm, queues, storage, environment: Vec::new() };
         let (access_key, secret_key) = world.storage.credentials();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::policy::Policy;
-use crate::store::{Content, Object, Store};
+use crate::store::{Content, Object, Recall, Store};
 use crate::switches::Switches;
 use crate::users::Users;
 
@@ -56,6 +56,17 @@ impl Control {
         let etag = object.etag.clone();
         self.store.lock().get_mut(bucket)?.insert(key, object, Vec::new());
         Some(etag)
+    }
+
+    /// Lets everything that was asked out of an archive arrive.
+    pub fn deliver_from_archive(&self) {
+        let mut buckets = self.store.lock();
+        let entries = buckets.values_mut().flat_map(|bucket| bucket.keys.values_mut()).flatten();
+        for entry in entries {
+            if let Some(Recall::Ongoing { days }) = entry.recall {
+                entry.recall = Some(Recall::of_days(days));
+            }
+        }
     }
 
     /// The content of an object's current version, without a request.

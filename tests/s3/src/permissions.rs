@@ -49,15 +49,21 @@ impl Asking<'_> {
         let Some(source) = self.headers.get("x-amz-copy-source") else { return true };
         let source = percent_decode_str(source.to_str().unwrap_or_default()).decode_utf8_lossy();
         let source = source.trim_start_matches('/');
-        let source = source.split("?versionId=").next().unwrap_or(source);
+        let (source, version) = source
+            .split_once("?versionId=")
+            .map_or((source, None), |(source, version)| (source, Some(version)));
         let Some((bucket, key)) = source.split_once('/') else { return false };
         let resource = format!("arn:aws:s3:::{source}");
-        let tagged = self.operation == Operation::CopyObject && has_tags(store, bucket, key);
-        policy.allows("s3:GetObject", &resource)
+        let tagged = self.operation == Operation::CopyObject && has_tags(store, bucket, key, version);
+        let (read, read_tags) = if version.is_some() {
+            ("s3:GetObjectVersion", "s3:GetObjectVersionTagging")
+        } else {
+            ("s3:GetObject", "s3:GetObjectTagging")
+        };
+        policy.allows(read, &resource)
             && may_miss(policy, store, bucket, key)
             && (!tagged
-                || policy.allows("s3:GetObjectTagging", &resource)
-                    && policy.allows("s3:PutObjectTagging", destination))
+                || policy.allows(read_tags, &resource) && policy.allows("s3:PutObjectTagging", destination))
     }
 }
 
@@ -67,10 +73,13 @@ fn may_miss(policy: &Policy, store: &Store, bucket: &str, key: &str) -> bool {
     there || policy.allows("s3:ListBucket", &format!("arn:aws:s3:::{bucket}"))
 }
 
-fn has_tags(store: &Store, bucket: &str, key: &str) -> bool {
+fn has_tags(store: &Store, bucket: &str, key: &str, version: Option<&str>) -> bool {
     let buckets = store.lock();
-    let current = buckets.get(bucket).and_then(|bucket| bucket.current(key));
-    current.is_some_and(|entry| !entry.tags.is_empty())
+    let source = buckets.get(bucket).and_then(|bucket| match version {
+        Some(version) => bucket.version(key, version).ok(),
+        None => bucket.current(key),
+    });
+    source.is_some_and(|entry| !entry.tags.is_empty())
 }
 
 /// The operation's own permission; nothing for what no policy here can allow.
@@ -86,6 +95,8 @@ pub(crate) fn action(operation: Operation, of_version: bool) -> Option<&'static 
         | Operation::CompleteMultipartUpload => "s3:PutObject",
         Operation::DeleteObject | Operation::DeleteObjects if of_version => "s3:DeleteObjectVersion",
         Operation::DeleteObject | Operation::DeleteObjects => "s3:DeleteObject",
+        Operation::RestoreObject => "s3:RestoreObject",
+        Operation::GetObjectTagging if of_version => "s3:GetObjectVersionTagging",
         Operation::GetObjectTagging => "s3:GetObjectTagging",
         Operation::PutObjectTagging => "s3:PutObjectTagging",
         Operation::DeleteObjectTagging => "s3:DeleteObjectTagging",
@@ -100,6 +111,10 @@ pub(crate) fn action(operation: Operation, of_version: bool) -> Option<&'static 
         Operation::GetBucketLocation => "s3:GetBucketLocation",
         Operation::GetBucketVersioning => "s3:GetBucketVersioning",
         Operation::PutBucketVersioning => "s3:PutBucketVersioning",
+        Operation::GetBucketEncryption => "s3:GetEncryptionConfiguration",
+        Operation::PutBucketEncryption => "s3:PutEncryptionConfiguration",
+        Operation::GetObjectLockConfiguration => "s3:GetBucketObjectLockConfiguration",
+        Operation::PutObjectLockConfiguration => "s3:PutBucketObjectLockConfiguration",
         Operation::GetBucketLifecycleConfiguration => "s3:GetLifecycleConfiguration",
         Operation::PutBucketLifecycleConfiguration | Operation::DeleteBucketLifecycle => {
             "s3:PutLifecycleConfiguration"

@@ -14,7 +14,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::conditions::{Outcome, Reading, Writing, failed};
-use super::{Api, Found, checksums, etag, find, no_such_key, tags};
+use super::{Api, Found, checksums, etag, find, no_such_key, readable, tags};
 use crate::gate::Ticket;
 use crate::store::{Content, Described, Object};
 
@@ -95,7 +95,7 @@ pub(super) fn source(api: &Api, source: &CopySource, conditions: &Reading<'_>) -
         find(bucket, key, version_id.as_deref())?
     };
     match conditions.check(&found.object, &found.entry.modified.into()) {
-        Outcome::Proceed => Ok(found),
+        Outcome::Proceed => readable(&found).map(|()| found),
         Outcome::Unchanged | Outcome::Failed => Err(failed()),
     }
 }

@@ -17,6 +17,7 @@ mod list_old;
 mod multipart;
 mod parts;
 mod read;
+mod recall;
 mod settings;
 mod tags;
 mod versions;
@@ -87,6 +88,14 @@ struct Found {
     version: Option<String>,
 }
 
+/// The content of an object in an archive can be read only once somebody asked for it, and it came.
+fn readable(found: &Found) -> S3Result<()> {
+    if found.entry.is_readable() {
+        return Ok(());
+    }
+    Err(s3_error!(InvalidObjectState, "The operation is not valid for the object's storage class"))
+}
+
 /// Finds an object for reading, by the rules for delete markers.
 fn find(bucket: &Bucket, key: &str, version: Option<&str>) -> S3Result<Found> {
     let entry = match version {
@@ -151,6 +160,14 @@ delegate! {
             => PutBucketLifecycleConfigurationOutput, settings::put_lifecycle;
         delete_bucket_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput,
             settings::delete_lifecycle;
+        get_bucket_encryption: GetBucketEncryptionInput => GetBucketEncryptionOutput,
+            settings::get_encryption;
+        put_bucket_encryption: PutBucketEncryptionInput => PutBucketEncryptionOutput,
+            settings::put_encryption;
+        get_object_lock_configuration: GetObjectLockConfigurationInput
+            => GetObjectLockConfigurationOutput, settings::get_object_lock;
+        put_object_lock_configuration: PutObjectLockConfigurationInput
+            => PutObjectLockConfigurationOutput, settings::put_object_lock;
         get_object: GetObjectInput => GetObjectOutput, read::get;
         head_object: HeadObjectInput => HeadObjectOutput, read::head;
         get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput, attributes::get;
@@ -172,6 +189,7 @@ delegate! {
         list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput,
             multipart::list;
         upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, copy_part::copy;
+        restore_object: RestoreObjectInput => RestoreObjectOutput, recall::object;
         list_parts: ListPartsInput => ListPartsOutput, parts::list;
     }
     reading a body {

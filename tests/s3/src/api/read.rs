@@ -7,10 +7,11 @@ use s3s::dto::{
     GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Range as RangeHeader, StorageClass,
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use time::format_description::well_known::Rfc2822;
 
 use super::conditions::{Outcome, Reading, failed};
-use super::{Api, Found, etag, find, no_such_key, signed, small};
-use crate::store::{Entry, Object};
+use super::{Api, Found, etag, find, no_such_key, readable, signed, small};
+use crate::store::{Entry, Object, Recall};
 
 const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
 const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
@@ -41,6 +42,7 @@ pub(super) fn get(api: &Api, request: S3Request<GetObjectInput>) -> S3Result<S3R
         part: input.part_number,
     };
     let (found, range, mut output) = look(api, &asked)?;
+    readable(&found)?;
     output.body = Some(found.object.content.slice(range).into_blob());
     Ok(S3Response::new(output))
 }
@@ -146,11 +148,23 @@ fn describe(found: &Found) -> GetObjectOutput {
         expires: said.expires,
         last_modified: Some(found.entry.modified.into()),
         metadata: said.metadata,
+        restore: found.entry.recall.as_ref().map(recall),
         storage_class: object.storage_class.clone().filter(|it| it.as_str() != standard()),
         tag_count: (tags > 0).then(|| small(tags)),
         version_id: found.version.clone(),
         website_redirect_location: said.website_redirect_location,
         ..GetObjectOutput::default()
+    }
+}
+
+/// How far an object on its way out of the archive is, as the header says it.
+fn recall(recall: &Recall) -> String {
+    match recall {
+        Recall::Ongoing { .. } => r#"ongoing-request="true""#.to_owned(),
+        Recall::Until(until) => {
+            let date = until.format(&Rfc2822).unwrap_or_default().replace("+0000", "GMT");
+            format!(r#"ongoing-request="false", expiry-date="{date}""#)
+        }
     }
 }
 
@@ -180,6 +194,7 @@ fn without_body(output: GetObjectOutput) -> HeadObjectOutput {
         last_modified: output.last_modified,
         metadata: output.metadata,
         parts_count: output.parts_count,
+        restore: output.restore,
         storage_class: output.storage_class,
         version_id: output.version_id,
         website_redirect_location: output.website_redirect_location,

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use s3s::dto::{BucketLifecycleConfiguration, BucketVersioningStatus, Tag};
+use s3s::dto::{
+    BucketLifecycleConfiguration, BucketVersioningStatus, ObjectLockConfiguration,
+    ServerSideEncryptionConfiguration, StorageClass, Tag,
+};
 use s3s::{S3Result, s3_error};
 use time::OffsetDateTime;
 
@@ -21,9 +24,39 @@ pub(crate) struct Entry {
     /// None is a delete marker.
     pub(crate) object: Option<Arc<Object>>,
     pub(crate) tags: Vec<Tag>,
+    /// It was asked out of the archive.
+    pub(crate) recall: Option<Recall>,
+}
+
+/// An object of an archive class that somebody wants to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recall {
+    /// It is on its way, for so many days.
+    Ongoing { days: i32 },
+    /// It can be read until then.
+    Until(OffsetDateTime),
+}
+
+impl Recall {
+    /// Readable from now on.
+    pub(crate) fn of_days(days: i32) -> Self {
+        Self::Until(now() + time::Duration::days(days.into()))
+    }
 }
 
 impl Entry {
+    /// Is it of a class out of which nothing is read at once?
+    pub(crate) fn in_archive(&self) -> bool {
+        let class = self.object.as_ref().and_then(|object| object.storage_class.as_ref());
+        class
+            .is_some_and(|class| matches!(class.as_str(), StorageClass::GLACIER | StorageClass::DEEP_ARCHIVE))
+    }
+
+    /// Can its content be read?
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.in_archive() || matches!(self.recall, Some(Recall::Until(_)))
+    }
+
     pub(crate) fn version_name(&self) -> &str {
         self.version.as_deref().unwrap_or(NULL)
     }
@@ -44,6 +77,8 @@ pub(crate) struct Bucket {
     pub(crate) created: OffsetDateTime,
     pub(crate) versioning: Option<BucketVersioningStatus>,
     pub(crate) lifecycle: Option<BucketLifecycleConfiguration>,
+    pub(crate) encryption: Option<ServerSideEncryptionConfiguration>,
+    pub(crate) object_lock: Option<ObjectLockConfiguration>,
     /// Versions oldest first; never an empty list.
     pub(crate) keys: BTreeMap<String, Vec<Entry>>,
     /// By key and upload id.
@@ -52,7 +87,15 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn new(created: OffsetDateTime) -> Self {
-        Self { created, versioning: None, lifecycle: None, keys: BTreeMap::new(), uploads: BTreeMap::new() }
+        Self {
+            created,
+            versioning: None,
+            lifecycle: None,
+            encryption: None,
+            object_lock: None,
+            keys: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+        }
     }
 
     /// The current entry of a key, unless it is a delete marker.
@@ -128,7 +171,7 @@ impl Bucket {
         let enabled = BucketVersioningStatus::ENABLED;
         let keeps = self.versioning.as_ref().is_some_and(|status| status.as_str() == enabled);
         let version = keeps.then(random_id);
-        let entry = Entry { version, modified: now(), object, tags };
+        let entry = Entry { version, modified: now(), object, tags, recall: None };
         let shown = self.shown(&entry);
         match self.keys.get_mut(key) {
             None => {

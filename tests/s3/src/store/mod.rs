@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub(crate) use bucket::{Bucket, Deletion, Entry};
+pub(crate) use bucket::{Bucket, Deletion, Entry, Recall};
 pub(crate) use content::{Content, Md5Sum};
 pub(crate) use object::{Described, Object, Part};
 pub(crate) use upload::{Upload, UploadedPart};

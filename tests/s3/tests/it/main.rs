@@ -17,5 +17,6 @@ mod proxy_batches;
 mod proxy_faults;
 mod proxy_passing;
 mod proxy_switches;
+mod recalling;
 mod versioning;
 mod writing;

@@ -126,3 +126,29 @@ async fn versions_are_listed_newest_first_across_pages() {
     seen.dedup();
     assert_eq!(seen.len(), 5);
 }
+
+#[tokio::test]
+async fn an_object_lock_is_for_buckets_that_keep_versions_and_is_kept_as_it_was_given() {
+    let world = World::new().await;
+    let ask = |method: &str| world.ask(method, "/source").query("object-lock", "");
+    assert_eq!(ask("GET").send().await.refusal(), (404, "ObjectLockConfigurationNotFoundError"));
+    let lock = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
+                <Mode>GOVERNANCE</Mode><Days>7</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
+    assert_eq!(ask("PUT").body(lock).send().await.refusal(), (409, "InvalidBucketState"));
+    set(&world, "Enabled").await;
+    assert_eq!(ask("PUT").body(lock).send().await.status, 200);
+    let kept = ask("GET").send().await;
+    assert_eq!((kept.element("Mode"), kept.element("Days")), (Some("GOVERNANCE"), Some("7")));
+}
+
+#[tokio::test]
+async fn a_bucket_encrypts_by_keys_of_the_storage_until_it_is_told_otherwise() {
+    let world = World::new().await;
+    let ask = |method: &str| world.ask(method, "/source").query("encryption", "");
+    assert_eq!(ask("GET").send().await.element("SSEAlgorithm"), Some("AES256"));
+    let kms = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>\
+               <SSEAlgorithm>aws:kms</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule>\
+               </ServerSideEncryptionConfiguration>";
+    assert_eq!(ask("PUT").body(kms).send().await.status, 200);
+    assert_eq!(ask("GET").send().await.element("SSEAlgorithm"), Some("aws:kms"));
+}

@@ -1,0 +1,299 @@
+//! `restore`: objects back from the recycle bucket. A dry run shows what would come back, and what would not.
+
+mod progress;
+mod source;
+mod words;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::StreamExt as _;
+
+use super::arguments::Restore;
+use super::output::{Failed, Finding, operator, print};
+use super::parts;
+use super::report::Report;
+use crate::clock::Clock;
+use crate::config::{Config, Needs, Profile};
+use crate::db::Db;
+use crate::db::catalog::Catalog;
+use crate::db::inventory::Reading;
+use crate::db::schema::SchemaState;
+use crate::file::{FileId, SchemaName};
+use crate::inventory::Inventory;
+use crate::restore::{Archive, Parts, Restored, Restorer, Settings, Summary, all_files};
+use crate::retention::{Kept, kept};
+use crate::stop::Stop;
+use crate::storage::{Capabilities, Kind, Observe, Side, Storage, StorageError};
+use progress::Progress;
+use source::{Source, Which};
+use words::{Document, text};
+
+/// Most files in work at the same time: the storage's own bound is on requests.
+const MOST_AT_ONCE: usize = 48;
+/// Files that a person is shown one by one.
+const SHOWN: usize = 20;
+
+pub(super) async fn run(config: &Config, arguments: Restore, json: bool) -> Result<Finding, Failed> {
+    config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::usage)?;
+    let clock = Clock::system();
+    let which = if arguments.to_match_database { None } else { Some(which(config, &arguments, &clock)?) };
+    may_be_asked(config, &arguments)?;
+    let db = parts::database(config)?;
+    let requests = Requests::default();
+    let storage = parts::storage_observed(config, requests.observe()).await?;
+    primary(&db).await?;
+    let admitted = parts::admitted_for_restore(config, &db, &storage).await;
+    // Somebody who only wants to know is told what would refuse.
+    let refused = match admitted {
+        Err(refused) if arguments.apply => return Err(refused),
+        admitted => admitted.err().map(|refused| refused.message),
+    };
+    let stop = parts::listening(config)?;
+    let restorer = restorer(config, &arguments, db.clone(), storage.clone(), clock, stop).await?;
+    let total = match &which {
+        Some(Which::Files(files)) => Some(files.len() as u64),
+        Some(Which::DeletedSince(since)) => Some(db.count_recycled_since(*since).await?),
+        Some(Which::Record(..)) => None,
+        // Only for the bar: a server that takes too long to count is not waited for.
+        None => db.count_files(restorer.catalog()).await.ok(),
+    };
+    let mut report = Report::begin(arguments.report.as_deref())?;
+    if arguments.apply {
+        db.record_change(&operator(), "restore", &described(which.as_ref(), &arguments)).await?;
+    }
+    let elsewhere = Arc::new(AtomicU64::new(0));
+    let source = Source {
+        db: db.clone(),
+        catalog: restorer.catalog().clone(),
+        template: config.storage.key_template.clone(),
+        with_rows: arguments.with_rows,
+        elsewhere: Arc::clone(&elsewhere),
+    };
+    let inventory = inventory(config, &db, &storage, restorer.catalog());
+    let files = match which {
+        Some(which) => source.stream(which).boxed_local(),
+        None => all_files(inventory.clone()).boxed_local(),
+    };
+    let (mut progress, mut shown) = (Progress::new(total), Vec::new());
+    let mut summary = restorer
+        .run(files, |result| {
+            progress.add();
+            if (!result.result.is_well() || result.why.is_some()) && shown.len() < SHOWN {
+                shown.push(result.clone());
+            }
+            report.add(result)
+        })
+        .await;
+    progress.end();
+    if arguments.to_match_database && summary.stopped.is_none() && !summary.interrupted {
+        // Else rows of a table that is new were overlooked.
+        summary.stopped = inventory.is_settled().await.err().map(|failure| failure.error);
+    }
+    report.end()?;
+    let document = Document::new(
+        &arguments,
+        &summary,
+        requests.counted(),
+        refused,
+        warnings(&arguments, &summary, elsewhere.load(Ordering::Relaxed)),
+    );
+    print(json, &document, || text(&document, &summary, &shown))?;
+    Ok(Finding::healthy_if(summary.is_well()))
+}
+
+/// Which files, from the command line.
+fn which(config: &Config, arguments: &Restore, clock: &Clock) -> Result<Which, Failed> {
+    let uuids = config.crm.profile == Profile::Creatio;
+    if let Some(since) = arguments.deleted_since {
+        return Ok(Which::DeletedSince(since.resolve(clock.now())));
+    }
+    if let Some(record) = &arguments.record {
+        let (schema, id) = record.split_once(':').ok_or_else(|| {
+            Failed::usage("--record: is not SCHEMA:ID, as in Contact:0f8fad5b-d9cb-469f-a165-70867728950e")
+        })?;
+        let schema = SchemaName::try_from(schema.trim())
+            .map_err(|error| Failed::usage(format!("--record: the schema {error}")))?;
+        return Ok(Which::Record(schema, file_id(id, uuids, "--record")?.to_string()));
+    }
+    let mut files: Vec<FileId> = Vec::new();
+    for id in &arguments.file {
+        let id = file_id(id, uuids, "--file")?;
+        if !files.contains(&id) {
+            files.push(id);
+        }
+    }
+    Ok(Which::Files(files))
+}
+
+/// An id as the database writes it.
+fn file_id(text: &str, uuids: bool, option: &str) -> Result<FileId, Failed> {
+    let text = text.trim();
+    if uuids {
+        let uuid = uuid::Uuid::try_parse(text);
+        return uuid
+            .map(FileId::from)
+            .map_err(|_| Failed::usage(format!("{option}: '{}' is no UUID", text.escape_debug())));
+    }
+    FileId::try_from(text).map_err(|error| Failed::usage(format!("{option}: the id {error}")))
+}
+
+/// Where no database says which rows there are, every file is one without a row.
+fn may_be_asked(config: &Config, arguments: &Restore) -> Result<(), Failed> {
+    if config.crm.profile != Profile::Events {
+        return Ok(());
+    }
+    if arguments.to_match_database {
+        return Err(Failed::usage(
+            "--to-match-database: crm.profile is events, there is no database to match",
+        ));
+    }
+    if arguments.with_rows {
+        return Err(Failed::usage("--with-rows: crm.profile is events, there are no rows to bring back"));
+    }
+    if !arguments.force {
+        return Err(Failed::usage(
+            "crm.profile is events: no database says whether a row names a file, so files come back with --force only",
+        ));
+    }
+    Ok(())
+}
+
+/// Both buckets and the database, by the restorer's own catalogue.
+fn inventory(config: &Config, db: &Db, storage: &Storage, catalog: &Catalog) -> Inventory {
+    let template = config.storage.key_template.clone();
+    let reading = Arc::new(Reading::new(Arc::new(catalog.clone()), Inventory::apart(&template)));
+    Inventory::new(db.clone(), storage.clone(), reading, template)
+}
+
+async fn primary(db: &Db) -> Result<(), Failed> {
+    if !db.environment().await?.is_primary {
+        return Err(Failed::new("the database is a replica: only the primary knows what is alive"));
+    }
+    if db.schema_state().await? != SchemaState::Current {
+        return Err(Failed::new(
+            "the own schema is not there yet, or of an older version: run `file-recycler listener install` first",
+        ));
+    }
+    Ok(())
+}
+
+async fn restorer(
+    config: &Config,
+    arguments: &Restore,
+    db: Db,
+    storage: Storage,
+    clock: Clock,
+    stop: Stop,
+) -> Result<Restorer, Failed> {
+    let server = server(&storage, arguments.apply).await?;
+    let backup_time = arguments.backup_time.map(|time| time.resolve(clock.now()));
+    // Only then it matters how long files are kept, and the right to ask is needed.
+    let kept = if backup_time.is_some() { kept(&storage.lifecycle().await?.terms()) } else { Kept::ForEver };
+    let environment =
+        db.environment().await?.environment.map(|environment| environment.id).unwrap_or_default();
+    let settings = Settings {
+        apply: arguments.apply,
+        force: arguments.force,
+        backup_time,
+        remove_copy: arguments.remove_copy,
+        archive: Archive { tier: arguments.archive_tier.into(), days: arguments.archive_days },
+        concurrency: config.recycle.concurrency.clamp(1, MOST_AT_ONCE),
+    };
+    let parts = Parts {
+        recycle_bucket: parts::buckets(config)?.recycle,
+        catalog: db.discover(&config.crm).await?,
+        storage,
+        server,
+        kept,
+        db,
+        environment,
+        clock,
+        stop,
+    };
+    Ok(Restorer::new(parts, settings))
+}
+
+/// What the server can do. A dry run writes no probe objects either: most of it matters only to what is done. Whether
+/// versions are kept is asked in any case: the probe takes a bucket whose versions it may not read for one without.
+async fn server(storage: &Storage, apply: bool) -> Result<Capabilities, Failed> {
+    let (object_versioned, recycle_versioned) = tokio::try_join!(
+        may_keep_versions(storage, Side::Object),
+        may_keep_versions(storage, Side::Recycle)
+    )?;
+    let probed = if apply { storage.probe().await? } else { Capabilities::unknown() };
+    Ok(Capabilities { object_versioned, recycle_versioned, ..probed })
+}
+
+/// Where the answer cannot be read (moto's), versions are looked for: of a bucket that keeps none, that is one request more.
+async fn may_keep_versions(storage: &Storage, side: Side) -> Result<bool, StorageError> {
+    match storage.is_versioned(side).await {
+        Err(error) if error.kind == Kind::BadAnswer => Ok(true),
+        answer => answer,
+    }
+}
+
+/// What was asked for, for the trail.
+fn described(which: Option<&Which>, arguments: &Restore) -> String {
+    let which = match which {
+        None => "all that the database names".to_owned(),
+        Some(Which::Files(files)) if files.len() == 1 => format!("file {}", files[0]),
+        Some(Which::Files(files)) => format!("{} files, the first {}", files.len(), files[0]),
+        Some(Which::Record(schema, id)) => format!("record {schema} {id}"),
+        Some(Which::DeletedSince(since)) => format!("deleted since {since}"),
+    };
+    let given = [
+        ("--force", arguments.force),
+        ("--with-rows", arguments.with_rows),
+        ("--remove-copy", arguments.remove_copy),
+        ("--backup-time", arguments.backup_time.is_some()),
+    ];
+    let given = given.iter().filter(|(_, given)| *given).map(|(option, _)| format!(" {option}"));
+    which + &given.collect::<String>()
+}
+
+fn warnings(arguments: &Restore, summary: &Summary, elsewhere: u64) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if arguments.to_match_database && arguments.backup_time.is_none() {
+        warnings.push(
+            "without --backup-time an object that was replaced since the backup, and has the same size, counts as present"
+                .to_owned(),
+        );
+    }
+    if elsewhere > 0 {
+        warnings.push(format!(
+            "{elsewhere} rows of the record have their content in the database, or none (links): they are passed by"
+        ));
+    }
+    if arguments.force && !arguments.with_rows && summary.of(Restored::Restored).files > 0 {
+        warnings.push(
+            "a file without a row is nobody's: an event about it that still waits, or an audit with --fix orphans, \
+             moves it again"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+/// Counts requests by operation.
+#[derive(Clone, Default)]
+struct Requests(Arc<Mutex<BTreeMap<&'static str, u64>>>);
+
+impl Requests {
+    fn observe(&self) -> Observe {
+        let requests = self.clone();
+        Arc::new(move |operation, _| {
+            *requests.lock().entry(operation.as_str()).or_default() += 1;
+        })
+    }
+
+    fn counted(&self) -> BTreeMap<&'static str, u64> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        // Counts are whole whatever panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,66 @@
+//! Many files: a stream of them, some dozens in work at the same time, and one summary.
+
+use futures_util::stream::{Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
+
+use super::{FileResult, Restorer, Summary, Wanted};
+use crate::outcome::Failure;
+
+/// So many files in a row that fail because the servers are out of reach, with none that fares better, end it.
+const OUTAGE: usize = 64;
+
+impl Restorer {
+    /// Brings all files of the stream back, or finds out what would become of them, and hands each result to `sink`.
+    /// Nothing is kept of a file that is done.
+    ///
+    /// It ends early where a stop is asked for (what is in work is finished), where the source fails, where the sink
+    /// does (its error says why), and where the servers are out of reach.
+    pub async fn run(
+        &self,
+        source: impl Stream<Item = Result<Wanted, Failure>>,
+        mut sink: impl FnMut(&FileResult) -> Result<(), String>,
+    ) -> Summary {
+        let (stop, enough) = (&self.parts.stop, CancellationToken::new());
+        let ended = async {
+            tokio::select! {
+                () = stop.requested() => {}
+                () = enough.cancelled() => {}
+            }
+        };
+        let results = source
+            .take_until(Box::pin(ended))
+            .map(|wanted| async move {
+                match wanted {
+                    Ok(wanted) => Ok(self.restore(&wanted).await),
+                    Err(failure) => Err(failure),
+                }
+            })
+            .buffer_unordered(self.settings.concurrency.max(1));
+        let mut results = std::pin::pin!(results);
+        let (mut summary, mut outages) = (Summary::default(), 0);
+        loop {
+            let next = tokio::select! {
+                next = results.next() => next,
+                // A second signal, or no patience left: what is in work is dropped, and found by the next run.
+                () = stop.at_once() => None,
+            };
+            let stopped = match next {
+                None => break,
+                Some(Err(failure)) => Some(failure.error),
+                Some(Ok(file)) => {
+                    outages = if file.outage { outages + 1 } else { 0 };
+                    summary.add(&file);
+                    let told = sink(&file).err();
+                    let outage = || file.why.clone().filter(|_| outages >= OUTAGE);
+                    told.or_else(outage)
+                }
+            };
+            if let Some(why) = stopped {
+                enough.cancel();
+                summary.stopped.get_or_insert(why);
+            }
+        }
+        summary.interrupted = stop.is_requested();
+        summary
+    }
+}
