@@ -53,7 +53,6 @@ impl Db {
         place: &Place,
         last: Uuid,
     ) -> Result<Page, DbError> {
-        const DOING: &str = "reading the rows of files";
         let Some(group) = reading.groups.get(group) else { return Ok(Page { rows: Vec::new(), next: None }) };
         let query = sqlx::query_as(built(&group.pages));
         let query = match group.order {
