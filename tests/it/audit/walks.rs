@@ -4,6 +4,7 @@ use file_recycler::storage::Side;
 use uuid::Uuid;
 
 use super::{counts, of};
+use crate::support::crm::{DATABASE_STORAGE, FILE_TYPE};
 use crate::support::mapped::mapped;
 use crate::support::process;
 use crate::support::storage::{TestStorage, connect};
@@ -88,4 +89,35 @@ async fn listings_ascend_and_keys_come_as_they_are_on_every_server() {
             assert_eq!(listed.iter().collect::<Vec<_>>(), expected, "{} after '{after}'", storage.endpoint());
         }
     }
+}
+
+/// Planned by default, each page would read and sort all that its range has left.
+#[tokio::test]
+async fn every_row_is_read_once_however_many_pages_a_range_has() {
+    world(S3::Embedded, async |world| {
+        // What is in the database has no object: nothing is doubted, so only the pages read rows.
+        let rows = 200_000;
+        world
+            .crm
+            .sql(format!(
+                r#"INSERT INTO "ContactFile" ("Id", "TypeId", "SysFileStorageId")
+                   SELECT md5(n::text)::uuid, '{FILE_TYPE}', '{DATABASE_STORAGE}' FROM generate_series(1, {rows}) AS n"#
+            ))
+            .await;
+        world.crm.sql(r#"VACUUM ANALYZE "ContactFile""#).await;
+        let sql = "SELECT (seq_tup_read + idx_tup_fetch)::bigint FROM pg_stat_user_tables
+                    WHERE relname = 'ContactFile'";
+        let read = async || world.crm.number(sql).await;
+        let before = read().await;
+        let done = process::run(&world.environment, &["audit", "--json"]).await.expect(0).json();
+        assert_eq!((&done["complete"], &done["rows"]), (&true.into(), &rows.into()), "{done}");
+        // Each session tells what it read when it ends.
+        let read = process::eventually("the reads are counted", async || {
+            let now = read().await - before;
+            (now >= rows).then_some(now)
+        })
+        .await;
+        assert!(read < rows * 5 / 4, "{read} rows were read for {rows}");
+    })
+    .await;
 }
