@@ -34,6 +34,15 @@ const TRIES: Schedule = Schedule {
 /// Size of a part where the object's own are not known, in bytes: as the storage cuts it.
 const PART_SIZE: u64 = 256 * 1024 * 1024;
 
+/// Which buckets have old versions to read, also where they keep no new ones any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OldVersions {
+    /// The object bucket.
+    pub object: bool,
+    /// The recycle bucket.
+    pub recycle: bool,
+}
+
 /// What bringing files back works with.
 #[derive(Clone, Debug)]
 pub struct Parts {
@@ -43,6 +52,8 @@ pub struct Parts {
     pub recycle_bucket: String,
     /// What the server can do. In a dry run nothing is probed, and so nothing relied on.
     pub server: Capabilities,
+    /// Where old versions may be looked for.
+    pub old_versions: OldVersions,
     /// How long the recycle bucket keeps files; asked only with a backup's time.
     pub kept: Kept,
     /// The database.
@@ -154,6 +165,7 @@ impl Restorer {
             row: row(wanted),
             force: self.settings.force,
             object: Place { latest: Some(Seen::from(listed)), versions: Versions::None },
+            keeps_overwritten: false,
             copy: Place { latest: None, versions: Versions::None },
             backup_time: self.settings.backup_time,
             memory: Memory::NotAsked,

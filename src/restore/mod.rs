@@ -19,7 +19,7 @@ use crate::file::{FileId, ObjectKey, SchemaName};
 use crate::storage::{Listed, Tier};
 
 pub use crate::db::restore::RowImage;
-pub use file::{Parts, Restorer};
+pub use file::{OldVersions, Parts, Restorer};
 pub use matching::all_files;
 pub use result::{Count, Estimate, FileResult, Restored, Summary};
 
