@@ -10,6 +10,7 @@ use super::origin::{Look, row};
 use super::{Estimate, FileResult, Restored, Settings, Wanted};
 use crate::clock::Clock;
 use crate::db::Db;
+use crate::db::alive::Questions;
 use crate::db::catalog::Catalog;
 use crate::db::restore::{Obstacle, RowImage};
 use crate::failpoint;
@@ -72,6 +73,7 @@ pub struct Parts {
 pub struct Restorer {
     pub(super) parts: Parts,
     pub(super) settings: Settings,
+    pub(super) questions: Questions,
 }
 
 impl fmt::Debug for Restorer {
@@ -83,7 +85,7 @@ impl fmt::Debug for Restorer {
 impl Restorer {
     /// One with these parts and settings. Whoever makes it has asked the guard.
     pub fn new(parts: Parts, settings: Settings) -> Self {
-        Self { parts, settings }
+        Self { questions: Questions::new(&parts.catalog), parts, settings }
     }
 
     /// The tables that it knows.
