@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::decision::{Facts, Memory, Next, Place, Seen, Source, Versions, decide, moment};
 use super::origin::{Look, row};
-use super::{Estimate, FileResult, Restored, Settings, Wanted};
+use super::{Estimate, FileResult, OldVersions, Restored, Settings, Wanted};
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::db::alive::Questions;
@@ -34,15 +34,6 @@ const TRIES: Schedule = Schedule {
 };
 /// Size of a part where the object's own are not known, in bytes: as the storage cuts it.
 const PART_SIZE: u64 = 256 * 1024 * 1024;
-
-/// Which buckets have old versions to read, also where they keep no new ones any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OldVersions {
-    /// The object bucket.
-    pub object: bool,
-    /// The recycle bucket.
-    pub recycle: bool,
-}
 
 /// What bringing files back works with.
 #[derive(Clone, Debug)]
@@ -97,9 +88,10 @@ impl Restorer {
     /// minute.
     pub async fn restore(&self, wanted: &Wanted) -> FileResult {
         let mut pauses = Pauses::system(TRIES);
+        let mut row_inserted = false;
         loop {
-            let failure = match self.attempt(wanted).await {
-                Ok(done) => return done,
+            let failure = match self.attempt(wanted, &mut row_inserted).await {
+                Ok(done) => return FileResult { row_inserted, ..done },
                 Err(failure) => failure,
             };
             let (may_pass, outage) = match failure.advice {
@@ -110,7 +102,7 @@ impl Restorer {
             let pause = pauses.next().filter(|_| may_pass && !self.parts.stop.is_requested());
             let Some(pause) = pause else {
                 let ended = ended(wanted, Restored::Failed, Some(failure.error));
-                return FileResult { outage, ..ended };
+                return FileResult { outage, row_inserted, ..ended };
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -119,7 +111,7 @@ impl Restorer {
         }
     }
 
-    async fn attempt(&self, wanted: &Wanted) -> Result<FileResult, Failure> {
+    async fn attempt(&self, wanted: &Wanted, row_inserted: &mut bool) -> Result<FileResult, Failure> {
         if may_be_read_as_another(&wanted.key) && !self.parts.server.exact_keys {
             let why =
                 "this storage server reads the key as another one: its object cannot be told from that one's";
@@ -136,7 +128,7 @@ impl Restorer {
             let next = decide(&look.facts(self, wanted));
             match next {
                 Next::Ask(question) => look.ask(question, self, wanted).await?,
-                Next::Copy(source) => match Box::pin(self.copy(wanted, &look, source)).await? {
+                Next::Copy(source) => match Box::pin(self.copy(wanted, &look, source, row_inserted)).await? {
                     Some(done) => return Ok(done),
                     None => look = Look::at(self, wanted).await?,
                 },
@@ -150,7 +142,10 @@ impl Restorer {
                     let size = look.object.as_ref().or(look.copy.as_ref()).map(|head| head.size);
                     let done = ended(wanted, result, why);
                     let done = FileResult { size: size.or(done.size), ..done };
-                    return self.afterwards(wanted, done, look.copy.as_ref()).await;
+                    match self.afterwards(wanted, done, look.copy.as_ref(), row_inserted).await? {
+                        Some(done) => return Ok(done),
+                        None => look = Look::at(self, wanted).await?,
+                    }
                 }
             }
         }
@@ -195,6 +190,7 @@ impl Restorer {
         wanted: &Wanted,
         look: &Look,
         source: Source,
+        row_inserted: &mut bool,
     ) -> Result<Option<FileResult>, Failure> {
         let storage = &self.parts.storage;
         let (side, version) = match &source {
@@ -228,7 +224,7 @@ impl Restorer {
             ..ended(wanted, Restored::Restored, why)
         };
         let copy = if side == Side::Recycle { Some(&head) } else { look.copy.as_ref() };
-        self.afterwards(wanted, done, copy).await.map(Some)
+        self.afterwards(wanted, done, copy, row_inserted).await
     }
 
     /// Is it there now? `false` where something has changed meanwhile.
@@ -299,23 +295,32 @@ impl Restorer {
         Ok(obstacle.and_then(why_not))
     }
 
-    /// The object is where it belongs, or would be: now its row, and then its copy.
+    /// The object is where it belongs, or would be: now its row, and then its copy. Nothing where the object is away again.
     async fn afterwards(
         &self,
         wanted: &Wanted,
         mut done: FileResult,
         copy: Option<&Head>,
-    ) -> Result<FileResult, Failure> {
+        row_inserted: &mut bool,
+    ) -> Result<Option<FileResult>, Failure> {
         if !done.result.is_well() {
-            return Ok(done);
+            return Ok(Some(done));
         }
         if let Some(image) = &wanted.image {
             match self.bring_row_back(image).await {
-                Ok(inserted) => done.row_inserted = inserted,
+                Ok(false) => {}
+                Ok(true) => {
+                    *row_inserted = true;
+                    // A move that began while there was no row may have taken it: from now on the row keeps it.
+                    let looked_for = self.settings.apply;
+                    if looked_for && self.parts.storage.head(Side::Object, &wanted.key).await?.is_none() {
+                        return Ok(None);
+                    }
+                }
                 Err(why) => {
                     done.result = Restored::Failed;
                     done.why = Some(format!("its object is in place, and its row is not: {why}"));
-                    return Ok(done);
+                    return Ok(Some(done));
                 }
             }
         }
@@ -324,7 +329,7 @@ impl Restorer {
         {
             self.remove_copy(wanted, copy, &mut done).await?;
         }
-        Ok(done)
+        Ok(Some(done))
     }
 
     /// Was it inserted (or would it be)? One that is there already was not.

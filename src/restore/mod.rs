@@ -19,7 +19,7 @@ use crate::file::{FileId, ObjectKey, SchemaName};
 use crate::storage::{Listed, Tier};
 
 pub use crate::db::restore::RowImage;
-pub use file::{OldVersions, Parts, Restorer};
+pub use file::{Parts, Restorer};
 pub use matching::all_files;
 pub use result::{Count, Estimate, FileResult, Restored, Summary};
 
@@ -63,6 +63,15 @@ pub struct ListedFacts {
     pub object: Option<Listed>,
     /// In the recycle bucket.
     pub copy: Option<Listed>,
+}
+
+/// Which buckets have old versions to read, also where they keep no new ones any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OldVersions {
+    /// The object bucket.
+    pub object: bool,
+    /// The recycle bucket.
+    pub recycle: bool,
 }
 
 /// How files are brought back.
