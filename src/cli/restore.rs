@@ -4,6 +4,7 @@ mod progress;
 mod source;
 mod words;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,6 +71,7 @@ pub(super) async fn run(config: &Config, arguments: Restore, json: bool) -> Resu
         template: config.storage.key_template.clone(),
         with_rows: arguments.with_rows,
         elsewhere: Arc::clone(&elsewhere),
+        keyless: RefCell::default(),
     };
     let inventory = inventory(config, &db, &storage, restorer.catalog());
     let files = match which {

@@ -373,7 +373,7 @@ fn ended(wanted: &Wanted, result: Restored, why: Option<String>) -> FileResult {
     FileResult {
         file_id: wanted.id.clone(),
         schema,
-        key: wanted.key.clone(),
+        key: Some(wanted.key.clone()),
         result,
         size: row(wanted).and_then(|row| row.size),
         why,
