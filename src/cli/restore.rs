@@ -4,6 +4,7 @@ mod progress;
 mod source;
 mod words;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,10 +23,10 @@ use crate::db::inventory::Reading;
 use crate::db::schema::SchemaState;
 use crate::file::{FileId, SchemaName};
 use crate::inventory::Inventory;
-use crate::restore::{Archive, Parts, Restored, Restorer, Settings, Summary, all_files};
+use crate::restore::{Archive, OldVersions, Parts, Restored, Restorer, Settings, Summary, all_files};
 use crate::retention::{Kept, kept};
 use crate::stop::Stop;
-use crate::storage::{Capabilities, Kind, Observe, Side, Storage, StorageError};
+use crate::storage::{Capabilities, Kind, Observe, Side, Storage, StorageError, Versioning};
 use progress::Progress;
 use source::{Source, Which};
 use words::{Document, text};
@@ -70,6 +71,7 @@ pub(super) async fn run(config: &Config, arguments: Restore, json: bool) -> Resu
         template: config.storage.key_template.clone(),
         with_rows: arguments.with_rows,
         elsewhere: Arc::clone(&elsewhere),
+        keyless: RefCell::default(),
     };
     let inventory = inventory(config, &db, &storage, restorer.catalog());
     let files = match which {
@@ -187,7 +189,7 @@ async fn restorer(
     clock: Clock,
     stop: Stop,
 ) -> Result<Restorer, Failed> {
-    let server = server(&storage, arguments.apply).await?;
+    let (server, old_versions) = server(&storage, arguments.apply).await?;
     let backup_time = arguments.backup_time.map(|time| time.resolve(clock.now()));
     // Only then it matters how long files are kept, and the right to ask is needed.
     let kept = if backup_time.is_some() { kept(&storage.lifecycle().await?.terms()) } else { Kept::ForEver };
@@ -206,6 +208,7 @@ async fn restorer(
         catalog: db.discover(&config.crm).await?,
         storage,
         server,
+        old_versions,
         kept,
         db,
         environment,
@@ -215,22 +218,35 @@ async fn restorer(
     Ok(Restorer::new(parts, settings))
 }
 
-/// What the server can do. A dry run writes no probe objects either: most of it matters only to what is done. Whether
-/// versions are kept is asked in any case: the probe takes a bucket whose versions it may not read for one without.
-async fn server(storage: &Storage, apply: bool) -> Result<Capabilities, Failed> {
-    let (object_versioned, recycle_versioned) = tokio::try_join!(
-        may_keep_versions(storage, Side::Object),
-        may_keep_versions(storage, Side::Recycle)
-    )?;
-    let probed = if apply { storage.probe().await? } else { Capabilities::unknown() };
-    Ok(Capabilities { object_versioned, recycle_versioned, ..probed })
+/// What the server can do, and where there are old versions to read. A dry run writes no probe objects either: most of it
+/// matters only to what is done. How the buckets keep versions is asked in any case: the probe takes a bucket whose
+/// versions it may not read for one without. A bucket whose versioning is suspended has old versions, and keeps nothing
+/// of what is overwritten now.
+async fn server(storage: &Storage, apply: bool) -> Result<(Capabilities, OldVersions), Failed> {
+    let (object, recycle) =
+        tokio::try_join!(versioning(storage, Side::Object), versioning(storage, Side::Recycle))?;
+    let probed = if apply { Some(storage.probe().await?) } else { None };
+    // Where the answer cannot be read, the probe has seen it. A dry run overwrites nothing: there it may be either.
+    let keeps = |told: Option<Versioning>, seen: fn(&Capabilities) -> bool| match told {
+        Some(told) => told == Versioning::Enabled,
+        None => probed.as_ref().is_none_or(seen),
+    };
+    let object_versioned = keeps(object, |probed| probed.object_versioned);
+    let recycle_versioned = keeps(recycle, |probed| probed.recycle_versioned);
+    let old_versions = OldVersions {
+        object: object != Some(Versioning::Never),
+        recycle: recycle != Some(Versioning::Never),
+    };
+    let probed = probed.unwrap_or(Capabilities::unknown());
+    Ok((Capabilities { object_versioned, recycle_versioned, ..probed }, old_versions))
 }
 
-/// Where the answer cannot be read (moto's), versions are looked for: of a bucket that keeps none, that is one request more.
-async fn may_keep_versions(storage: &Storage, side: Side) -> Result<bool, StorageError> {
-    match storage.is_versioned(side).await {
-        Err(error) if error.kind == Kind::BadAnswer => Ok(true),
-        answer => answer,
+/// Nothing where the answer cannot be read (moto's): then versions are looked for, which is one request more for a bucket
+/// that has none.
+async fn versioning(storage: &Storage, side: Side) -> Result<Option<Versioning>, StorageError> {
+    match storage.versioning(side).await {
+        Err(error) if error.kind == Kind::BadAnswer => Ok(None),
+        answer => answer.map(Some),
     }
 }
 

@@ -84,9 +84,9 @@ pub struct Place<'a> {
 /// What is known of an object's versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Versions<'a> {
-    /// The bucket keeps none.
+    /// The bucket has none.
     None,
-    /// It does, and nobody has asked yet.
+    /// It has, or may have, and nobody has asked yet.
     NotAsked,
     /// These.
     Are(&'a [Version]),
@@ -112,6 +112,8 @@ pub struct Facts<'a> {
     pub force: bool,
     /// The object bucket.
     pub object: Place<'a>,
+    /// It keeps what is overwritten: not where its versioning is suspended.
+    pub keeps_overwritten: bool,
     /// The recycle bucket.
     pub copy: Place<'a>,
     /// The moment of the database backup that the row is of.
@@ -164,7 +166,7 @@ pub enum Source {
 /// | content elsewhere | any | any | failed |
 /// | any | the row's size, not newer than the backup | any | present |
 /// | any | newer than the backup, of the same content as the copy or as the version of then | any | present |
-/// | any | newer or another, and the version of then is kept | any | copy that version on top |
+/// | any | newer or another, and the version of then is kept | any | copy that version on top, where the bucket keeps what is overwritten; else differs |
 /// | any | newer or another | any | differs |
 /// | any | absent, and the version of the backup's time is kept | any | copy that version |
 /// | any | absent | the row's size | copy; of several versions the newest with that size |
@@ -194,6 +196,17 @@ fn since(object: &Seen) -> Next {
     Next::End(Restored::Present, Some(format!("brought back{when}")))
 }
 
+/// The version of then is there, and could only be copied over what is there for good.
+fn suspended(version: &Version) -> Next {
+    let why = format!(
+        "another object is in place, and its bucket does not keep what is overwritten (its versioning is suspended): \
+         version {} of{} stays below it",
+        version.id,
+        version.last_modified.map_or_else(|| " an unknown time".to_owned(), |at| format!(" {}", moment(at)))
+    );
+    end(Restored::Differs, why)
+}
+
 impl<'a> Facts<'a> {
     /// The size that the content must have, where the row tells.
     fn size(&self) -> Option<u64> {
@@ -218,7 +231,10 @@ impl<'a> Facts<'a> {
             Versions::NotAsked => return Next::Ask(Question::ObjectVersions),
             Versions::Are(versions) => match self.version_of(versions, then) {
                 Some(version) if object.is_version(version) => return since(object),
-                Some(version) => return self.unless_alone(Next::Copy(Source::ObjectThen(version.clone()))),
+                Some(version) if self.keeps_overwritten => {
+                    return self.unless_alone(Next::Copy(Source::ObjectThen(version.clone())));
+                }
+                Some(version) => return suspended(version),
                 None => {}
             },
             Versions::None => {}

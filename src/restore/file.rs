@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 use super::decision::{Facts, Memory, Next, Place, Seen, Source, Versions, decide, moment};
 use super::origin::{Look, row};
-use super::{Estimate, FileResult, Restored, Settings, Wanted};
+use super::{Estimate, FileResult, OldVersions, Restored, Settings, Wanted};
 use crate::clock::Clock;
 use crate::db::Db;
+use crate::db::alive::Questions;
 use crate::db::catalog::Catalog;
 use crate::db::restore::{Obstacle, RowImage};
 use crate::failpoint;
@@ -43,6 +44,8 @@ pub struct Parts {
     pub recycle_bucket: String,
     /// What the server can do. In a dry run nothing is probed, and so nothing relied on.
     pub server: Capabilities,
+    /// Where old versions may be looked for.
+    pub old_versions: OldVersions,
     /// How long the recycle bucket keeps files; asked only with a backup's time.
     pub kept: Kept,
     /// The database.
@@ -61,6 +64,7 @@ pub struct Parts {
 pub struct Restorer {
     pub(super) parts: Parts,
     pub(super) settings: Settings,
+    pub(super) questions: Questions,
 }
 
 impl fmt::Debug for Restorer {
@@ -72,7 +76,7 @@ impl fmt::Debug for Restorer {
 impl Restorer {
     /// One with these parts and settings. Whoever makes it has asked the guard.
     pub fn new(parts: Parts, settings: Settings) -> Self {
-        Self { parts, settings }
+        Self { questions: Questions::new(&parts.catalog), parts, settings }
     }
 
     /// The tables that it knows.
@@ -84,9 +88,10 @@ impl Restorer {
     /// minute.
     pub async fn restore(&self, wanted: &Wanted) -> FileResult {
         let mut pauses = Pauses::system(TRIES);
+        let mut row_inserted = false;
         loop {
-            let failure = match self.attempt(wanted).await {
-                Ok(done) => return done,
+            let failure = match self.attempt(wanted, &mut row_inserted).await {
+                Ok(done) => return FileResult { row_inserted, ..done },
                 Err(failure) => failure,
             };
             let (may_pass, outage) = match failure.advice {
@@ -97,7 +102,7 @@ impl Restorer {
             let pause = pauses.next().filter(|_| may_pass && !self.parts.stop.is_requested());
             let Some(pause) = pause else {
                 let ended = ended(wanted, Restored::Failed, Some(failure.error));
-                return FileResult { outage, ..ended };
+                return FileResult { outage, row_inserted, ..ended };
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -106,7 +111,7 @@ impl Restorer {
         }
     }
 
-    async fn attempt(&self, wanted: &Wanted) -> Result<FileResult, Failure> {
+    async fn attempt(&self, wanted: &Wanted, row_inserted: &mut bool) -> Result<FileResult, Failure> {
         if may_be_read_as_another(&wanted.key) && !self.parts.server.exact_keys {
             let why =
                 "this storage server reads the key as another one: its object cannot be told from that one's";
@@ -123,7 +128,7 @@ impl Restorer {
             let next = decide(&look.facts(self, wanted));
             match next {
                 Next::Ask(question) => look.ask(question, self, wanted).await?,
-                Next::Copy(source) => match Box::pin(self.copy(wanted, &look, source)).await? {
+                Next::Copy(source) => match Box::pin(self.copy(wanted, &look, source, row_inserted)).await? {
                     Some(done) => return Ok(done),
                     None => look = Look::at(self, wanted).await?,
                 },
@@ -137,7 +142,10 @@ impl Restorer {
                     let size = look.object.as_ref().or(look.copy.as_ref()).map(|head| head.size);
                     let done = ended(wanted, result, why);
                     let done = FileResult { size: size.or(done.size), ..done };
-                    return self.afterwards(wanted, done, look.copy.as_ref()).await;
+                    match self.afterwards(wanted, done, look.copy.as_ref(), row_inserted).await? {
+                        Some(done) => return Ok(done),
+                        None => look = Look::at(self, wanted).await?,
+                    }
                 }
             }
         }
@@ -154,6 +162,7 @@ impl Restorer {
             row: row(wanted),
             force: self.settings.force,
             object: Place { latest: Some(Seen::from(listed)), versions: Versions::None },
+            keeps_overwritten: false,
             copy: Place { latest: None, versions: Versions::None },
             backup_time: self.settings.backup_time,
             memory: Memory::NotAsked,
@@ -181,6 +190,7 @@ impl Restorer {
         wanted: &Wanted,
         look: &Look,
         source: Source,
+        row_inserted: &mut bool,
     ) -> Result<Option<FileResult>, Failure> {
         let storage = &self.parts.storage;
         let (side, version) = match &source {
@@ -214,7 +224,7 @@ impl Restorer {
             ..ended(wanted, Restored::Restored, why)
         };
         let copy = if side == Side::Recycle { Some(&head) } else { look.copy.as_ref() };
-        self.afterwards(wanted, done, copy).await.map(Some)
+        self.afterwards(wanted, done, copy, row_inserted).await
     }
 
     /// Is it there now? `false` where something has changed meanwhile.
@@ -285,23 +295,32 @@ impl Restorer {
         Ok(obstacle.and_then(why_not))
     }
 
-    /// The object is where it belongs, or would be: now its row, and then its copy.
+    /// The object is where it belongs, or would be: now its row, and then its copy. Nothing where the object is away again.
     async fn afterwards(
         &self,
         wanted: &Wanted,
         mut done: FileResult,
         copy: Option<&Head>,
-    ) -> Result<FileResult, Failure> {
+        row_inserted: &mut bool,
+    ) -> Result<Option<FileResult>, Failure> {
         if !done.result.is_well() {
-            return Ok(done);
+            return Ok(Some(done));
         }
         if let Some(image) = &wanted.image {
             match self.bring_row_back(image).await {
-                Ok(inserted) => done.row_inserted = inserted,
+                Ok(false) => {}
+                Ok(true) => {
+                    *row_inserted = true;
+                    // A move that began while there was no row may have taken it: from now on the row keeps it.
+                    let looked_for = self.settings.apply;
+                    if looked_for && self.parts.storage.head(Side::Object, &wanted.key).await?.is_none() {
+                        return Ok(None);
+                    }
+                }
                 Err(why) => {
                     done.result = Restored::Failed;
                     done.why = Some(format!("its object is in place, and its row is not: {why}"));
-                    return Ok(done);
+                    return Ok(Some(done));
                 }
             }
         }
@@ -310,7 +329,7 @@ impl Restorer {
         {
             self.remove_copy(wanted, copy, &mut done).await?;
         }
-        Ok(done)
+        Ok(Some(done))
     }
 
     /// Was it inserted (or would it be)? One that is there already was not.
@@ -354,7 +373,7 @@ fn ended(wanted: &Wanted, result: Restored, why: Option<String>) -> FileResult {
     FileResult {
         file_id: wanted.id.clone(),
         schema,
-        key: wanted.key.clone(),
+        key: Some(wanted.key.clone()),
         result,
         size: row(wanted).and_then(|row| row.size),
         why,

@@ -3,23 +3,23 @@
 
 use futures_util::stream::{self, Stream, StreamExt as _};
 
-use super::{ListedFacts, RowFacts, Wanted};
+use super::{Found, ListedFacts, RowFacts, Wanted};
 use crate::file::{FileId, ObjectKey};
 use crate::inventory::{Entries, Entry, Inventory, RANGES_AT_ONCE};
 use crate::outcome::Failure;
 
 /// All of them, from ranges of keys that are walked side by side; in no order. Where a range cannot be walked on, the
 /// stream has its failure in place of the rest.
-pub fn all_files(inventory: Inventory) -> impl Stream<Item = Result<Wanted, Failure>> {
+pub fn all_files(inventory: Inventory) -> impl Stream<Item = Result<Found, Failure>> {
     let walks = stream::iter(inventory.ranges()).map(move |range| Box::pin(walk(inventory.entries(&range))));
     walks.flatten_unordered(RANGES_AT_ONCE)
 }
 
-fn walk(entries: Entries) -> impl Stream<Item = Result<Wanted, Failure>> {
+fn walk(entries: Entries) -> impl Stream<Item = Result<Found, Failure>> {
     stream::try_unfold(entries, async |mut entries| {
         while let Some(entry) = entries.next().await? {
             if let Some(wanted) = wanted(entry) {
-                return Ok(Some((wanted, entries)));
+                return Ok(Some((Ok(wanted), entries)));
             }
         }
         Ok(None)

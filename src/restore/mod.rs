@@ -47,6 +47,20 @@ impl Wanted {
     }
 }
 
+/// A file that somebody wants back, and that has no key to look for: it fails, and the others go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keyless {
+    /// The file.
+    pub id: FileId,
+    /// Its schema, where it is known.
+    pub schema: Option<SchemaName>,
+    /// Why it has none.
+    pub why: String,
+}
+
+/// One file of a source.
+pub type Found = Result<Wanted, Keyless>;
+
 /// What a file's row says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowFacts {
@@ -63,6 +77,15 @@ pub struct ListedFacts {
     pub object: Option<Listed>,
     /// In the recycle bucket.
     pub copy: Option<Listed>,
+}
+
+/// Which buckets have old versions to read, also where they keep no new ones any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OldVersions {
+    /// The object bucket.
+    pub object: bool,
+    /// The recycle bucket.
+    pub recycle: bool,
 }
 
 /// How files are brought back.

@@ -51,12 +51,13 @@ impl Look {
     }
 
     pub(super) fn facts<'a>(&'a self, restorer: &'a Restorer, wanted: &Wanted) -> Facts<'a> {
-        let server = &restorer.parts.server;
+        let old = restorer.parts.old_versions;
         Facts {
             row: row(wanted),
             force: restorer.settings.force,
-            object: place(self.object.as_ref(), server.object_versioned, self.object_versions.as_deref()),
-            copy: place(self.copy.as_ref(), server.recycle_versioned, self.copy_versions.as_deref()),
+            object: place(self.object.as_ref(), old.object, self.object_versions.as_deref()),
+            keeps_overwritten: restorer.parts.server.object_versioned,
+            copy: place(self.copy.as_ref(), old.recycle, self.copy_versions.as_deref()),
             backup_time: restorer.settings.backup_time,
             memory: self.memory,
             kept: &restorer.parts.kept,

@@ -4,9 +4,11 @@
 use futures_util::future::try_join;
 
 use super::file::changed;
+use super::origin::row;
 use super::{FileResult, Restored, Restorer, Wanted};
 use crate::failpoint;
-use crate::outcome::Failure;
+use crate::file::Named;
+use crate::outcome::{Failure, Liveness};
 use crate::recycle::decision::same_content;
 use crate::storage::{Head, MAX_COPY, Side};
 
@@ -22,7 +24,8 @@ impl Restorer {
         let (storage, server) = (&self.parts.storage, &self.parts.server);
         if !self.settings.apply {
             // What would be restored is the copy itself; of what is there already only the size is known.
-            done.copy_removed = done.result == Restored::Restored || done.size == Some(seen.size);
+            let same = done.result == Restored::Restored || done.size == Some(seen.size);
+            done.copy_removed = same && row(wanted).is_some();
             done.estimate.removals += u64::from(done.copy_removed);
             return Ok(());
         }
@@ -36,6 +39,10 @@ impl Restorer {
             note(done, "its copy stays: it is not proven to have the object's content");
             return Ok(());
         }
+        if let Err(why) = self.is_alive(wanted).await {
+            note(done, &format!("its copy stays: {why}"));
+            return Ok(());
+        }
         failpoint::reach("restore::before_removal");
         match storage.remove_copy(&wanted.key, &copy.etag, server).await {
             Ok(_) => {
@@ -44,6 +51,23 @@ impl Restorer {
             }
             Err(error) if changed(&error) => note(done, "its copy stays: it was written again meanwhile"),
             Err(error) => note(done, &format!("its copy stays: {error}")),
+        }
+        Ok(())
+    }
+
+    /// Does the database name the file now? A file that was deleted meanwhile is a worker's: the copy may be the one that
+    /// it has just made, and soon the only one.
+    async fn is_alive(&self, wanted: &Wanted) -> Result<(), String> {
+        let files = [Named { id: wanted.id.clone(), key: wanted.key.clone() }];
+        let answer = self.parts.db.check(&self.questions, &files).await.map_err(|error| error.to_string())?;
+        if !answer.primary {
+            return Err("the database is a replica: only the primary knows what is alive".to_owned());
+        }
+        if answer.fingerprint != self.parts.catalog.fingerprint {
+            return Err("the database's tables are not the ones that this run began with".to_owned());
+        }
+        if answer.liveness != [Liveness::Alive] {
+            return Err("no row of the database names the file now".to_owned());
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Keyless;
 use crate::file::{FileId, ObjectKey, SchemaName};
 use crate::outcome::{UnknownWord, words};
 
@@ -43,8 +44,8 @@ pub struct FileResult {
     pub file_id: FileId,
     /// Its schema, where it is known.
     pub schema: Option<SchemaName>,
-    /// Its object's key.
-    pub key: ObjectKey,
+    /// Its object's key; nothing where none can be made for it.
+    pub key: Option<ObjectKey>,
     /// What became of it.
     pub result: Restored,
     /// Its object's size in bytes, where there is one; else what the row says.
@@ -61,6 +62,23 @@ pub struct FileResult {
     /// The servers were out of reach: others will fare alike.
     #[serde(skip)]
     pub outage: bool,
+}
+
+impl From<Keyless> for FileResult {
+    fn from(file: Keyless) -> Self {
+        Self {
+            file_id: file.id,
+            schema: file.schema,
+            key: None,
+            result: Restored::Failed,
+            size: None,
+            why: Some(file.why),
+            row_inserted: false,
+            copy_removed: false,
+            estimate: Estimate::default(),
+            outage: false,
+        }
+    }
 }
 
 /// Files and their bytes.

@@ -3,7 +3,7 @@
 use futures_util::stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 
-use super::{FileResult, Restorer, Summary, Wanted};
+use super::{FileResult, Found, Restorer, Summary};
 use crate::outcome::Failure;
 
 /// So many files in a row that fail because the servers are out of reach, with none that fares better, end it.
@@ -17,7 +17,7 @@ impl Restorer {
     /// does (its error says why), and where the servers are out of reach.
     pub async fn run(
         &self,
-        source: impl Stream<Item = Result<Wanted, Failure>>,
+        source: impl Stream<Item = Result<Found, Failure>>,
         mut sink: impl FnMut(&FileResult) -> Result<(), String>,
     ) -> Summary {
         let (stop, enough) = (&self.parts.stop, CancellationToken::new());
@@ -29,9 +29,10 @@ impl Restorer {
         };
         let results = source
             .take_until(Box::pin(ended))
-            .map(|wanted| async move {
-                match wanted {
-                    Ok(wanted) => Ok(self.restore(&wanted).await),
+            .map(|found| async move {
+                match found {
+                    Ok(Ok(wanted)) => Ok(self.restore(&wanted).await),
+                    Ok(Err(keyless)) => Ok(FileResult::from(keyless)),
                     Err(failure) => Err(failure),
                 }
             })

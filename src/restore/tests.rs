@@ -49,6 +49,7 @@ fn facts(kept: &Kept) -> Facts<'_> {
         row: row(5),
         force: false,
         object: place(None),
+        keeps_overwritten: true,
         copy: place(None),
         backup_time: None,
         memory: Memory::NotAsked,
@@ -195,6 +196,16 @@ fn in_a_versioned_object_bucket_the_version_of_the_backup_counts() {
     let gone = [version("x", AFTER, Some((ONE, 5))), version("m", BEFORE, None)];
     let copied = decided(None, 5, Versions::Are(&gone), seen(ONE, 5, NOW));
     assert_eq!(copied, Next::Copy(Source::Copy));
+    // Versioning is suspended: over nothing the version comes back, over a present object never.
+    let decided_suspended = |latest| {
+        let object = Place { latest, versions: all };
+        let facts = Facts { object, backup_time: Some(THEN), ..facts(&kept) };
+        decide(&Facts { keeps_overwritten: false, ..facts })
+    };
+    assert_eq!(decided_suspended(None), then());
+    let told = decided_suspended(seen(OTHER, 5, AFTER));
+    assert!(matches!(told, Next::End(Restored::Differs, Some(why)) if why.contains("suspended")));
+    assert!(matches!(decided_suspended(seen(ONE, 5, NOW)), Next::End(Restored::Present, _)));
     // Without the time nothing is replaced, and only the latest counts.
     let object = Place { latest: seen(OTHER, 6, AFTER), versions: all };
     assert_eq!(ends(&Facts { object, ..facts(&kept) }), Restored::Differs);

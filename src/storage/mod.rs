@@ -49,7 +49,7 @@ pub use multipart::{Leftovers, UnfinishedCopy};
 pub use observe::{Answer, Observe, Operation};
 pub use probe::{Tried, Written};
 pub use settings::{DefaultLock, Encryption, ObjectLock};
-pub use versions::{Version, VersionContent};
+pub use versions::{Version, VersionContent, Versioning};
 
 /// One of the two buckets, where a value and not a type says which: in errors and for reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -22,6 +22,18 @@ pub struct Version {
     pub content: Option<VersionContent>,
 }
 
+/// What a bucket does with what is overwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versioning {
+    /// It keeps nothing, and never did.
+    Never,
+    /// It has versions of a time when it kept them. What is written now has the id `null`, and so it is overwritten for
+    /// good by the next.
+    Suspended,
+    /// It keeps all.
+    Enabled,
+}
+
 /// What a version holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionContent {
@@ -93,16 +105,24 @@ impl Storage {
         Ok(found)
     }
 
-    /// Does this bucket keep versions, or did it once?
+    /// Does this bucket keep versions, or did it once? Then there may be old ones to read.
     pub async fn is_versioned(&self, side: Side) -> Result<bool, StorageError> {
+        Ok(self.versioning(side).await? != Versioning::Never)
+    }
+
+    /// What does this bucket do with what is overwritten?
+    pub async fn versioning(&self, side: Side) -> Result<Versioning, StorageError> {
         let asked = Asked { operation: Operation::GetBucketVersioning, side, key: None };
         let request = self.client().get_bucket_versioning().bucket(self.bucket(side));
         match self.send(asked, || request.send()).await {
-            Ok(output) => Ok(matches!(
-                output.status(),
-                Some(BucketVersioningStatus::Enabled | BucketVersioningStatus::Suspended)
-            )),
-            Err(error) if matches!(error.kind, Kind::NotFound | Kind::NotImplemented) => Ok(false),
+            Ok(output) => Ok(match output.status() {
+                Some(BucketVersioningStatus::Enabled) => Versioning::Enabled,
+                Some(BucketVersioningStatus::Suspended) => Versioning::Suspended,
+                _ => Versioning::Never,
+            }),
+            Err(error) if matches!(error.kind, Kind::NotFound | Kind::NotImplemented) => {
+                Ok(Versioning::Never)
+            }
             Err(error) => Err(error),
         }
     }

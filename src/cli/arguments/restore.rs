@@ -39,7 +39,8 @@ pub(in crate::cli) struct Restore {
     /// Brings back the rows, too, that were deleted with their record because they hung on it by name and id alone
     #[arg(long)]
     pub(in crate::cli) with_rows: bool,
-    /// Removes the copy from the recycle bucket, once the object is proven to have the same content
+    /// Removes the copy from the recycle bucket, once the object is proven to have the same content. The copy of a file
+    /// without a row stays, also with --force
     #[arg(long)]
     pub(in crate::cli) remove_copy: bool,
     /// How fast objects are asked back out of an archive class

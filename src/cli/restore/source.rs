@@ -1,5 +1,6 @@
 //! Which files: a stream of them, read page by page from the rows, the ledger and the images.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use crate::db::restore::{LedgerOf, Position, RecycledFile, RestorableRow, RowIma
 use crate::file::{FileId, ObjectKey, SchemaName};
 use crate::key_template::KeyTemplate;
 use crate::outcome::{Advice, DeadReason, Failure};
-use crate::restore::{RowFacts, Wanted};
+use crate::restore::{Found, Keyless, RowFacts, Wanted};
 
 /// Ids that are asked for at once.
 const AT_ONCE: usize = 500;
@@ -38,6 +39,8 @@ pub(super) struct Source {
     pub(super) with_rows: bool,
     /// Rows of a record whose content is not in S3: passed by, and counted.
     pub(super) elsewhere: Arc<AtomicU64>,
+    /// Files of the page that have no key: they are given after the others of it.
+    pub(super) keyless: RefCell<Vec<Keyless>>,
 }
 
 /// Where the walk is.
@@ -56,20 +59,24 @@ struct Walk {
     step: Step,
     /// Of one record: what was given already, since rows, ledger and images may all name it.
     given: HashSet<(FileId, ObjectKey)>,
+    /// Files without a key that were given already.
+    given_keyless: HashSet<FileId>,
 }
 
 impl Source {
     /// All of them, a page at a time.
-    pub(super) fn stream(self, which: Which) -> impl Stream<Item = Result<Wanted, Failure>> {
+    pub(super) fn stream(self, which: Which) -> impl Stream<Item = Result<Found, Failure>> {
         let step = match which {
             Which::Files(ids) => Step::Files(ids.into_iter()),
             Which::Record(schema, id) => Step::RecordRows(schema, id, None),
             Which::DeletedSince(since) => Step::Dated(since, None),
         };
-        let walk = Walk { source: self, step, given: HashSet::new() };
+        let walk = Walk { source: self, step, given: HashSet::new(), given_keyless: HashSet::new() };
         let pages = stream::try_unfold(walk, async |mut walk| {
-            let page = walk.page().await?;
-            Ok::<_, Failure>(page.map(|page| (stream::iter(page.into_iter().map(Ok)), walk)))
+            let Some(page) = walk.page().await? else { return Ok(None) };
+            let keyless = walk.keyless();
+            let found = page.into_iter().map(Ok).chain(keyless.into_iter().map(Err));
+            Ok::<_, Failure>(Some((stream::iter(found.map(Ok)), walk)))
         });
         pages.try_flatten()
     }
@@ -135,6 +142,12 @@ impl Walk {
         Ok(Some(page))
     }
 
+    fn keyless(&mut self) -> Vec<Keyless> {
+        let mut keyless = self.source.keyless.take();
+        keyless.retain(|file| self.given_keyless.insert(file.id.clone()));
+        keyless
+    }
+
     fn new_ones(&mut self, mut wanted: Vec<Wanted>) -> Vec<Wanted> {
         wanted.retain(|wanted| self.given.insert((wanted.id.clone(), wanted.key.clone())));
         wanted
@@ -157,7 +170,7 @@ impl Source {
             let none = recycled.is_empty() && known.is_empty();
             others.extend(recycled.into_iter().filter(|file| !known.contains(&file.key)));
             if none {
-                others.push(self.unknown(id).await?);
+                others.extend(self.unknown(id).await?);
             }
         }
         wanted.extend(self.recycled(others).await?);
@@ -165,15 +178,15 @@ impl Source {
     }
 
     /// A file that neither a row nor the ledger names: by its image, else by the key template.
-    async fn unknown(&self, id: FileId) -> Result<RecycledFile, Failure> {
+    async fn unknown(&self, id: FileId) -> Result<Option<RecycledFile>, Failure> {
         let images = self.db.row_images(&self.catalog, &[id.to_string()]).await?;
         let image = images.into_iter().next();
         let schema = image.as_ref().map(|image| image.schema.clone());
         let key = match image.and_then(|image| image.key) {
-            Some(key) => key,
-            None => self.key(&id, schema.as_ref())?,
+            Some(key) => Some(key),
+            None => self.key(&id, schema.as_ref()),
         };
-        Ok(RecycledFile { file_id: id, schema, key })
+        Ok(key.map(|key| RecycledFile { file_id: id, schema, key }))
     }
 
     /// Files of the ledger, with what their rows say, and with the images of those that have none.
@@ -230,14 +243,11 @@ impl Source {
 
     /// Files whose rows went with their record.
     async fn of_images(&self, images: Vec<RowImage>) -> Result<Vec<Wanted>, Failure> {
-        let files = images.into_iter().map(|image| {
-            let key = match &image.key {
-                Some(key) => key.clone(),
-                None => self.key(&image.id, Some(&image.schema))?,
-            };
-            Ok(RecycledFile { file_id: image.id, schema: Some(image.schema), key })
+        let files = images.into_iter().filter_map(|image| {
+            let key = image.key.or_else(|| self.key(&image.id, Some(&image.schema)))?;
+            Some(RecycledFile { file_id: image.id, schema: Some(image.schema), key })
         });
-        self.recycled(files.collect::<Result<_, Failure>>()?).await
+        self.recycled(files.collect()).await
     }
 
     async fn rows_of(&self, ids: &[FileId]) -> Result<Vec<RestorableRow>, Failure> {
@@ -278,10 +288,14 @@ impl Source {
             let schema = SchemaName::try_from(row.schema.clone())
                 .map_err(|error| bad(&format!("a schema that {error}")))?;
             let key = match row.key.clone() {
-                Some(key) => ObjectKey::try_from(key).map_err(|error| bad(&format!("a key that {error}")))?,
+                Some(key) => {
+                    let key = ObjectKey::try_from(key).map_err(|error| format!("the key of its row {error}"));
+                    self.or_keyless(key, &id, Some(&schema))
+                }
                 // A row without an object has no key of its own; any will do to say so.
-                None => self.key(&id, Some(&schema))?,
+                None => self.key(&id, Some(&schema)),
             };
+            let Some(key) = key else { continue };
             let place = *places.entry((id.clone(), key.clone())).or_insert_with(|| {
                 let row = Some(RowFacts { in_s3: false, size: None });
                 wanted.push(Wanted { schema: Some(schema), row, ..Wanted::new(id, key) });
@@ -294,8 +308,25 @@ impl Source {
         Ok(wanted)
     }
 
-    fn key(&self, id: &FileId, schema: Option<&SchemaName>) -> Result<ObjectKey, Failure> {
-        self.template.key(id, schema).map_err(|error| odd(format!("file {id}: {error}")))
+    /// Its key by the template. One file that has none does not keep the others from coming back.
+    fn key(&self, id: &FileId, schema: Option<&SchemaName>) -> Option<ObjectKey> {
+        let key = self.template.key(id, schema).map_err(|error| error.to_string());
+        self.or_keyless(key, id, schema)
+    }
+
+    fn or_keyless(
+        &self,
+        key: Result<ObjectKey, String>,
+        id: &FileId,
+        schema: Option<&SchemaName>,
+    ) -> Option<ObjectKey> {
+        let error = match key {
+            Ok(key) => return Some(key),
+            Err(error) => error,
+        };
+        let why = format!("it has no key to look for: {error}");
+        self.keyless.borrow_mut().push(Keyless { id: id.clone(), schema: schema.cloned(), why });
+        None
     }
 }
 

@@ -136,9 +136,9 @@ fn told(estimate: &Estimate) -> String {
 
 fn line(file: &FileResult) -> String {
     let mut line = format!("{:<11} {}", file.result.as_str(), file.file_id);
-    if file.key.as_str() != file.file_id.as_str() {
+    if let Some(key) = file.key.as_ref().filter(|key| key.as_str() != file.file_id.as_str()) {
         // Writing to a string cannot fail.
-        let _ = write!(line, " ({})", file.key);
+        let _ = write!(line, " ({key})");
     }
     if let Some(why) = &file.why {
         let _ = write!(line, ": {why}");

@@ -3,7 +3,7 @@
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::StorageClass;
 use file_recycler::storage::Side;
-use recycler_test_s3::Operation;
+use recycler_test_s3::{Action, Operation, Rule, When};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -213,6 +213,49 @@ async fn a_copy_is_removed_only_by_that_option_and_only_where_the_object_is_the_
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn the_copy_of_a_file_that_no_row_names_any_more_stays() {
+    world(S3::Embedded, async |world| {
+        let (file, alone) = (row(&world).await, Uuid::new_v4());
+        for file in [file, alone] {
+            put(&world, Side::Recycle, file).await;
+        }
+        put(&world, Side::Object, file).await;
+        let [key, other] = [file.to_string(), alone.to_string()];
+        // The second look at the copy is the one before its removal.
+        let control = world.storage.control();
+        let hold = Rule::new(Operation::HeadObject, Action::Hold { when: When::Before });
+        control.fault(hold.bucket(&world.storage.recycle).key(&key).skip(1).times(1));
+        let path = super::temporary("alive.jsonl");
+        let running = tokio::spawn({
+            let (environment, key, path) = (world.environment.clone(), key.clone(), path.clone());
+            async move {
+                let line = ["--file", &key, "--remove-copy", "--apply", "--report", path.to_str().unwrap()];
+                super::restore_with(&environment, &line, 0).await
+            }
+        });
+        eventually("the copy is looked at again", async || (control.holding() == 1).then_some(())).await;
+        world.crm.sql(format!(r#"DELETE FROM "ContactFile" WHERE "Id" = '{file}'"#)).await;
+        control.release();
+        let done = running.await.unwrap();
+        assert_eq!((counts(&done), &done["copies_removed"]), (json!({ "present": 1 }), &json!(0)), "{done}");
+        let told = super::report(&path);
+        std::fs::remove_file(path).unwrap();
+        assert!(told[0]["why"].as_str().unwrap().contains("its copy stays: no row"), "{told:?}");
+        is_back(&world, file).await;
+
+        let line = ["--file", &other, "--force", "--remove-copy"];
+        let planned = restore(&world, &line, 0).await;
+        let done = restore(&world, &[&line[..], &["--apply"]].concat(), 0).await;
+        for told in [planned, done] {
+            let told = (counts(&told), &told["copies_removed"]);
+            assert_eq!(told, (json!({ "restored": 1 }), &json!(0)));
+        }
+        is_back(&world, alone).await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -64,6 +64,28 @@ async fn a_copy_of_the_database_and_one_that_was_never_adopted_change_nothing_an
     .await;
 }
 
+#[tokio::test]
+async fn a_file_without_a_key_fails_alone() {
+    world(S3::Embedded, async |world| {
+        let (file, unknown) = (row(&world).await, Uuid::new_v4());
+        put_key(&world, &format!("ContactFile/{file}")).await;
+        let environment = world.with(&[("STORAGE__KEY_TEMPLATE", "{schema}/{file_id}")]);
+        super::size(&world, file, format!("ContactFile/{file}").len()).await;
+        for name in ["keyless.jsonl", "keyless.csv"] {
+            let path = super::temporary(name);
+            let line = ["--file", &unknown.to_string(), &file.to_string(), "--report"];
+            let done = restore_with(&environment, &[&line[..], &[path.to_str().unwrap()]].concat(), 1).await;
+            assert_eq!(counts(&done), json!({ "restored": 1, "failed": 1 }), "{done}");
+            assert_eq!(done["stopped"], Value::Null, "{done}");
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::remove_file(path).unwrap();
+            let told = text.lines().find(|line| line.contains(&unknown.to_string())).unwrap();
+            assert!(told.contains("the key template needs the file's schema"), "{text}");
+        }
+    })
+    .await;
+}
+
 async fn put_key(world: &crate::support::world::World, key: &str) {
     world.storage.put(Side::Recycle, key, key.as_bytes()).await;
 }

@@ -1,10 +1,12 @@
 //! `--with-rows`: rows that went with their record come back from their images, after their objects.
 
 use file_recycler::storage::Side;
+use recycler_test_s3::{Action, Operation, Rule, When};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{counts, is_back, restore, restore_with};
+use crate::support::process::eventually;
 use crate::support::roles::Roles;
 use crate::support::world::{S3, World, world};
 
@@ -111,6 +113,32 @@ async fn a_row_is_not_inserted_before_its_object_is_there() {
         let done = restore(&world, &["--file", &file.to_string(), "--with-rows", "--apply"], 1).await;
         assert_eq!(told(&done), (json!({ "expired": 1 }), json!(0)), "{done}");
         assert_eq!(rows(&world, file).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_object_that_a_move_takes_before_its_row_is_there_comes_back_once_more() {
+    world(S3::Embedded, async |world| {
+        let (contact, file) = dangled(&world).await;
+        contact_again(&world, contact).await;
+        super::put(&world, Side::Object, file).await;
+        let key = file.to_string();
+        // The first look is the one that finds it, the second the one after its row.
+        let control = world.storage.control();
+        let hold = Rule::new(Operation::HeadObject, Action::Hold { when: When::Before });
+        control.fault(hold.bucket(&world.storage.object).key(&key).skip(1).times(1));
+        let running = tokio::spawn({
+            let (environment, key) = (world.environment.clone(), key.clone());
+            async move { restore_with(&environment, &["--file", &key, "--with-rows", "--apply"], 0).await }
+        });
+        eventually("the object is looked for again", async || (control.holding() == 1).then_some(())).await;
+        assert_eq!(rows(&world, file).await, 1);
+        world.storage.delete(Side::Object, &key).await;
+        control.release();
+        let done = running.await.unwrap();
+        assert_eq!(told(&done), (json!({ "restored": 1 }), json!(1)), "{done}");
+        is_back(&world, file).await;
     })
     .await;
 }
