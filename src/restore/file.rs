@@ -102,7 +102,7 @@ impl Restorer {
             let pause = pauses.next().filter(|_| may_pass && !self.parts.stop.is_requested());
             let Some(pause) = pause else {
                 let ended = ended(wanted, Restored::Failed, Some(failure.error));
-                return FileResult { outage, row_inserted, ..ended };
+                return FileResult { row_inserted, outage, ..ended };
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
