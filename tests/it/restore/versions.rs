@@ -110,7 +110,9 @@ async fn where_versioning_is_suspended_the_version_of_then_is_copied_over_nothin
             let path = super::temporary("suspended.jsonl");
             let apply = ["--apply", "--report", path.to_str().unwrap()];
             let done = restore(&world, &[&line[..], &apply].concat(), 1).await;
-            assert_eq!(done["counts"]["differs"], 1, "{s3:?}: {done}");
+            // SeaweedFS takes it for a copy of an object onto itself and refuses it: the file fails, and stays a version.
+            let result = if matches!(s3, S3::Embedded) { "restored" } else { "failed" };
+            assert_eq!(counts(&done), json!({ (result): 1, "differs": 1 }), "{s3:?}: {done}");
             let lines = super::report(&path);
             std::fs::remove_file(path).unwrap();
             let told = lines.iter().find(|line| line["file_id"] == *ids[0]).unwrap();
@@ -118,14 +120,9 @@ async fn where_versioning_is_suspended_the_version_of_then_is_copied_over_nothin
             let newer = world.storage.get(Side::Object, &ids[0]).await;
             assert_eq!(newer.as_deref(), Some(&b"newer and the only one"[..]), "{s3:?}");
             assert_eq!(kept(&world, Side::Object, &ids[0]).await, (2, 0), "{s3:?}: nothing is lost");
-            // SeaweedFS refuses the copy: the file fails there.
-            if matches!(s3, S3::Embedded) {
-                assert_eq!(done["counts"]["restored"], 1, "{done}");
-                let back = world.storage.get(Side::Object, &ids[1]).await;
-                assert_eq!(back, Some(ids[1].clone().into_bytes()));
-            } else {
-                eprintln!("{s3:?}: {lines:?}");
-            }
+            let back = world.storage.get(Side::Object, &ids[1]).await;
+            let expected = Some(ids[1].clone().into_bytes()).filter(|_| result == "restored");
+            assert_eq!(back, expected, "{s3:?}");
         })
         .await;
     }
