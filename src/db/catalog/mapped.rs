@@ -205,9 +205,12 @@ impl MappedTable {
 
     /// The row names an object: its content is in S3, and nothing that makes the key is NULL or empty.
     pub(in crate::db) fn names_object(&self) -> String {
+        format!("({})", self.naming().join(" AND "))
+    }
+
+    fn naming(&self) -> Vec<String> {
         let columns = self.key_columns().map(|column| format!("coalesce({} <> '', false)", column.text()));
-        let all: Vec<String> = std::iter::once(self.in_s3()).chain(columns).collect();
-        format!("({})", all.join(" AND "))
+        std::iter::once(self.in_s3()).chain(columns).collect()
     }
 
     /// The row has an object: its content is in S3, and nothing that makes the key is NULL or empty. One whose id no
@@ -222,7 +225,8 @@ impl MappedTable {
             }
             ColumnKind::Uuid | ColumnKind::Integer | ColumnKind::Other => format!("{id} IS NOT NULL"),
         };
-        format!("({} AND {carried})", self.names_object())
+        let all: Vec<String> = self.naming().into_iter().chain([carried]).collect();
+        format!("({})", all.join(" AND "))
     }
 
     /// Could a row of this table have this key? By the text around what columns make of it.
