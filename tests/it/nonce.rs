@@ -289,6 +289,7 @@ async fn an_installation_of_before_there_were_nonces_works_on_and_gets_one_with_
             .sql(
                 "ALTER TABLE file_recycler.environment DROP COLUMN nonce, DROP COLUMN pending_nonce,
                    DROP COLUMN advances, DROP COLUMN advanced_at, DROP COLUMN only_restore;
+                 DROP TABLE file_recycler.erasure;
                  DELETE FROM file_recycler._sqlx_migrations WHERE version >= 20261125000008",
             )
             .await;
