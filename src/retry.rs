@@ -66,7 +66,7 @@ pub struct Schedule {
     pub total: Option<Duration>,
 }
 
-/// Tries within one delivery: for what passes within seconds (a cut connection, a deadlock, a 500).
+/// Tries within one delivery: for what goes_on within seconds (a cut connection, a deadlock, a 500).
 pub const WITHIN_A_DELIVERY: Schedule = Schedule {
     first: Duration::from_millis(100),
     longest: Duration::from_secs(2),
@@ -137,41 +137,48 @@ impl Iterator for Pauses {
 /// Tries `attempt` until it succeeds, its failure asks for something other than a soon retry, or the
 /// pauses are used up; gives the last failure then.
 pub async fn retry<T, F: Future<Output = Result<T, Failure>>>(
-    mut pauses: Pauses,
-    mut attempt: impl FnMut() -> F,
+    pauses: Pauses,
+    attempt: impl FnMut() -> F,
 ) -> Result<T, Failure> {
-    loop {
-        let failure = match attempt().await {
-            Ok(value) => return Ok(value),
-            Err(failure) => failure,
-        };
-        match failure.advice {
-            Advice::Retry | Advice::SlowDown => {}
-            Advice::Outage(_) | Advice::Hold | Advice::GiveUp(_) => return Err(failure),
-        }
-        let Some(pause) = pauses.next() else { return Err(failure) };
-        tracing::debug!(error = %failure, pause_ms = pause.as_millis(), "trying again");
-        tokio::time::sleep(pause).await;
-    }
+    let goes_on = |failure: &Failure| match failure.advice {
+        Advice::Retry | Advice::SlowDown => true,
+        Advice::Outage(_) | Advice::Hold | Advice::GiveUp(_) => false,
+    };
+    tries(pauses, attempt, goes_on).await
 }
 
 /// Tries `attempt` as [`retry`] does, and through an outage as well, until the pauses are used up: for work without
 /// a queue that could keep it.
 pub async fn outlast<T, F: Future<Output = Result<T, Failure>>>(
+    pauses: Pauses,
+    attempt: impl FnMut() -> F,
+) -> Result<T, Failure> {
+    let goes_on = |failure: &Failure| match failure.advice {
+        Advice::Retry | Advice::SlowDown => true,
+        Advice::Outage(_) => {
+            tracing::info!(error = %failure, "waiting for the end of an outage");
+            true
+        }
+        Advice::Hold | Advice::GiveUp(_) => false,
+    };
+    tries(pauses, attempt, goes_on).await
+}
+
+async fn tries<T, F: Future<Output = Result<T, Failure>>>(
     mut pauses: Pauses,
     mut attempt: impl FnMut() -> F,
+    goes_on: impl Fn(&Failure) -> bool,
 ) -> Result<T, Failure> {
     loop {
         let failure = match attempt().await {
             Ok(value) => return Ok(value),
             Err(failure) => failure,
         };
-        match failure.advice {
-            Advice::Retry | Advice::SlowDown | Advice::Outage(_) => {}
-            Advice::Hold | Advice::GiveUp(_) => return Err(failure),
+        if !goes_on(&failure) {
+            return Err(failure);
         }
         let Some(pause) = pauses.next() else { return Err(failure) };
-        tracing::info!(error = %failure, pause_ms = pause.as_millis(), "trying again");
+        tracing::debug!(error = %failure, pause_ms = pause.as_millis(), "trying again");
         tokio::time::sleep(pause).await;
     }
 }

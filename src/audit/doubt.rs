@@ -1,6 +1,6 @@
 //! Doubts: what an entry seems to be is asked again, by row and by HEAD.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -21,20 +21,28 @@ const LOOKS: usize = 16;
 #[derive(Clone)]
 pub(super) struct Doubt {
     pub(super) entry: Entry,
-    /// The file that the key template gives the key to.
-    pub(super) owner: Option<(FileId, ObjectKey)>,
+    /// The file that the key template gives the key to; looked for only where no row names the key.
+    pub(super) owner: Option<FileId>,
 }
 
 /// What was seen of an object and its copy.
 type Looks = (Option<crate::storage::Head>, Option<crate::storage::Head>);
 
 impl Doubt {
-    /// The file by which the database is asked.
+    /// The file, by its rows or by its key.
+    fn file(&self) -> Option<FileId> {
+        self.entry.rows.iter().find_map(|row| row.id.clone()).or_else(|| self.owner.clone())
+    }
+
+    /// Could the key be a file's?
+    fn is_possible(&self) -> bool {
+        !self.entry.rows.is_empty() || self.owner.is_some()
+    }
+
+    /// The file as the database is asked for it.
     fn named(&self) -> Option<Named> {
         let key = ObjectKey::try_from(self.entry.key.as_str()).ok()?;
-        let by_row = self.entry.rows.iter().find_map(|row| row.id.clone());
-        let id = by_row.or_else(|| self.owner.as_ref().map(|(id, _)| id.clone()));
-        Some(Named { id: id?, key })
+        Some(Named { id: self.file()?, key })
     }
 }
 
@@ -43,12 +51,12 @@ impl Audit {
     /// or brought back between the look at its object and the question for its row was bad for that moment alone.
     pub(super) async fn settle(&self, doubts: Vec<Doubt>) -> Result<Vec<Finding>, Failure> {
         let first = self.ask(doubts.clone()).await?;
-        let is_bad = |doubt: &Doubt| {
-            first.iter().any(|finding| finding.class.is_bad() && finding.key == doubt.entry.key)
-        };
-        let again: Vec<Doubt> = doubts.into_iter().filter(is_bad).collect();
-        let second = self.ask(again).await?;
-        Ok(first.into_iter().filter(|finding| !finding.class.is_bad()).chain(second).collect())
+        let (bad, mut settled): (Vec<_>, Vec<_>) =
+            first.into_iter().partition(|finding| finding.class.is_bad());
+        let bad: HashSet<&str> = bad.iter().map(|finding| finding.key.as_str()).collect();
+        let again = doubts.into_iter().filter(|doubt| bad.contains(doubt.entry.key.as_str())).collect();
+        settled.extend(self.ask(again).await?);
+        Ok(settled)
     }
 
     async fn ask(&self, doubts: Vec<Doubt>) -> Result<Vec<Finding>, Failure> {
@@ -74,8 +82,7 @@ impl Audit {
         }
         let settled = doubts.into_iter().zip(looks).filter_map(|(doubt, (object, copy))| {
             let rows = rows.remove(&doubt.entry.key).unwrap_or_default();
-            let file =
-                rows.iter().find_map(|row| row.id.clone()).or_else(|| doubt.named().map(|named| named.id));
+            let file = rows.iter().find_map(|row| row.id.clone()).or_else(|| doubt.file());
             if ObjectKey::try_from(doubt.entry.key.as_str()).is_err() {
                 // No request can be made for such a key.
                 return self.as_seen(&doubt);
@@ -84,7 +91,7 @@ impl Audit {
                 rows: Rows::of(rows.iter().map(|row| (row.in_s3, row.owner))),
                 linked: file.as_ref().is_some_and(|file| again.linked.contains(file)),
                 captured: file.as_ref().is_some_and(|file| again.captured.contains(file)),
-                possible: doubt.owner.is_some(),
+                possible: doubt.is_possible(),
                 object: object.as_ref().map(|head| head.last_modified),
                 copy: copy.is_some(),
             };
@@ -96,20 +103,19 @@ impl Audit {
     }
 
     /// By the entry alone.
-    fn as_seen(&self, doubt: &Doubt) -> Option<Finding> {
+    pub(super) fn as_seen(&self, doubt: &Doubt) -> Option<Finding> {
         let entry = &doubt.entry;
         let facts = Facts {
             rows: Rows::of(entry.rows.iter().map(|row| (row.in_s3, row.owner))),
             linked: false,
             captured: false,
-            possible: doubt.owner.is_some(),
+            possible: doubt.is_possible(),
             object: entry.object.as_ref().map(|object| object.last_modified),
             copy: entry.copy.is_some(),
         };
         let class: Class = classify(&facts, self.orphan_before)?;
         let sizes = (entry.object.as_ref().map(|it| it.size), entry.copy.as_ref().map(|it| it.size));
-        let file = doubt.named().map(|named| named.id);
-        Some(finding(file, entry.key.clone(), class, &entry.rows, sizes))
+        Some(finding(doubt.file(), entry.key.clone(), class, &entry.rows, sizes))
     }
 
     async fn looks(&self, key: String) -> Result<Looks, Failure> {

@@ -3,14 +3,13 @@
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
-use super::class::{Facts, Rows, classify};
 use super::doubt::Doubt;
 use super::{Audit, Batch, Class, Finding, Total, at};
 use crate::db::inventory::InventoryRow;
 use crate::inventory::{Entry, RANGES_AT_ONCE, Range, Waited};
 use crate::outcome::Failure;
 use crate::stop::Stop;
-use crate::storage::{Listed, Side};
+use crate::storage::Side;
 
 /// Entries after which what was found is handed on.
 const BATCH: usize = 1_000;
@@ -113,23 +112,14 @@ pub(super) enum Looked {
 
 impl Audit {
     fn first_look(&self, entry: Entry) -> Looked {
-        let owner = self.inventory.owner(&entry.key);
-        let facts = Facts {
-            rows: Rows::of(entry.rows.iter().map(|row| (row.in_s3, row.owner))),
-            linked: false,
-            captured: false,
-            possible: owner.is_some(),
-            object: entry.object.as_ref().map(|object| object.last_modified),
-            copy: entry.copy.is_some(),
-        };
-        let Some(class) = classify(&facts, self.orphan_before) else { return Looked::Nothing };
-        if class.is_doubtful() {
-            return Looked::Doubtful(Doubt { entry, owner });
+        // Where a row names the key, nobody has to ask whose it could be.
+        let owner = if entry.rows.is_empty() { self.inventory.owner(&entry.key) } else { None };
+        let doubt = Doubt { entry, owner };
+        match self.as_seen(&doubt) {
+            None => Looked::Nothing,
+            Some(finding) if finding.class.is_doubtful() => Looked::Doubtful(doubt),
+            Some(finding) => Looked::Certain(finding),
         }
-        let size = |listed: &Option<Listed>| listed.as_ref().map(|listed| listed.size);
-        let sizes = (size(&entry.object), size(&entry.copy));
-        let file = entry.rows.iter().find_map(|row| row.id.clone()).or(owner.map(|(file, _)| file));
-        Looked::Certain(finding(file, entry.key, class, &entry.rows, sizes))
     }
 }
 

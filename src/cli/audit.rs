@@ -6,7 +6,6 @@ mod words;
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -15,6 +14,7 @@ use super::arguments::Audit as Arguments;
 use super::output::{Failed, Finding as End, print};
 use super::parts;
 use super::report::Report;
+use super::requests::Requests;
 use crate::audit::{Audit, Class, Finding, Found, Total};
 use crate::clock::Clock;
 use crate::config::{Config, Needs, Profile};
@@ -71,12 +71,9 @@ pub(super) async fn run(config: &Config, arguments: &Arguments, json: bool) -> R
     if config.crm.profile == Profile::Events {
         return Err(Failed::usage("crm.profile is events: there is no database to compare the buckets with"));
     }
-    let requests = Arc::new(AtomicU64::new(0));
-    let counting = Arc::clone(&requests);
-    let observe = Arc::new(move |_, _| {
-        counting.fetch_add(1, Ordering::Relaxed);
-    });
-    let (db, storage) = (parts::database(config)?, parts::storage_observed(config, observe).await?);
+    let requests = Requests::default();
+    let (db, storage) =
+        (parts::database(config)?, parts::storage_observed(config, requests.observe()).await?);
     // What is wrong with all of it is told before anything is walked.
     storage.check().await?;
     if arguments.fix.is_some() && arguments.apply {
@@ -105,7 +102,7 @@ pub(super) async fn run(config: &Config, arguments: &Arguments, json: bool) -> R
     let healthy = found.is_complete()
         && found.count(Class::Lost) + found.count(Class::Restorable) == 0
         && (found.count(Class::Orphan) == 0 || fix.as_ref().is_some_and(fix::Fixed::is_done));
-    let document = Document::new(&found, arguments, requests.load(Ordering::Relaxed), fix);
+    let document = Document::new(&found, arguments, requests.total(), fix);
     print(json, &document, || words::text(&document, &shown))?;
     Ok(End::healthy_if(healthy))
 }

@@ -14,6 +14,7 @@ mod output;
 mod parts;
 mod pause;
 mod report;
+mod requests;
 mod restore;
 mod retention;
 mod run;

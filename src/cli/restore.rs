@@ -5,9 +5,8 @@ mod source;
 mod words;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 
@@ -15,6 +14,7 @@ use super::arguments::Restore;
 use super::output::{Failed, Finding, operator, print};
 use super::parts;
 use super::report::Report;
+use super::requests::Requests;
 use crate::clock::Clock;
 use crate::config::{Config, Needs, Profile};
 use crate::db::Db;
@@ -26,7 +26,7 @@ use crate::inventory::Inventory;
 use crate::restore::{Archive, OldVersions, Parts, Restored, Restorer, Settings, Summary, all_files};
 use crate::retention::{Kept, kept};
 use crate::stop::Stop;
-use crate::storage::{Capabilities, Kind, Observe, Side, Storage, StorageError, Versioning};
+use crate::storage::{Capabilities, Kind, Side, Storage, StorageError, Versioning};
 use progress::Progress;
 use source::{Source, Which};
 use words::{Document, text};
@@ -290,26 +290,4 @@ fn warnings(arguments: &Restore, summary: &Summary, elsewhere: u64) -> Vec<Strin
         );
     }
     warnings
-}
-
-/// Counts requests by operation.
-#[derive(Clone, Default)]
-struct Requests(Arc<Mutex<BTreeMap<&'static str, u64>>>);
-
-impl Requests {
-    fn observe(&self) -> Observe {
-        let requests = self.clone();
-        Arc::new(move |operation, _| {
-            *requests.lock().entry(operation.as_str()).or_default() += 1;
-        })
-    }
-
-    fn counted(&self) -> BTreeMap<&'static str, u64> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, u64>> {
-        // Counts are whole whatever panicked.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

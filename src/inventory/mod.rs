@@ -170,26 +170,25 @@ impl Inventory {
     }
 
     /// The file that the key template could give this key to; nothing where it is no key of a file's.
-    pub fn owner(&self, key: &str) -> Option<(FileId, ObjectKey)> {
+    pub fn owner(&self, key: &str) -> Option<FileId> {
         let key = ObjectKey::try_from(key).ok()?;
         let catalog = self.reading.catalog();
         if let Some(mapped) = catalog.mapped() {
             // Only its rows say whose a key is: as an id it serves where it can be one.
             let possible = mapped.tables.iter().any(|table| table.could_give(key.as_str()));
-            return FileId::try_from(key.as_str()).ok().filter(|_| possible).map(|id| (id, key));
+            return FileId::try_from(key.as_str()).ok().filter(|_| possible);
         }
         let gives = |id: &FileId, schema: Option<&SchemaName>| {
             self.template.key(id, schema).is_ok_and(|given| given == key)
         };
         let schemas = || catalog.file_tables.iter().map(|file| &file.schema);
-        let owner = self.template.owners(&key).map(FileId::from).find(|id| {
+        self.template.owners(&key).map(FileId::from).find(|id| {
             if self.template.needs_schema() {
                 schemas().any(|schema| gives(id, Some(schema)))
             } else {
                 gives(id, None)
             }
-        });
-        owner.map(|id| (id, key))
+        })
     }
 }
 
@@ -255,13 +254,6 @@ impl Entries {
             listing: self.object.waited() + self.copy.waited(),
             rows: self.rows.iter().map(Ahead::waited).sum(),
         }
-    }
-}
-
-impl Range {
-    /// How far into this range a key is, from 0 to 1, for a progress bar.
-    pub fn progress(&self, key: &str) -> f64 {
-        self.fraction(key)
     }
 }
 

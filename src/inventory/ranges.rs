@@ -64,7 +64,7 @@ fn cut(before: &str, digits: [char; 16]) -> Vec<Range> {
 
 impl Range {
     /// How far into the range a key is, from 0 to 1: by the four digits after the first, where keys have digits there.
-    pub(super) fn fraction(&self, key: &str) -> f64 {
+    pub fn progress(&self, key: &str) -> f64 {
         let digits = match &self.until {
             Some(until) => key.get(until.len()..),
             None => key.get(self.after.len()..),
@@ -121,7 +121,7 @@ mod tests {
         for (range, key, expected) in
             [(0, "p/00000000-0", 0.0), (3, "p/38000000-0", 0.5), (15, "p/fffff000-0", 1.0), (15, "z", 0.0)]
         {
-            assert!((ranges[range].fraction(key) - expected).abs() < 0.001, "{key}");
+            assert!((ranges[range].progress(key) - expected).abs() < 0.001, "{key}");
         }
     }
 }

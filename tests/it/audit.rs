@@ -38,7 +38,7 @@ async fn audit(world: &World, failpoints: &[&str], arguments: &[&str]) -> Output
 }
 
 /// The counts that are not zero.
-fn counts(audit: &Value) -> BTreeMap<String, u64> {
+pub fn counts(audit: &Value) -> BTreeMap<String, u64> {
     let counts = audit["counts"].as_object().unwrap();
     counts
         .iter()

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use file_recycler::storage::Side;
-use serde_json::{Value, json};
+use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use crate::audit::counts;
 use crate::support::crm::Crm;
 use crate::support::process::{Service, eventually, eventually_within};
 use crate::support::tools::Dump;
@@ -103,15 +104,6 @@ async fn set_back(world: &World, dump: &Dump) -> Crm {
 
 fn of(counts: &[(&str, usize)]) -> BTreeMap<String, u64> {
     counts.iter().map(|(name, count)| ((*name).to_owned(), *count as u64)).collect()
-}
-
-/// The counts that are not zero.
-fn counts(document: &Value) -> BTreeMap<String, u64> {
-    let counts = document["counts"].as_object().unwrap().iter();
-    counts
-        .map(|(name, count)| (name.clone(), count.as_u64().unwrap()))
-        .filter(|(_, count)| *count > 0)
-        .collect()
 }
 
 async fn drill(world: &World, count: usize, versioned: bool) {
