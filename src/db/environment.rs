@@ -179,6 +179,8 @@ impl Row {
 impl Db {
     /// What the database says about itself and its binding; works before the own schema is installed.
     pub async fn environment(&self) -> Result<EnvironmentState, DbError> {
+        const DOING: &str = "asking the database what it is";
+        let mut connection = self.connection().await.attempted(DOING)?;
         let (system_identifier, oid, name, is_primary, installed): (String, i64, String, bool, bool) =
             sqlx::query_as(
                 "SELECT (SELECT system_identifier::text FROM pg_control_system()),
@@ -187,9 +189,10 @@ impl Db {
                         NOT pg_is_in_recovery(),
                         to_regclass('file_recycler.environment') IS NOT NULL",
             )
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *connection)
             .await
-            .attempted("asking the database what it is")?;
+            .attempted(DOING)?;
+        drop(connection);
         let environment = if installed { self.environment_row().await? } else { None };
         let identity = Identity { system_identifier, oid, name };
         Ok(EnvironmentState { environment, identity, is_primary })

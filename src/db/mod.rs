@@ -40,8 +40,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::ConnectOptions;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection as _, Postgres};
 
 pub use error::{Class, DbError, Problem};
 pub use sample::SampleFile;
@@ -53,6 +54,8 @@ use error::Attempted;
 const MAX_CONNECTIONS: u32 = 16;
 /// Longest wait for a connection, connecting included.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest try to find out why there is none.
+const REASON_TIMEOUT: Duration = Duration::from_secs(2);
 /// What every connection is set to. Names are always qualified, so that `search_path` cannot matter; a
 /// policy that would hide rows is an error in place of an answer.
 const SETTINGS: [(&str, &str); 8] = [
@@ -107,16 +110,41 @@ impl Db {
 
     /// Does the server answer?
     pub async fn ping(&self) -> Result<(), DbError> {
-        sqlx::query("SELECT 1")
-            .execute(&self.pool)
-            .await
-            .attempted("asking the database for a sign of life")?;
+        const DOING: &str = "asking the database for a sign of life";
+        let mut connection = self.connection().await.attempted(DOING)?;
+        sqlx::query("SELECT 1").execute(&mut *connection).await.attempted(DOING)?;
         Ok(())
+    }
+
+    /// A connection, or why there is none: the pool itself tries again and again, and then only says that there was none
+    /// in time.
+    async fn connection(&self) -> sqlx::Result<PoolConnection<Postgres>> {
+        let timed_out = match self.pool.acquire().await {
+            Err(error @ sqlx::Error::PoolTimedOut) => error,
+            other => return other,
+        };
+        let options = self.pool.connect_options();
+        match tokio::time::timeout(REASON_TIMEOUT, options.connect()).await {
+            Ok(Err(error)) => Err(located(error, &options)),
+            Ok(Ok(connection)) => connection.close().await.and(Err(timed_out)),
+            Err(_) => Err(timed_out),
+        }
     }
 
     /// Closes every connection, after what is in flight.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+/// What the operating system says of a connection, with where it was tried.
+fn located(error: sqlx::Error, options: &PgConnectOptions) -> sqlx::Error {
+    match error {
+        sqlx::Error::Io(error) if error.get_ref().is_none() => {
+            let told = format!("{}:{}: {error}", options.get_host(), options.get_port());
+            sqlx::Error::Io(std::io::Error::new(error.kind(), told))
+        }
+        other => other,
     }
 }
 

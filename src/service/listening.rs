@@ -99,10 +99,14 @@ impl Parts {
                 () = stop.requested() => return,
                 looked = self.look_at_listener(&mut listening) => looked,
             };
+            let mut looked_for = began.elapsed().saturating_sub(std::mem::take(&mut listening.installed_for));
             if let Err(failure) = looked {
                 info!(error = %failure, "the triggers could not be compared");
+                // It was a connection that was waited for: nobody needs a rest from that.
+                if self.gate.why_closed(&[Cause::Database]).is_some() {
+                    looked_for = Duration::ZERO;
+                }
             }
-            let looked_for = began.elapsed().saturating_sub(std::mem::take(&mut listening.installed_for));
             let rest = self.config.listener.poll.max(COMPARE_EVERY).max(looked_for * COMPARE_REST);
             tokio::select! {
                 () = stop.requested() => return,

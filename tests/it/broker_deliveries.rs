@@ -61,6 +61,35 @@ async fn a_message_comes_back_from_its_wait_queue_round_after_round() {
     .await;
 }
 
+/// Nearly a whole frame: with ours it would be too large.
+#[tokio::test]
+async fn headers_of_100_kilobytes_arrive_and_are_left_behind_when_it_is_published_again() {
+    scene(|scene| async move {
+        let session = scene.session().await;
+        let publisher = scene.publisher(&session).await;
+        let work = scene.topology.work();
+        let headers = table(&[("large", long(&"x".repeat(100_000))), ("tenant", long("a"))]);
+        let properties = BasicProperties::default().with_headers(headers);
+        put(&work, &[b'y'; 300_000], properties).await;
+        let (_browser, delivery) = next(&session, &work).await;
+        assert_eq!(delivery.body.len(), 300_000);
+        let now = datetime!(2026-11-23 10:00 UTC);
+        let dead = delivery.history.failed(now, "why", "host 1").dead(DeadReason::Malformed);
+        publisher.publish(Target::Dead, Outgoing::again(&delivery, None, &dead)).await.unwrap();
+        delivery.ack().await.unwrap();
+
+        let (_connection, channel) = plain().await;
+        let got = channel.basic_get(scene.topology.dead().into(), BasicGetOptions::default()).await.unwrap();
+        let got = got.unwrap();
+        let headers = got.properties.headers().as_ref().unwrap().inner();
+        assert_eq!(got.data.len(), 300_000);
+        assert_eq!(headers.get(history::REASON), Some(&long("malformed")));
+        assert_eq!((headers.get("large"), headers.get("tenant")), (None, None));
+        session.close().await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_dead_letter_says_why_in_its_headers() {
     scene(|scene| async move {

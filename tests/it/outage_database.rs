@@ -292,3 +292,22 @@ async fn case_29_the_answer_to_the_ledger_write_is_lost() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_told_with_where_it_was_looked_for_and_why_there_is_none() {
+    world(S3::Embedded, async |world| {
+        let nobody = crate::support::process::free_address().await;
+        let url = format!("postgres://somebody:secret-word@{nobody}/crm");
+        let environment = world.with(&[("DATABASE__URL", &url)]);
+        let service = Service::start(&environment, &["run"]).await.expect_log("not well");
+        let told = eventually("it says why", async || {
+            let answer = service.readyz().await?;
+            let message = answer["dependencies"]["database"]["message"].as_str()?.to_owned();
+            message.contains("refused").then_some(message)
+        })
+        .await;
+        assert!(told.contains(&nobody.to_string()), "{told}");
+        assert!(!told.contains("secret-word"), "{told}");
+    })
+    .await;
+}
