@@ -101,11 +101,9 @@ mod tests {
 
     #[test]
     fn every_address_is_asked_on_the_loopback_one() {
-        for (listen, expected) in [
-            ("0.0.0.0:8077", "127.0.0.1:8077"),
-            ("[::]:8077", "[::1]:8077"),
-            ("10.1.2.3:80", "10.1.2.3:80"),
-        ] {
+        for (listen, expected) in
+            [("0.0.0.0:8077", "127.0.0.1:8077"), ("[::]:8077", "[::1]:8077"), ("10.1.2.3:80", "10.1.2.3:80")]
+        {
             assert_eq!(reached_at(listen.parse().unwrap()), expected.parse().unwrap());
         }
     }

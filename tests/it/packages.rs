@@ -1,0 +1,62 @@
+//! What is installed: the image's root file system and the Debian package, made by their scripts from the program under test
+//! and run as they will be.
+
+use std::ffi::OsStr;
+use std::fs::Permissions;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use tokio::process::Command;
+use uuid::Uuid;
+
+use crate::support::process::{self, Output};
+
+mod compose;
+mod debian;
+mod image;
+mod sample;
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("file-recycler-{}", Uuid::new_v4().simple()));
+        std::fs::create_dir(&path).unwrap();
+        // Other users than the test's have to reach what is in it.
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, inside: &str) -> PathBuf {
+        self.0.join(inside)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A file of the repository.
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Runs a program to its end.
+async fn tool(program: impl AsRef<OsStr>, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir("/");
+    process::finished(command).await
+}
+
+/// Is there such a program? Where there is not, that is said even where the test's own output is caught.
+async fn has(program: &str, what: &str) -> bool {
+    let found = tool("sh", ["-c", &format!("command -v {program}")]).await.code == 0;
+    if !found {
+        let _ = writeln!(std::io::stderr(), "{program} is not installed: {what} was not checked");
+    }
+    found
+}
