@@ -127,6 +127,11 @@ async fn the_debian_package_installs_a_service_that_moves_files_with_its_credent
     for path in ["usr/share/file-recycler/rights/database-run.sql", "usr/share/doc/file-recycler/copyright"] {
         installed.read(path);
     }
+    if run(&[], &["completions", "--help"]).await.code == 0 {
+        let script = installed.read("usr/share/bash-completion/completions/file-recycler");
+        assert!(script.contains("healthcheck"), "{script}");
+        assert!(installed.root("usr/share/man/man1/file-recycler.1.gz").exists());
+    }
     if is_root() {
         assert!(installed.read("etc/passwd").contains("file-recycler:x:"));
         let secrets = fs::metadata(installed.root("etc/file-recycler/credentials")).unwrap();

@@ -70,7 +70,12 @@ async fn the_worker_moves_files_in_the_images_root_file_system_without_rights_an
         let http = free_address().await;
         // By name, so that the root's own way of resolving names is used.
         let database = world.crm.url.replace("127.0.0.1", "localhost");
-        let environment = world.with(&[("HTTP__LISTEN", &http.to_string()), ("DATABASE__URL", &database)]);
+        let environment = world.with(&[
+            ("HTTP__LISTEN", &http.to_string()),
+            ("DATABASE__URL", &database),
+            // The sample keeps files for a quarter of an hour.
+            ("RECYCLE__GRACE", "0s"),
+        ]);
         // Nobody serves yet.
         let asked = run_inside(&root, &environment, &["healthcheck", "--json"]).await;
         if asked.code == NOT_HERE {
