@@ -52,6 +52,20 @@ async fn tool(program: impl AsRef<OsStr>, arguments: impl IntoIterator<Item = im
     process::finished(command).await
 }
 
+/// A static program of its kind (`-static`, `-static-pie`) that says a version, as ours does: building ours so takes minutes.
+async fn static_program(folder: &Folder, kind: &str) -> PathBuf {
+    let source = folder.path("program.c");
+    std::fs::write(
+        &source,
+        "#include <stdio.h>\nint main(void) { puts(\"file-recycler 9.8.7\"); return 0; }\n",
+    )
+    .unwrap();
+    let program = folder.path(&format!("program{kind}"));
+    let arguments = [kind.as_ref(), "-o".as_ref(), program.as_os_str(), source.as_os_str()];
+    tool("cc", arguments).await.expect(0);
+    program
+}
+
 /// Is there such a program? Where there is not, that is said even where the test's own output is caught.
 async fn has(program: &str, what: &str) -> bool {
     let found = tool("sh", ["-c", &format!("command -v {program}")]).await.code == 0;

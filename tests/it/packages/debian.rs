@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use super::{Folder, has, repository, tool};
+use super::{Folder, has, repository, static_program, tool};
 use crate::support::own::is_root;
 use crate::support::process::{Service, free_address, run};
 use crate::support::world::{S3, World, world};
@@ -177,6 +177,26 @@ async fn the_unit_is_sound_and_gives_its_service_little_of_the_machine() {
             .await
             .expect(0);
     }
+}
+
+/// A program that needs a library of a newer machine must not be installed on an older one.
+#[tokio::test]
+async fn the_package_depends_on_the_libraries_of_a_dynamic_program_alone() {
+    let folder = Folder::new();
+    let mut found = Vec::new();
+    for (program, version) in [
+        (static_program(&folder, "-static").await, "9.8.7"),
+        (static_program(&folder, "-static-pie").await, "9.8.7"),
+        (BINARY.into(), env!("CARGO_PKG_VERSION")),
+    ] {
+        let arguments = ["--fast".as_ref(), program.as_os_str(), folder.0.as_os_str()];
+        let package = tool(repository("deploy/debian/build"), arguments).await.expect(0).stdout;
+        assert!(package.contains(&format!("file-recycler_{version}_")), "{package}");
+        found.push(tool("dpkg-deb", ["--field", package.trim(), "Depends"]).await.expect(0).stdout);
+    }
+    assert_eq!(found[0], "ca-certificates, systemd (>= 250)\n");
+    assert_eq!(found[1], found[0]);
+    assert!(found[2].starts_with("libc6 (>= 2."), "{found:?}");
 }
 
 /// What an operator sources names the same files that the unit takes its credentials from.

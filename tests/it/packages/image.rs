@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tokio::process::Command;
 
-use super::{Folder, has, repository, tool};
+use super::{Folder, has, repository, static_program, tool};
 use crate::support::process::{Output, Service, eventually, free_address, get};
 use crate::support::world::{S3, world};
 
@@ -153,6 +153,22 @@ async fn an_image_archive_says_how_the_program_is_run_and_its_layer_is_the_root_
     assert_eq!((&process["user"]["uid"], &process["user"]["gid"]), (&65532.into(), &65532.into()));
     assert!(process["env"].to_string().contains("FILE_RECYCLER_HTTP__LISTEN=0.0.0.0:8077"), "{process}");
     tool("diff", ["--recursive", &path("root"), &path("bundle/rootfs")]).await.expect(0);
+}
+
+#[tokio::test]
+async fn a_static_program_is_alone_and_a_dynamic_one_has_its_libraries() {
+    let folder = Folder::new();
+    for kind in ["-static", "-static-pie"] {
+        let program = static_program(&folder, kind).await;
+        let root = folder.path(&format!("root{kind}"));
+        rootfs(&[program.to_str().unwrap(), root.to_str().unwrap()]).await.expect(0);
+        assert!(!root.join("lib").exists() && !root.join("lib64").exists(), "{kind}");
+        let said = tool(root.join("usr/bin/file-recycler"), ["--version"]).await.expect(0);
+        assert_eq!(said.stdout, "file-recycler 9.8.7\n");
+    }
+    let root = folder.path("root");
+    rootfs(&["/bin/true", root.to_str().unwrap()]).await.expect(0);
+    assert!(root.join("lib").exists());
 }
 
 #[tokio::test]
