@@ -66,11 +66,16 @@ async fn static_program(folder: &Folder, kind: &str) -> PathBuf {
     program
 }
 
-/// Is there such a program? Where there is not, that is said even where the test's own output is caught.
+/// Is there such a program? Where there is not, that is said.
 async fn has(program: &str, what: &str) -> bool {
     let found = tool("sh", ["-c", &format!("command -v {program}")]).await.code == 0;
     if !found {
-        let _ = writeln!(std::io::stderr(), "{program} is not installed: {what} was not checked");
+        not_checked(what, &format!("{program} is not installed"));
     }
     found
+}
+
+/// Says what a test had to leave out, past those who catch a test's output.
+fn not_checked(what: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "{what} was not checked: {why}");
 }
