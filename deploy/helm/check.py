@@ -52,6 +52,7 @@ REFUSED = {
     "a port of the system": {"port": 80},
     "no time to stop": {"shutdownTimeoutSeconds": 0},
     "a monitor of a service that is not there": {"service": {"enabled": False}, "serviceMonitor": {"enabled": True}},
+    "a scaler down to nobody who would fill the queue": {"keda": {"enabled": True, "minReplicas": 0}},
     "a scaler that cannot ask the broker": {"keda": {"enabled": True}, "secret": {"brokerUrl": ""}},
 }
 
