@@ -16,6 +16,7 @@ mod compose;
 mod debian;
 mod image;
 mod sample;
+mod unit;
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);
@@ -45,6 +46,36 @@ fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// The process of the program, below those that made its namespaces.
+fn the_program(mut id: u32) -> u32 {
+    loop {
+        let path = format!("/proc/{id}/task/{id}/children");
+        let children = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        match children.split_whitespace().next() {
+            Some(child) => id = child.parse().unwrap(),
+            None => return id,
+        }
+    }
+}
+
+/// The program is a process without rights: not root, without capabilities, and with no way to get any.
+fn has_no_rights(process: u32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap();
+    assert_eq!(name.trim(), "file-recycler");
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let field = |name: &str| {
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}"));
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_ne!(field("Uid:")[0], "0");
+    assert_eq!(field("NoNewPrivs:"), ["1"]);
+    for capabilities in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+        assert_eq!(field(capabilities), ["0000000000000000"], "{capabilities}");
+    }
+    status
+}
+
 /// Runs a program to its end.
 async fn tool(program: impl AsRef<OsStr>, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
     let mut command = Command::new(program);
@@ -57,7 +88,9 @@ async fn static_program(folder: &Folder, kind: &str) -> PathBuf {
     let source = folder.path("program.c");
     std::fs::write(
         &source,
-        "#include <stdio.h>\nint main(void) { puts(\"file-recycler 9.8.7\"); return 0; }\n",
+        "#include <stdio.h>\n#include <string.h>\nint main(int n, char **words) {\n\
+         if (n != 2 || strcmp(words[1], \"--version\")) return 2;\n\
+         puts(\"file-recycler 9.8.7\"); return 0; }\n",
     )
     .unwrap();
     let program = folder.path(&format!("program{kind}"));

@@ -11,20 +11,20 @@ use crate::support::process::{Service, free_address, run};
 use crate::support::world::{S3, World, world};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_file-recycler");
-const UNIT: &str = "usr/lib/systemd/system/file-recycler.service";
+pub(super) const UNIT: &str = "usr/lib/systemd/system/file-recycler.service";
 /// The most that `systemd-analyze security` may say, in tenths.
 const EXPOSURE: &str = "20";
 
 /// The package of the program under test, and the root that it is installed in.
-struct Installed {
-    folder: Folder,
+pub(super) struct Installed {
+    pub(super) folder: Folder,
     package: PathBuf,
     /// By dpkg and the package's scripts, and not merely unpacked.
-    whole: bool,
+    pub(super) whole: bool,
 }
 
 impl Installed {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let folder = Folder::new();
         let arguments = ["--fast".as_ref(), BINARY.as_ref(), folder.0.as_os_str()];
         let built = tool(repository("deploy/debian/build"), arguments).await.expect(0);
@@ -46,7 +46,7 @@ impl Installed {
         installed
     }
 
-    fn root(&self, path: &str) -> PathBuf {
+    pub(super) fn root(&self, path: &str) -> PathBuf {
         self.folder.path("root").join(path)
     }
 
@@ -56,7 +56,7 @@ impl Installed {
         tool("dpkg", [&root, "--force-script-chrootless", "--force-depends", what, on]).await.expect(0);
     }
 
-    fn read(&self, path: &str) -> String {
+    pub(super) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.root(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 }
@@ -67,8 +67,7 @@ fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
 }
 
 /// The credentials as systemd hands them out, and the environment that the unit gives its process.
-fn credentials(world: &World, unit: &str, folder: &Path) -> Vec<(String, String)> {
-    fs::create_dir(folder).unwrap();
+pub(super) fn credentials(world: &World, unit: &str, folder: &Path) -> Vec<(String, String)> {
     let mut rest = world.environment.clone();
     let environment: Vec<(String, String)> = values(unit, "Environment")
         .into_iter()
@@ -101,7 +100,9 @@ async fn the_debian_package_installs_a_service_that_moves_files_with_its_credent
     let unit = installed.read(UNIT);
 
     world(S3::Embedded, async |world| {
-        let mut environment = credentials(&world, &unit, &installed.folder.path("credentials"));
+        let folder = installed.folder.path("credentials");
+        fs::create_dir(&folder).unwrap();
+        let mut environment = credentials(&world, &unit, &folder);
         let http = free_address().await;
         environment.push(("FILE_RECYCLER_HTTP__LISTEN".into(), http.to_string()));
         // The sample keeps files for a quarter of an hour.

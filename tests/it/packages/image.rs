@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tokio::process::Command;
 
-use super::{Folder, has, not_checked, repository, static_program, tool};
+use super::{Folder, has, has_no_rights, not_checked, repository, static_program, the_program, tool};
 use crate::support::process::{Output, Service, eventually, free_address, get};
 use crate::support::world::{S3, world};
 
@@ -87,6 +87,7 @@ async fn the_worker_moves_files_in_the_images_root_file_system_without_rights_an
         let mut service = Service::started(inside(&root, &environment, &["run"]), http).ready().await;
         let process = the_program(service.id());
         has_no_rights(process);
+        cannot_write(process);
         let asked = run_inside(&root, &environment, &["healthcheck", "--json"]).await;
         assert_eq!(asked.expect(0).json()["alive"], true);
         world.moves_a_file().await;
@@ -100,32 +101,8 @@ async fn the_worker_moves_files_in_the_images_root_file_system_without_rights_an
     .await;
 }
 
-/// The process of the program, below those that made its namespaces.
-fn the_program(mut id: u32) -> u32 {
-    loop {
-        let path = format!("/proc/{id}/task/{id}/children");
-        let children = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        match children.split_whitespace().next() {
-            Some(child) => id = child.parse().unwrap(),
-            None => return id,
-        }
-    }
-}
-
-fn has_no_rights(process: u32) {
-    let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap();
-    assert_eq!(name.trim(), "file-recycler");
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let field = |name: &str| {
-        let line =
-            status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}"));
-        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-    };
-    assert_ne!(field("Uid:")[0], "0");
-    assert_eq!(field("NoNewPrivs:"), ["1"]);
-    for capabilities in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
-        assert_eq!(field(capabilities), ["0000000000000000"], "{capabilities}");
-    }
+/// Its root is read-only, and no program in it may give more rights.
+fn cannot_write(process: u32) {
     let mounts = fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap();
     let root = mounts.lines().find(|line| line.split(' ').nth(4) == Some("/")).expect("a root");
     let options: Vec<_> = root.split(' ').nth(5).unwrap().split(',').collect();
