@@ -28,11 +28,11 @@ async fn systemd_starts_the_service_with_its_credentials_and_its_filter_and_it_m
         rest.retain(|(name, _)| !name.ends_with("_FILE"));
         rest.push(("FILE_RECYCLER_HTTP__LISTEN".into(), http.to_string()));
         rest.push(("FILE_RECYCLER_RECYCLE__GRACE".into(), "0s".into()));
-        let mut drop_in = format!("[Service]\nStandardError=file:/{LOG}\n");
-        for (name, value) in rest {
+        let assignments = rest.iter().map(|(name, value)| {
             let value = value.replace('%', "%%").replace('"', "\\\"");
-            drop_in.push_str(&format!("Environment=\"{name}={value}\"\n"));
-        }
+            format!("Environment=\"{name}={value}\"\n")
+        });
+        let drop_in = format!("[Service]\nStandardError=file:/{LOG}\n{}", assignments.collect::<String>());
         let folder = installed.root("etc/systemd/system/file-recycler.service.d");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("test.conf"), drop_in).unwrap();
