@@ -32,7 +32,8 @@ async fn systemd_starts_the_service_with_its_credentials_and_its_filter_and_it_m
             let value = value.replace('%', "%%").replace('"', "\\\"");
             format!("Environment=\"{name}={value}\"\n")
         });
-        let drop_in = format!("[Service]\nStandardError=file:/{LOG}\n{}", assignments.collect::<String>());
+        let drop_in =
+            format!("[Service]\nStandardError=file:/{LOG}\n{}", assignments.collect::<Vec<_>>().concat());
         let folder = installed.root("etc/systemd/system/file-recycler.service.d");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("test.conf"), drop_in).unwrap();
