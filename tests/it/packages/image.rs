@@ -97,6 +97,15 @@ async fn the_worker_moves_files_in_the_images_root_file_system_without_rights_an
         let killed = tool("kill", ["-TERM", &process.to_string()]).await;
         killed.expect(0);
         assert_eq!(service.ended().await, Some(0));
+
+        // Whoever is killed leaves nothing behind.
+        let mut service = Service::started(inside(&root, &environment, &["run"]), http).ready().await;
+        let process = the_program(service.id());
+        service.kill().await;
+        eventually("the program is gone", async || {
+            (!Path::new(&format!("/proc/{process}")).exists()).then_some(())
+        })
+        .await;
     })
     .await;
 }
