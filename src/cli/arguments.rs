@@ -115,6 +115,11 @@ pub(super) enum Command {
     Doctor,
     /// Backlog, dead letters and health in one screen; exit 1 when not ready
     Status(Status),
+    /// Is the process alive that serves on http.listen? For the health check of a container; exit 1 when not
+    ///
+    /// Asks /healthz, which is 200 as soon as the process serves, also while a server is down: whoever restarts a process for
+    /// what `status` tells would restart it for an outage. It reads the same configuration as the process.
+    Healthcheck,
     /// Binds this database to these buckets; until then nothing moves
     Adopt(Adopt),
     /// Stops all workers and relays of the environment, durably

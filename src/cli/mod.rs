@@ -9,6 +9,7 @@ mod doctor;
 mod emit;
 mod erase;
 mod explain;
+mod healthcheck;
 mod listener;
 mod output;
 mod parts;
@@ -90,6 +91,7 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
         Command::Erase(erase) => Box::pin(erase::run(&loaded.config, erase, json)).await,
         Command::Doctor => Box::pin(doctor::run(&loaded, json)).await,
         Command::Status(status) => Box::pin(status::run(&loaded.config, &status, json)).await,
+        Command::Healthcheck => healthcheck::run(&loaded.config, json).await,
         Command::Adopt(adopt) => adopt::run(&loaded.config, &adopt, json).await,
         Command::Pause { why } => pause::pause(&loaded.config, &why, json).await,
         Command::Resume => pause::resume(&loaded.config, json).await,

@@ -1,6 +1,7 @@
 //! `/healthz`, `/readyz` and `/metrics`: what this process says about itself over HTTP. And `/v1/events`, where others
 //! hand over events.
 
+mod ask;
 mod connection;
 mod events;
 
@@ -20,6 +21,7 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 use connection::Bounded;
 
+pub use ask::alive;
 pub use events::Events;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -88,7 +90,7 @@ const PATHS: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/v1/events"];
 
 fn router(shared: Shared) -> Router {
     Router::new()
-        .route("/healthz", get(alive))
+        .route("/healthz", get(is_alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(measured))
         .route("/v1/events", post(events::post))
@@ -96,7 +98,7 @@ fn router(shared: Shared) -> Router {
 }
 
 /// Whoever gets this answer knows that the process serves; no more is asked of it.
-async fn alive() -> &'static str {
+async fn is_alive() -> &'static str {
     "ok\n"
 }
 

@@ -47,6 +47,7 @@ mod mutants;
 mod nonce;
 mod outage;
 mod outage_database;
+mod packages;
 mod pause;
 #[cfg(feature = "failpoints")]
 mod relay_crash;

@@ -90,6 +90,15 @@ locked() {
   ) 9>"$file"
 }
 
+# install_program FROM TO: without the names of its functions, a quarter of its size, where there is a tool to take them out.
+install_program() {
+  install -m 755 "$1" "$2"
+  if command -v strip >/dev/null; then strip --strip-unneeded "$2"; fi
+}
+
+# libraries_of PROGRAM: their paths; none for a static one, of which some say so and others that they are no program.
+libraries_of() { { ldd "$1" 2>/dev/null || true; } | { grep -o '/[^ ]*' || true; }; }
+
 now_ms() {
   local now=${EPOCHREALTIME/[^0-9]/}
   printf '%s\n' "$((now / 1000))"

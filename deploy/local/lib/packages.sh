@@ -6,7 +6,8 @@ POLICY=/usr/sbin/policy-rc.d
 CREATECLUSTER=/etc/postgresql-common/createcluster.conf
 OUR_MARK='# file-recycler, while it installs'
 
-# missing_packages NEED…: the Debian packages that are not there, for postgres, rabbitmq, seaweedfs, moto, build.
+# missing_packages NEED…: the Debian packages that are not there, for postgres, rabbitmq, seaweedfs, moto, build, python,
+# packages.
 missing_packages() {
   local need
   for need in "$@"; do
@@ -16,6 +17,8 @@ missing_packages() {
       seaweedfs) [ -x "$(seaweedfs_program)" ] || missing_python ;;
       moto) moto_is_installed || missing_python ;;
       build) missing_build_tools ;;
+      python) missing_python ;;
+      packages) missing_package_tools ;;
     esac
   done
   has curl || printf '%s\n' curl ca-certificates
@@ -31,6 +34,13 @@ missing_python() {
 missing_build_tools() {
   has cc || printf '%s\n' gcc libc6-dev
   has make || printf 'make\n'
+}
+
+# What looks at the packages that we make; none of it is needed to make them.
+missing_package_tools() {
+  has lintian || printf 'lintian\n'
+  has umoci || printf 'umoci\n'
+  has systemd-analyze || printf 'systemd\n'
 }
 
 # ensure_packages NEED…

@@ -71,8 +71,13 @@ pub fn command(environment: &[(String, String)], arguments: &[&str]) -> Command 
 
 /// Runs a command to its end.
 pub async fn run(environment: &[(String, String)], arguments: &[&str]) -> Output {
-    let ended = tokio::time::timeout(PATIENCE * 2, command(environment, arguments).output());
-    let output = ended.await.unwrap_or_else(|_| panic!("{arguments:?} does not end")).unwrap();
+    finished(command(environment, arguments)).await
+}
+
+/// What a command that somebody else made printed, and how it ended.
+pub async fn finished(mut command: Command) -> Output {
+    let ended = tokio::time::timeout(PATIENCE * 2, command.output());
+    let output = ended.await.unwrap_or_else(|_| panic!("{command:?} does not end")).unwrap();
     Output {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -95,11 +100,13 @@ impl Service {
         let http = free_address().await;
         let mut environment = environment.to_vec();
         environment.push(("FILE_RECYCLER_HTTP__LISTEN".into(), http.to_string()));
-        let mut child = command(&environment, arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        Self::started(command(&environment, arguments), http)
+    }
+
+    /// Starts it by a command that somebody else made; it serves on `http`.
+    pub fn started(mut command: Command, http: SocketAddr) -> Self {
+        let mut child =
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, stderr) = (Arc::clone(&log), child.stderr.take().unwrap());
         tokio::spawn(async move {
@@ -161,6 +168,11 @@ impl Service {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         peak.and_then(|line| line.split_whitespace().next()).unwrap().parse().unwrap()
+    }
+
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     /// SIGKILL, and waits for the end.
