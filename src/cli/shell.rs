@@ -16,7 +16,10 @@ const NAME: &str = "file-recycler";
 pub(super) fn completions(shell: Shell) -> Result<Finding, Failed> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut arguments::definition(), NAME, &mut script);
-    write(String::from_utf8_lossy(&script).trim_end())?;
+    // The library spells a hyphen in the program's name in two ways in its script for bash, which then knows no command
+    // below the first; where it does so no more, this changes nothing.
+    let script = String::from_utf8_lossy(&script).replace("file__subcmd__recycler", "file__recycler");
+    write(script.trim_end())?;
     Ok(Finding::Healthy)
 }
 
@@ -70,7 +73,9 @@ fn page(command: &Command, words: &str) -> Result<Vec<u8>, Failed> {
         // The examples at its end have a section of their own.
         let text = more.to_string();
         let text = text.split("Examples:\n").next().unwrap_or_default().trim();
-        Roff::new().text([roman(text)]).to_writer(&mut page)?;
+        let mut roff = Roff::new();
+        roff.control("PP", []);
+        roff.text([roman(text)]).to_writer(&mut page)?;
     }
     man.render_options_section(&mut page)?;
     if command.get_subcommands().next().is_some() {

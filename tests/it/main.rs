@@ -9,6 +9,7 @@ mod broker_faults_node;
 mod broker_faults_run;
 mod broker_publishing;
 mod broker_topology;
+mod comfort;
 mod conformance;
 #[cfg(feature = "failpoints")]
 mod crash_loop;

@@ -31,6 +31,8 @@ missing_python() {
 missing_build_tools() {
   has cc || printf '%s\n' gcc libc6-dev
   has make || printf 'make\n'
+  # Looks the man pages over.
+  has groff || printf 'groff-base\n'
 }
 
 # ensure_packages NEED…
