@@ -2,6 +2,7 @@
 
 mod audit;
 mod beside;
+mod book;
 mod broker_deliveries;
 mod broker_faults;
 mod broker_faults_names;

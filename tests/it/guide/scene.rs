@@ -197,6 +197,11 @@ impl Scene {
                 self.delete(section, id(record)).await;
                 self.until_remembered(id(record)).await;
             }
+            ["Contact", record, "is", "deleted"] => {
+                self.delete("Contact", id(record)).await;
+                let file = self.file.expect("it has a file");
+                self.world.recycled(file).await;
+            }
             ["dead", "letter", letter, "is", "a", "conflict", "of", "file", file] => {
                 self.conflict(letter, id(file)).await
             }
