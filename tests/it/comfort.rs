@@ -2,9 +2,9 @@
 
 mod errors;
 
-use std::path::Path;
 use std::process::Command;
 
+use crate::support::folder::Folder;
 use crate::support::process::{self, command};
 
 const BIN: &str = env!("CARGO_BIN_EXE_file-recycler");
@@ -59,28 +59,6 @@ async fn every_shell_that_is_offered_gets_a_script_of_its_own() {
         }
     }
     process::run(&[], &["completions", "cmd"]).await.expect(2);
-}
-
-/// A folder that goes with this value.
-pub struct Folder(std::path::PathBuf);
-
-impl Folder {
-    pub fn create() -> Self {
-        let name = format!("file-recycler-{}", uuid::Uuid::new_v4().simple());
-        let folder = Self(std::env::temp_dir().join(name));
-        std::fs::create_dir(&folder.0).unwrap();
-        folder
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 #[tokio::test]

@@ -10,12 +10,15 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("cosign", "needs a published release"),
     ("createdb", "the database's own tool; a comment before the block does its work"),
     ("curl -L", "fetches a release"),
+    ("deploy/docker/rootfs", "makes an image, of a program that was built for it"),
     ("deploy/local/demo", "has tests of its own; installs, and takes minutes"),
     ("deploy/local/drill", "has a test of its own (drill.rs); installs, and takes minutes"),
     ("deploy/local/up", "starts the servers that this test runs on"),
     ("deploy/local/down", "stops the servers that this test runs on"),
     ("deploy/local/test", "is what runs this test"),
+    ("deploy/debian/build", "makes a package, of a program that was built for it"),
     ("deploy/rights/broker.sh", "run by rights/broker.rs, on a node of its own"),
+    ("deploy/validate", "a phase of .ci/run"),
     ("dnf", "changes the machine"),
     ("docker", "no daemon here"),
     ("dpkg", "changes the machine"),
@@ -40,23 +43,34 @@ const ELSEWHERE: &[(&str, &str)] = &[
 
 /// Why this line cannot run here; nothing where it can.
 pub fn why(line: &str) -> Option<&'static str> {
-    let line = line.strip_prefix("sudo ").unwrap_or(line);
+    let line = after_variables(line.strip_prefix("sudo ").unwrap_or(line));
     let found = ELSEWHERE.iter().find(|(program, _)| {
         line.strip_prefix(program).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
     });
     found.map(|(_, why)| *why)
 }
 
-/// What such a line passes on to our program, up to where its words end.
+/// The line after `NAME=value` and `NAME='some values'` before its program.
+fn after_variables(line: &str) -> &str {
+    let Some((name, value)) = line.split_once('=') else { return line };
+    let of_names = |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_';
+    if name.is_empty() || !name.chars().all(of_names) {
+        return line;
+    }
+    let quote = value.chars().next().filter(|first| "'\"".contains(*first));
+    let rest = match quote {
+        Some(quote) => value[1..].split_once(quote).map(|(_, rest)| rest),
+        None => value.split_once(' ').map(|(_, rest)| rest),
+    };
+    rest.map_or(line, |rest| after_variables(rest.trim_start()))
+}
+
+/// What such a line passes on to our program, up to where its words end; elsewhere its name is that of a service, a pod or a
+/// package.
 pub fn passed_on(line: &str) -> Option<&str> {
-    let (_, ours) = line.split_once(" file-recycler ")?;
-    let ours = ours.split(['|', ';', '>', '&', '#', '\'', '"']).next()?.trim();
-    // Also a name: of a service, a pod, a package.
-    let is_command = ours
-        .split(' ')
-        .next()
-        .is_some_and(|word| !word.is_empty() && word.chars().all(|letter| letter.is_ascii_lowercase()));
-    (is_command && line.contains(" -- file-recycler ")).then_some(ours)
+    let called = [" -- file-recycler ", "/bin/file-recycler "];
+    let (_, ours) = called.iter().find_map(|called| line.split_once(called))?;
+    ours.split(['|', ';', '>', '&', '#', '\'', '"']).next().map(str::trim)
 }
 
 #[test]
@@ -70,4 +84,13 @@ fn no_command_of_ours_can_be_left_out() {
     // However a program is called that is left out: by its first word alone.
     assert_eq!(self::why("kubectl-like status"), None);
     assert!(self::why("sudo systemctl restart file-recycler").is_some());
+    assert!(self::why("RUSTFLAGS='-C a=b' cargo build").is_some());
+    assert_eq!(self::why("URL=postgres://a@b/c X='docker 1' file-recycler status"), None);
+    for line in [
+        "kubectl exec pod -- /usr/bin/file-recycler status --json",
+        "docker run x -- file-recycler status --json",
+    ] {
+        assert_eq!(passed_on(line), Some("status --json"));
+    }
+    assert_eq!(passed_on("docker build -t file-recycler ."), None);
 }

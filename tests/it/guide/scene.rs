@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 use super::page::{Page, Step};
 use super::root;
-use crate::comfort::Folder;
 use crate::drill::set_back;
 use crate::support::crm::{FILE_TYPE, S3_STORAGE};
+use crate::support::folder::Folder;
 use crate::support::process::{Service, eventually};
 use crate::support::tools::Dump;
 use crate::support::world::{S3, World, bare_world};
