@@ -24,6 +24,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("dpkg", "changes the machine"),
     ("dropdb", "the database's own tool; a comment before the block does its work"),
     ("helm", "no cluster here"),
+    ("install", "changes the machine"),
     ("journalctl", "no systemd here"),
     ("kubectl", "no cluster here"),
     ("man", "needs the pages to be installed; comfort.rs looks at them"),
@@ -36,6 +37,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("psql", "run by rights/, on a server of its own"),
     ("rabbitmqctl", "run by rights/broker.rs, on a node of its own"),
     ("sc.exe", "Windows"),
+    ("set -a", "reads what the installed package has"),
     ("systemctl", "no systemd here"),
     ("systemd-analyze", "no systemd here"),
     ("useradd", "changes the machine"),
@@ -45,7 +47,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 pub fn why(line: &str) -> Option<&'static str> {
     let line = after_variables(line.strip_prefix("sudo ").unwrap_or(line));
     let found = ELSEWHERE.iter().find(|(program, _)| {
-        line.strip_prefix(program).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        line.strip_prefix(program).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', ';']))
     });
     found.map(|(_, why)| *why)
 }

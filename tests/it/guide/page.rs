@@ -47,8 +47,13 @@ impl Page {
                 continue;
             }
             let Some(info) = line.trim_start().strip_prefix("```") else { continue };
-            let block: Vec<(usize, &str)> =
-                lines.by_ref().take_while(|(_, line)| line.trim_start() != "```").collect();
+            // In a list the whole block is indented.
+            let indent = line.len() - line.trim_start().len();
+            let block: Vec<(usize, &str)> = lines
+                .by_ref()
+                .take_while(|(_, line)| line.trim_start() != "```")
+                .map(|(at, line)| (at, line.get(indent..).unwrap_or("")))
+                .collect();
             if let Some(name) = save.take() {
                 let content = block.iter().map(|(_, line)| format!("{line}\n")).collect();
                 steps.push(Step::Save { name, content });
@@ -98,7 +103,8 @@ fn commands(block: &[(usize, &str)]) -> Vec<Command> {
 #[test]
 fn a_page_is_read_as_its_reader_reads_it() {
     let text = "# Page\n<!-- guide: run -->\ntext `$ no`\n```console\n$ one --a   # says, and exits 1: why\nout …\n\n$ two \\\n    \
-                three\n```\n<!-- guide: save event.json -->\n```json\n{}\n```\n```text\n$ not this\n```\n";
+                three\n```\n<!-- guide: save event.json -->\n```json\n{}\n```\n```text\n$ not this\n```\n   \
+                ```console\n   $ four\n   out\n   ```\n";
     let page = Page::read("page", text);
     let command = |at, line: &str, exits, output: &[&str]| {
         let output = output.iter().map(|line| (*line).to_owned()).collect();
@@ -109,7 +115,8 @@ fn a_page_is_read_as_its_reader_reads_it() {
         command(5, "one --a", 1, &["out …", ""]),
         command(8, "two three", 0, &[]),
         Step::Save { name: "event.json".to_owned(), content: "{}\n".to_owned() },
+        command(19, "four", 0, &["out"]),
     ];
     assert_eq!(page.steps, expected);
-    assert_eq!(page.commands().len(), 2);
+    assert_eq!(page.commands().len(), 3);
 }

@@ -52,7 +52,7 @@ async fn run(scene: &mut Scene, command: &Command) -> Result<(), String> {
     let line =
         if line.contains("--watch") { format!("timeout --preserve-status -s INT 2 {line}") } else { line };
     let mut bash = Process::new("bash");
-    bash.args(["-c", &format!("set -o pipefail\n{line}")])
+    bash.args(["-c", &format!("set -eo pipefail\n{line}")])
         .env_clear()
         .envs(scene.environment.iter().cloned());
     bash.current_dir(scene.folder.path()).stdin(Stdio::null()).kill_on_drop(true);
