@@ -55,7 +55,7 @@ impl Page {
                 .map(|(at, line)| (at, line.get(indent..).unwrap_or("")))
                 .collect();
             if let Some(name) = save.take() {
-                let content = block.iter().map(|(_, line)| format!("{line}\n")).collect();
+                let content = block.iter().flat_map(|(_, line)| [*line, "\n"]).collect();
                 steps.push(Step::Save { name, content });
             }
             if info == "console" {
@@ -91,7 +91,7 @@ fn commands(block: &[(usize, &str)]) -> Vec<Command> {
     }
     for command in &mut commands {
         if let Some((line, comment)) = command.line.clone().split_once(" # ") {
-            command.line = line.trim_end().to_owned();
+            line.trim_end().clone_into(&mut command.line);
             let exits = comment.split_once("exits ").and_then(|(_, rest)| rest.chars().next()?.to_digit(10));
             command.exits = exits.map_or(0, |code| i32::try_from(code).unwrap());
         }

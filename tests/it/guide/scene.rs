@@ -203,7 +203,7 @@ impl Scene {
                 self.world.recycled(file).await;
             }
             ["dead", "letter", letter, "is", "a", "conflict", "of", "file", file] => {
-                self.conflict(letter, id(file)).await
+                self.conflict(letter, id(file)).await;
             }
             ["the", "conflict", "of", "file", file, "is", "mended"] => {
                 self.world.storage.delete(Side::Recycle, file).await;
