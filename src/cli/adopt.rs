@@ -4,6 +4,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::arguments::{Adopt, AdoptFor};
+use super::next::Next;
 use super::output::{Failed, Finding, operator, print};
 use super::parts::{self, buckets};
 use crate::config::{Config, Needs};
@@ -48,7 +49,7 @@ struct Sample {
 }
 
 pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Result<Finding, Failed> {
-    config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::usage)?;
+    config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::configuration)?;
     let db = parts::database(config)?;
     let storage = parts::storage(config).await?;
     let buckets = buckets(config)?;
@@ -56,12 +57,10 @@ pub(super) async fn run(config: &Config, arguments: &Adopt, json: bool) -> Resul
     let marker = storage.marker().await?;
     let state = db.environment().await?;
     if !state.is_primary {
-        return Err(Failed::new("the database is a replica: adopt on the primary"));
+        return Err(Failed::new("the database is a replica: adopt on the primary").then(Next::Doctor));
     }
     if db.schema_state().await? != SchemaState::Current {
-        return Err(Failed::new(
-            "the own schema is not there yet, or of an older version: run `file-recycler listener install` first",
-        ));
+        return Err(Failed::not_installed());
     }
     storage.check().await?;
     let says = marker.as_ref().and_then(|marker| Marked::read(&marker.bytes));
@@ -108,7 +107,8 @@ async fn apply(db: &Db, storage: &Storage, plan: &Plan) -> Result<(), Failed> {
         if named != plan.marker && named != Some(plan.environment) {
             return Err(Failed::new(
                 "the object bucket's marker was changed meanwhile: run `file-recycler adopt` again",
-            ));
+            )
+            .then(Next::Adopt));
         }
         let state = db.environment().await?;
         let known = state.environment.map_or(0, |environment| environment.nonce.advances);
@@ -135,7 +135,7 @@ async fn apply(db: &Db, storage: &Storage, plan: &Plan) -> Result<(), Failed> {
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Failed::new("the object bucket's marker keeps changing: who else writes it?"))
+    Err(Failed::new("the object bucket's marker keeps changing: who else writes it?").then(Next::Status))
 }
 
 /// How many of these files have their object.

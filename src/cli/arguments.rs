@@ -3,6 +3,7 @@
 mod audit;
 mod dlq;
 mod erase;
+pub(super) mod examples;
 mod restore;
 
 use std::borrow::Cow;
@@ -11,7 +12,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -40,10 +42,29 @@ impl Arguments {
 
     fn of(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let line: Vec<OsString> = line.into_iter().collect();
-        let mut arguments = Self::try_parse_from(&line)?;
+        let mut matches = definition().try_get_matches_from(&line)?;
+        let mut arguments = Self::from_arg_matches_mut(&mut matches)?;
         arguments.global.set = every_set(&line);
         Ok(arguments)
     }
+}
+
+/// The whole command line, as it is parsed, shown and completed.
+pub(super) fn definition() -> clap::Command {
+    examples::shown(Arguments::command())
+}
+
+/// The words of a line that name a command, as far as they do: `dlq list` of `file-recycler --json dlq list --rason x`.
+pub(super) fn words_of_command(line: impl IntoIterator<Item = OsString>) -> Vec<String> {
+    let mut command = Arguments::command();
+    let mut words = Vec::new();
+    for word in line.into_iter().skip(1) {
+        if let Some(inner) = word.to_str().and_then(|word| command.find_subcommand(word)).cloned() {
+            words.push(inner.get_name().to_owned());
+            command = inner;
+        }
+    }
+    words
 }
 
 /// Each `--set`, before the command and after it: left to itself, the parser lets the inner ones replace the
@@ -140,6 +161,23 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: Config,
     },
+    /// Prints what makes a shell complete this program's commands and options
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Man pages: one on standard output, or all of them into a folder
+    Man(Man),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Man {
+    /// The page of this command, as in dlq replay; else the page of the program
+    #[arg(value_name = "COMMAND", conflicts_with = "out")]
+    pub(super) command: Vec<String>,
+    /// Writes a page for each command into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -268,9 +306,34 @@ impl FromStr for PointInTime {
     }
 }
 
+/// Parses a line as a shell would hand it over: words, some of them in single quotes.
+#[cfg(test)]
+pub(super) fn parses(line: &str) -> Result<(), clap::Error> {
+    let quoted = line.split('\'').enumerate();
+    let words = quoted.flat_map(|(at, part)| {
+        let words: Vec<_> = if at % 2 == 1 { vec![part] } else { part.split_whitespace().collect() };
+        words.into_iter().map(OsString::from)
+    });
+    Arguments::of(words).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_of_a_line_is_found_whatever_else_is_wrong_with_it() {
+        for (line, expected) in [
+            ("x dlq list --reason nonsense", "dlq list"),
+            ("x --json dlq lst", "dlq"),
+            ("x --set a=1 listener install --dry", "listener install"),
+            ("x nonsense", ""),
+            ("x", ""),
+        ] {
+            let words = words_of_command(line.split(' ').map(OsString::from));
+            assert_eq!(words.join(" "), expected, "{line}");
+        }
+    }
 
     #[test]
     fn settings_before_and_after_the_command_all_hold() {

@@ -67,7 +67,7 @@ struct Line<'a> {
 }
 
 pub(super) async fn run(config: &Config, arguments: &Arguments, json: bool) -> Result<End, Failed> {
-    config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::usage)?;
+    config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::configuration)?;
     if config.crm.profile == Profile::Events {
         return Err(Failed::usage("crm.profile is events: there is no database to compare the buckets with"));
     }

@@ -1,6 +1,7 @@
 //! `doctor`: every check, what it means, and what to do.
 
 use super::output::{Failed, Finding, print};
+use super::paint::Paint;
 use crate::clock::Clock;
 use crate::config::{ConfigErrors, Loaded};
 use crate::doctor::{Check, Doctor, Grade, Report, misconfigured};
@@ -8,21 +9,21 @@ use crate::doctor::{Check, Doctor, Grade, Report, misconfigured};
 pub(super) async fn run(loaded: &Loaded, json: bool) -> Result<Finding, Failed> {
     let doctor = Doctor::new(&loaded.config, &loaded.settings, Clock::system());
     let report = Box::pin(doctor.examine()).await;
-    print(json, &report, || text(&report))?;
+    print(json, &report, || text(&report, Paint::of_stdout()))?;
     Ok(Finding::healthy_if(report.ok))
 }
 
 /// The configuration cannot be used: that is the report, and the exit code is that of every other command.
 pub(super) fn cannot(errors: ConfigErrors, json: bool) -> Failed {
     let report = misconfigured(&errors.to_string());
-    match print(json, &report, || text(&report)) {
-        Ok(()) => Failed::usage(errors),
+    match print(json, &report, || text(&report, Paint::of_stdout())) {
+        Ok(()) => Failed::configuration(errors),
         Err(failed) => failed,
     }
 }
 
-fn text(report: &Report) -> String {
-    let mut lines: Vec<String> = report.checks.iter().map(shown).collect();
+fn text(report: &Report, paint: Paint) -> String {
+    let mut lines: Vec<String> = report.checks.iter().map(|check| shown(check, paint)).collect();
     lines.push(format!(
         "{} checks: {} ok, {} warnings, {} failures",
         report.checks.len(),
@@ -33,14 +34,14 @@ fn text(report: &Report) -> String {
     lines.join("\n")
 }
 
-fn shown(check: &Check) -> String {
+fn shown(check: &Check, paint: Paint) -> String {
     let finding = &check.finding;
     let grade = match finding.grade {
-        Grade::Ok => "ok",
-        Grade::Warn => "warn",
-        Grade::Fail => "FAIL",
+        Grade::Ok => paint.good("ok   "),
+        Grade::Warn => paint.attention("warn "),
+        Grade::Fail => paint.bad("FAIL "),
     };
-    let line = format!("{grade:<5} {:<21} {}", check.name.as_str(), finding.message);
+    let line = format!("{grade} {:<21} {}", check.name.as_str(), finding.message);
     if finding.grade == Grade::Ok {
         return line;
     }

@@ -11,7 +11,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::arguments::Erase;
-use super::output::{Failed, Finding, operator, print};
+use super::next::Next;
+use super::output::{Failed, Finding, operator, print, suggest};
 use super::parts;
 use crate::broker::BrokerError;
 use crate::config::{Config, Needs, Profile};
@@ -29,7 +30,7 @@ struct Report {
 }
 
 pub(super) async fn run(config: &Config, erase: Erase, json: bool) -> Result<Finding, Failed> {
-    config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::usage)?;
+    config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::configuration)?;
     let files = files(config, &erase)?;
     let key = key(config, &erase)?;
     // Before anything is removed: a receipt that cannot be written would be lost.
@@ -37,9 +38,7 @@ pub(super) async fn run(config: &Config, erase: Erase, json: bool) -> Result<Fin
     let db = parts::database(config)?;
     let storage = parts::storage(config).await?;
     if db.schema_state().await? != SchemaState::Current {
-        return Err(Failed::new(
-            "the own schema is not there yet, or of an older version: run `file-recycler listener install` first",
-        ));
+        return Err(Failed::not_installed());
     }
     if let Some(lacking) = db.lacking_to_erase().await? {
         return Err(Failed::new(lacking));
@@ -69,7 +68,9 @@ pub(super) async fn run(config: &Config, erase: Erase, json: bool) -> Result<Fin
         }
     }
     print(json, &report, || text(&report))?;
-    Ok(Finding::healthy_if(report.files.iter().all(|receipt| receipt.result.is_well())))
+    let unwell = report.files.iter().find(|receipt| !receipt.result.is_well());
+    suggest(json, unwell.map(|receipt| Next::Explain(receipt.file_id.to_string())));
+    Ok(Finding::healthy_if(unwell.is_none()))
 }
 
 fn count(files: &[Receipt], ended: Ended) -> usize {

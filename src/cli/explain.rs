@@ -16,7 +16,7 @@ pub(super) async fn run(config: &Config, explain: Explain, json: bool) -> Result
     if config.crm.profile == Profile::Creatio && uuid.is_err() {
         return Err(Failed::usage(format!("ID: '{}' is no UUID", id.escape_debug())));
     }
-    config.require(Needs::ALL).map_err(Failed::usage)?;
+    config.require(Needs::ALL).map_err(Failed::configuration)?;
     let (broker, topology) = parts::broker(config)?;
     let servers =
         Servers { db: parts::database(config)?, storage: parts::storage(config).await?, broker, topology };

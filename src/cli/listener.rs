@@ -3,15 +3,16 @@
 use serde_json::json;
 
 use super::arguments::Listener;
-use super::output::{Failed, Finding, operator, print};
+use super::next::Next;
+use super::output::{Failed, Finding, operator, print, suggest};
 use super::parts;
 use crate::config::{Config, Needs};
-use crate::db::Db;
 use crate::db::schema::SchemaState;
 use crate::db::triggers::CaptureState;
+use crate::db::{Db, Problem};
 
 pub(super) async fn run(config: &Config, command: Listener, json: bool) -> Result<Finding, Failed> {
-    config.require(Needs::DATABASE).map_err(Failed::usage)?;
+    config.require(Needs::DATABASE).map_err(Failed::configuration)?;
     let db = parts::database(config)?;
     match command {
         Listener::Install { dry_run: true } => {
@@ -55,7 +56,11 @@ async fn install(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed
 }
 
 async fn uninstall(db: &Db, purge: bool, json: bool) -> Result<Finding, Failed> {
-    db.uninstall(purge, &operator()).await?;
+    db.uninstall(purge, &operator()).await.map_err(|error| match error.problem() {
+        // Rows wait in the outbox: whoever works takes them out.
+        Problem::NotReady(_) if purge => Failed::from(error).then(Next::Run),
+        _ => Failed::from(error),
+    })?;
     print(json, &json!({ "applied": true, "purged": purge }), || {
         let rest =
             if purge { "The schema file_recycler is gone, too." } else { "The schema file_recycler stays." };
@@ -100,5 +105,7 @@ async fn status(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed>
         lines.push(crm.to_string());
         lines.join("\n")
     })?;
-    Ok(Finding::healthy_if(status.state() == CaptureState::Installed))
+    let installed = status.state() == CaptureState::Installed;
+    suggest(json, (!installed).then_some(Next::Install));
+    Ok(Finding::healthy_if(installed))
 }

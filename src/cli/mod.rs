@@ -11,7 +11,9 @@ mod erase;
 mod explain;
 mod healthcheck;
 mod listener;
+mod next;
 mod output;
+mod paint;
 mod parts;
 mod pause;
 mod report;
@@ -19,6 +21,7 @@ mod requests;
 mod restore;
 mod retention;
 mod run;
+mod shell;
 mod status;
 
 use std::process::ExitCode;
@@ -26,7 +29,9 @@ use std::process::ExitCode;
 use crate::config::{self, Profile, Sources};
 use crate::logging;
 use arguments::{Arguments, Command, Dlq};
+use next::Next;
 use output::{Failed, Finding};
+use paint::Paint;
 
 /// Runs the command that the process was started with.
 ///
@@ -35,12 +40,7 @@ pub fn main() -> ExitCode {
     let _armed = crate::failpoint::arm();
     let arguments = match Arguments::try_from_command_line() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are printed and are no error.
-            let code = if error.use_stderr() { 2 } else { 0 };
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
+        Err(error) => return not_a_command(&error),
     };
     logging::init(arguments.global.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -53,20 +53,51 @@ pub fn main() -> ExitCode {
     match runtime.block_on(dispatch(arguments)) {
         Ok(Finding::Healthy) => ExitCode::SUCCESS,
         Ok(Finding::Found) => ExitCode::from(1),
-        Err(Failed { message, code }) => {
-            eprintln!("error: {message}");
-            ExitCode::from(code)
+        Err(mut failed) => {
+            if failed.code == 2 {
+                failed.next.get_or_insert_with(help);
+            }
+            failed.tell();
+            ExitCode::from(failed.code)
         }
     }
+}
+
+/// A line that is no command: told with what to type next, where the parser would name an option without its command.
+/// Help and version are no error.
+fn not_a_command(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+    }
+    let told = error.render();
+    let told = match Paint::of_stderr() {
+        Paint::Colours => told.ansi().to_string(),
+        Paint::Plain => told.to_string(),
+    };
+    eprintln!("{}", told.split("\nFor more information").next().unwrap_or(&told).trim_end());
+    output::suggest(false, Some(help()));
+    ExitCode::from(2)
+}
+
+/// How the command of this process is called.
+fn help() -> Next {
+    Next::Help(arguments::words_of_command(std::env::args_os()))
 }
 
 async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
     let Arguments { global, command } = arguments;
     let json = global.json;
+    match &command {
+        Command::Completions { shell } => return shell::completions(*shell),
+        Command::Man(man) => return shell::man(man),
+        _ => {}
+    }
     let loaded = match config::load(&Sources::from_process(global.config, global.set)) {
         Ok(loaded) => loaded,
         Err(errors) if matches!(command, Command::Doctor) => return Err(doctor::cannot(errors, json)),
-        Err(errors) => return Err(Failed::usage(errors)),
+        Err(errors) => return Err(Failed::configuration(errors)),
     };
     if loaded.config.crm.profile == Profile::Events && matches!(command, Command::Listen) {
         return Err(Failed::usage(
@@ -97,5 +128,7 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
         Command::Resume => pause::resume(&loaded.config, json).await,
         Command::Retention { command } => retention::run(&loaded.config, command, json).await,
         Command::Config { command } => config_show::run(&loaded, &command, json),
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man(man) => shell::man(&man),
     }
 }

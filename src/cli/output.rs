@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+use super::next::Next;
+use super::paint::Paint;
+use crate::config::ConfigErrors;
 use crate::db::Actor;
 
 /// How a command ended that could do its work.
@@ -25,24 +28,65 @@ impl Finding {
 pub(super) struct Failed {
     pub(super) message: String,
     pub(super) code: u8,
+    /// What to type next, where one command leads on.
+    pub(super) next: Option<Next>,
 }
 
 impl Failed {
     /// It failed: exit 1.
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: 1 }
+        Self { message: message.into(), code: 1, next: None }
     }
 
-    /// Wrong usage or configuration: exit 2.
+    /// Wrong usage: exit 2.
     pub(super) fn usage(error: impl std::fmt::Display) -> Self {
-        Self { message: error.to_string(), code: 2 }
+        Self { message: error.to_string(), code: 2, next: None }
+    }
+
+    /// A configuration that cannot be used, or does not say enough: exit 2.
+    pub(super) fn configuration(errors: ConfigErrors) -> Self {
+        Self { code: 2, ..Self::from(errors) }
+    }
+
+    /// The same, which leads on to `next`.
+    #[must_use]
+    pub(super) fn then(self, next: Next) -> Self {
+        Self { next: Some(next), ..self }
+    }
+
+    /// The own schema is missing or old.
+    pub(super) fn not_installed() -> Self {
+        Self::new(
+            "the own schema is not there yet, or of an older version: run `file-recycler listener install` first",
+        )
+        .then(Next::Install)
+    }
+
+    /// Tells it on standard error; the last line is the next command.
+    pub(super) fn tell(&self) {
+        let paint = Paint::of_stderr();
+        eprintln!("{} {}", paint.bad("error:"), self.message);
+        if let Some(next) = &self.next {
+            tell_next(next);
+        }
     }
 }
 
-impl<E: std::error::Error> From<E> for Failed {
+impl<E: std::error::Error + 'static> From<E> for Failed {
     fn from(error: E) -> Self {
-        Self { message: error.to_string(), code: 1 }
+        Self { message: error.to_string(), code: 1, next: Next::after(&error) }
     }
+}
+
+/// Says how to go on after an answer that was no error; on standard error, and not where a program reads.
+pub(super) fn suggest(json: bool, next: Option<Next>) {
+    if let Some(next) = next.filter(|_| !json) {
+        tell_next(&next);
+    }
+}
+
+fn tell_next(next: &Next) {
+    eprintln!("next:  {}", Paint::of_stderr().strong(&next.to_string()));
 }
 
 /// Prints `value` as one JSON document, or the text for people.

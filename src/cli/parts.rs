@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::next::Next;
 use super::output::Failed;
 use crate::broker::{Broker, BrokerError, Topology};
 use crate::config::Config;
@@ -50,7 +51,7 @@ pub(super) fn buckets(config: &Config) -> Result<Buckets, Failed> {
 pub(super) async fn admitted(config: &Config, db: &Db, storage: &Storage) -> Result<(), Failed> {
     match verdict(config, db, storage).await? {
         Verdict::Open(_) | Verdict::Paused(_) => Ok(()),
-        closed => Err(Failed::new(format!("nothing is changed: {closed}"))),
+        closed => Err(refused(&closed)),
     }
 }
 
@@ -60,12 +61,18 @@ pub(super) async fn admitted_for_restore(config: &Config, db: &Db, storage: &Sto
     match verdict(config, db, storage).await? {
         Verdict::Open(_) | Verdict::Paused(_) | Verdict::RestoreAlone => Ok(()),
         _ if failpoint::removed("protection::guard_of_restore") => Ok(()),
-        closed => Err(Failed::new(format!("nothing is changed: {closed}"))),
+        closed => Err(refused(&closed)),
     }
 }
 
-async fn verdict(config: &Config, db: &Db, storage: &Storage) -> Result<Verdict, Failed> {
+/// Why nothing is changed, and what leads on.
+pub(super) fn refused(closed: &Verdict) -> Failed {
+    Failed::new(format!("nothing is changed: {closed}")).then(Next::after_verdict(closed))
+}
+
+/// What the guard says now.
+pub(super) async fn verdict(config: &Config, db: &Db, storage: &Storage) -> Result<Verdict, Failed> {
     let guard = Guard::new(buckets(config)?);
-    compare(storage, db, &guard).await.map_err(|failure| Failed::new(failure.error))?;
+    compare(storage, db, &guard).await?;
     Ok(guard.verdict())
 }

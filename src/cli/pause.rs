@@ -10,7 +10,7 @@ use crate::config::{Config, Needs};
 const SEEN_WITHIN: &str = "every worker and relay sees it within a second or two";
 
 pub(super) async fn pause(config: &Config, why: &str, json: bool) -> Result<Finding, Failed> {
-    config.require(Needs::DATABASE).map_err(Failed::usage)?;
+    config.require(Needs::DATABASE).map_err(Failed::configuration)?;
     if why.trim().is_empty() {
         return Err(Failed::usage("--why needs a reason: it is shown to everybody who asks"));
     }
@@ -20,7 +20,7 @@ pub(super) async fn pause(config: &Config, why: &str, json: bool) -> Result<Find
 }
 
 pub(super) async fn resume(config: &Config, json: bool) -> Result<Finding, Failed> {
-    config.require(Needs::DATABASE).map_err(Failed::usage)?;
+    config.require(Needs::DATABASE).map_err(Failed::configuration)?;
     let was_paused = parts::database(config)?.resume(&operator()).await?;
     print(json, &json!({ "paused": false, "was_paused": was_paused }), || {
         let text = if was_paused { "Resumed" } else { "It was not paused" };

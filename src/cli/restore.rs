@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::StreamExt as _;
 
 use super::arguments::Restore;
-use super::output::{Failed, Finding, operator, print};
+use super::next::Next;
+use super::output::{Failed, Finding, operator, print, suggest};
 use super::parts;
 use super::report::Report;
 use super::requests::Requests;
@@ -37,7 +38,7 @@ const MOST_AT_ONCE: usize = 48;
 const SHOWN: usize = 20;
 
 pub(super) async fn run(config: &Config, arguments: Restore, json: bool) -> Result<Finding, Failed> {
-    config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::usage)?;
+    config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::configuration)?;
     let clock = Clock::system();
     let which = if arguments.to_match_database { None } else { Some(which(config, &arguments, &clock)?) };
     may_be_asked(config, &arguments)?;
@@ -102,6 +103,8 @@ pub(super) async fn run(config: &Config, arguments: Restore, json: bool) -> Resu
         warnings(&arguments, &summary, elsewhere.load(Ordering::Relaxed)),
     );
     print(json, &document, || text(&document, &summary, &shown))?;
+    let unclear = shown.iter().find(|file| !file.result.is_well());
+    suggest(json, unclear.map(|file| Next::Explain(file.file_id.to_string())));
     Ok(Finding::healthy_if(summary.is_well()))
 }
 
@@ -171,12 +174,12 @@ fn inventory(config: &Config, db: &Db, storage: &Storage, catalog: &Catalog) -> 
 
 async fn primary(db: &Db) -> Result<(), Failed> {
     if !db.environment().await?.is_primary {
-        return Err(Failed::new("the database is a replica: only the primary knows what is alive"));
+        return Err(
+            Failed::new("the database is a replica: only the primary knows what is alive").then(Next::Doctor)
+        );
     }
     if db.schema_state().await? != SchemaState::Current {
-        return Err(Failed::new(
-            "the own schema is not there yet, or of an older version: run `file-recycler listener install` first",
-        ));
+        return Err(Failed::not_installed());
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::arguments::Retention;
+use super::next::Next;
 use super::output::{Failed, Finding, operator, print};
 use super::parts;
 use crate::config::{Config, Needs};
@@ -54,7 +55,7 @@ pub(super) async fn run(config: &Config, command: Retention, json: bool) -> Resu
 }
 
 async fn show(config: &Config, json: bool) -> Result<Finding, Failed> {
-    config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::usage)?;
+    config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::configuration)?;
     let storage = parts::storage(config).await?;
     let (lifecycle, versioned) = tokio::try_join!(storage.lifecycle(), storage.is_versioned(Side::Recycle))?;
     let rules = lifecycle.terms();
@@ -143,11 +144,11 @@ fn meaning(kept: &Kept, rules: &[Terms], versioned: bool, backups: Option<Durati
 }
 
 async fn set(config: &Config, days: u16, force: bool, apply: bool, json: bool) -> Result<Finding, Failed> {
-    config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::usage)?;
+    config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::configuration)?;
     let storage = parts::storage(config).await?;
     let before = storage.lifecycle().await?;
     may_set(days, &before.terms(), config.retention_database_backups, force)
-        .map_err(|refused| Failed::new(told(&refused, days)))?;
+        .map_err(|refused| Failed::new(told(&refused, days)).then(Next::Retention))?;
     let after = before.with_ours(days)?;
     let mut change = Change { applied: false, days, before: before.terms(), after: after.terms() };
     if apply {
@@ -185,8 +186,9 @@ async fn holds(storage: &Storage, days: u16) -> Result<(), Failed> {
     }
     Err(Failed::new(format!(
         "the storage took the rule, and answers {answer}: it keeps others than it is given, or somebody else changes them \
-         at the same time. Look with `file-recycler retention show`"
-    )))
+         at the same time"
+    ))
+    .then(Next::Retention))
 }
 
 fn told(refused: &Refused, days: u16) -> String {

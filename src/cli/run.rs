@@ -5,7 +5,7 @@ use crate::config::{Config, Needs};
 use crate::service::{self, Halves};
 
 pub(super) async fn run(config: Config, halves: Halves) -> Result<Finding, Failed> {
-    config.require(Needs::ALL).map_err(Failed::usage)?;
+    config.require(Needs::ALL).map_err(Failed::configuration)?;
     service::run(config, halves).await?;
     Ok(Finding::Healthy)
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::arguments::Status as Arguments;
-use super::output::{Failed, Finding, print};
+use super::output::{Failed, Finding, print, suggest};
+use super::paint::Paint;
 use super::parts;
 use crate::broker::BrokerError;
 use crate::config::{Config, Needs};
@@ -82,12 +83,13 @@ struct FromDatabase {
 }
 
 pub(super) async fn run(config: &Config, arguments: &Arguments, json: bool) -> Result<Finding, Failed> {
-    config.require(Needs::ALL).map_err(Failed::usage)?;
+    config.require(Needs::ALL).map_err(Failed::configuration)?;
     if let Some(seconds) = arguments.watch {
         return watch::watch(config, Duration::from_secs(seconds), json).await;
     }
     let status = look(config).await?;
-    print(json, &status, || words::text(&status, words::Paint::of_this_terminal()))?;
+    print(json, &status, || words::text(&status, Paint::of_stdout()))?;
+    suggest(json, words::next(&status));
     Ok(Finding::healthy_if(status.healthy))
 }
 
@@ -198,9 +200,7 @@ async fn look_at_database(config: &Config, guard: &Guard) -> Result<FromDatabase
 async fn look_at_storage(config: &Config, guard: &Guard) -> Result<(), Failed> {
     let storage = parts::storage(config).await?;
     storage.check().await?;
-    compare(&storage, &parts::database(config)?, guard)
-        .await
-        .map_err(|failure| Failed::new(failure.error))?;
+    compare(&storage, &parts::database(config)?, guard).await?;
     Ok(())
 }
 

@@ -174,6 +174,14 @@ impl DbError {
     }
 }
 
+#[cfg(test)]
+impl DbError {
+    /// An error of a database that no test has to break.
+    pub(crate) fn for_tests(problem: Problem) -> Self {
+        Self::new("a test", problem)
+    }
+}
+
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
         Self::new(error.advice(), error.to_string())

@@ -53,6 +53,17 @@ impl Db {
         })
     }
 
+    /// Is it of a newer version of this program? Such a one is worked with as with its own: versions only add to the schema
+    /// what an older one does not miss.
+    pub async fn schema_is_newer(&self) -> Result<bool, DbError> {
+        let newest = EMBEDDED.iter().map(|migration| migration.version).max().unwrap_or(0);
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM file_recycler._sqlx_migrations WHERE version > $1)")
+            .bind(newest)
+            .fetch_one(&self.pool)
+            .await
+            .attempted("looking for the own schema")
+    }
+
     /// Brings the own schema to this program's version; nothing where it is.
     pub(super) async fn migrate(&self) -> Result<(), DbError> {
         const DOING: &str = "bringing the own schema up to date";

@@ -25,7 +25,7 @@ impl Examination<'_> {
             Name::DatabasePrimary => ready(self.primary()),
             Name::DatabaseRights => self.database_rights().boxed(),
             Name::DatabaseRole => self.database_role().boxed(),
-            Name::OwnSchema => ready(self.own_schema()),
+            Name::OwnSchema => self.own_schema().boxed(),
             Name::CrmProfile => self.crm_profile().boxed(),
             Name::CrmSettings => self.crm_settings().boxed(),
             Name::Triggers => self.triggers().boxed(),

@@ -36,11 +36,16 @@ impl Examination<'_> {
         Ok(verdict::database_role(&powers.map_err(|error| unanswered(&error))?))
     }
 
-    pub(super) fn own_schema(&self) -> Judged {
-        match &self.db()?.schema {
-            Ok(state) => Ok(verdict::own_schema(*state)),
-            Err(error) => Err(unanswered(error)),
-        }
+    pub(super) async fn own_schema(&self) -> Judged {
+        let database = self.db()?;
+        let state = database.schema.as_ref().map_err(unanswered)?;
+        let newer = match state {
+            SchemaState::Current => {
+                database.db.schema_is_newer().await.map_err(|error| unanswered(&error))?
+            }
+            SchemaState::Missing | SchemaState::Behind => false,
+        };
+        Ok(verdict::own_schema(*state, newer))
     }
 
     pub(super) async fn crm_profile(&self) -> Judged {

@@ -200,7 +200,9 @@ impl IntoResponse for Answer {
         let status = self.status();
         let told = match &self {
             Self::Accepted(id) => json!({ "id": id }),
-            Self::Forbidden => json!({ "error": "http.token is not configured: no events are taken" }),
+            Self::Forbidden => {
+                json!({ "error": "http.token is not configured: no events are taken; set it (docs/events.md), and start `file-recycler run` again" })
+            }
             Self::Unauthorized => json!({ "error": "the bearer token is missing or wrong" }),
             Self::UnsupportedMediaType => json!({
                 "error": format!("the content type is neither {CONTENT_TYPE} nor application/json, or the body is encoded")

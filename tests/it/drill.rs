@@ -92,7 +92,7 @@ async fn a_day(world: &World, count: usize, dump: &mut Option<Dump>) -> Day {
 }
 
 /// Drops the database and restores the backup in its place, by the same name.
-async fn set_back(world: &World, dump: &Dump) -> Crm {
+pub async fn set_back(world: &World, dump: &Dump) -> Crm {
     world.crm.pool.close().await;
     let name = &world.crm.name;
     world.crm.sql_from_outside(format!("DROP DATABASE {name} WITH (FORCE)")).await;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod beside;
+mod book;
 mod broker_deliveries;
 mod broker_faults;
 mod broker_faults_names;
@@ -9,6 +10,7 @@ mod broker_faults_node;
 mod broker_faults_run;
 mod broker_publishing;
 mod broker_topology;
+mod comfort;
 mod conformance;
 #[cfg(feature = "failpoints")]
 mod crash_loop;
@@ -28,6 +30,7 @@ mod erase;
 mod events_profile;
 mod explain;
 mod fairness;
+mod guide;
 mod hostile;
 mod intake;
 mod mapping;
@@ -71,3 +74,4 @@ mod support;
 mod template;
 mod tidy;
 mod triggers;
+mod upgrade;

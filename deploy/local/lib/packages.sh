@@ -34,6 +34,8 @@ missing_python() {
 missing_build_tools() {
   has cc || printf '%s\n' gcc libc6-dev
   has make || printf 'make\n'
+  # Looks the man pages over.
+  has groff || printf 'groff-base\n'
 }
 
 # What looks at the packages that we make; none of it is needed to make them.

@@ -1,5 +1,6 @@
 //! `dlq`: which messages, and what to do with them.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
 use super::PointInTime;
@@ -23,7 +24,7 @@ pub(in crate::cli) struct Filter {
     #[arg(long, value_name = "ID")]
     pub(in crate::cli) id: Vec<String>,
     /// Only messages that are dead for this reason
-    #[arg(long)]
+    #[arg(long, value_parser = reason())]
     pub(in crate::cli) reason: Option<DeadReason>,
     /// Only messages about records or files of this schema
     #[arg(long)]
@@ -64,6 +65,12 @@ pub(in crate::cli) struct Discard {
     /// Does it
     #[arg(long)]
     pub(in crate::cli) apply: bool,
+}
+
+/// The reasons by name, so that help and shells know them.
+fn reason() -> impl TypedValueParser<Value = DeadReason> {
+    let words = DeadReason::ALL.iter().map(|reason| reason.as_str());
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<DeadReason>())
 }
 
 /// `10/s`, or `0.5/s`.

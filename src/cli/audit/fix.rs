@@ -8,9 +8,11 @@ use serde::Serialize;
 use super::Arguments;
 use crate::audit::{Class, Found, Orphan};
 use crate::cli::output::{Failed, operator};
+use crate::cli::parts;
 use crate::config::{Config, Profile};
 use crate::db::Db;
 use crate::file::FileRef;
+use crate::guard::Verdict;
 use crate::outcome::{Failure, Outcome};
 use crate::recycle::{EventContext, Job};
 use crate::service::Once;
@@ -68,6 +70,11 @@ pub(super) async fn orphans(
     if fixed.refused.is_some() || !arguments.apply || found.orphans.is_empty() {
         fixed.applied = arguments.apply && fixed.refused.is_none();
         return Ok(fixed);
+    }
+    // Unlike other commands on an operator's word, this one does the worker's job: a pause stops it.
+    match parts::verdict(config, &db, &storage).await? {
+        Verdict::Open(_) => {}
+        closed => return Err(parts::refused(&closed)),
     }
     let once = Once::new(config, db.clone(), storage)
         .await

@@ -97,7 +97,7 @@ struct Desk {
 impl Desk {
     /// Connects, and walks along the queue once to count.
     async fn open(config: &Config, filter: arguments::Filter) -> Result<Self, Failed> {
-        config.require(Needs { storage: false, ..Needs::ALL }).map_err(Failed::usage)?;
+        config.require(Needs { storage: false, ..Needs::ALL }).map_err(Failed::configuration)?;
         let (broker, topology) = parts::broker(config)?;
         let db = parts::database(config)?;
         let clock = Clock::system();

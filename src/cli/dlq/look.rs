@@ -5,7 +5,8 @@ use std::io::{ErrorKind, Write as _};
 use serde::Serialize;
 
 use super::super::arguments::Filter;
-use super::super::output::{Failed, Finding};
+use super::super::next::Next;
+use super::super::output::{Failed, Finding, suggest};
 use super::super::parts;
 use super::{selection, words};
 use crate::broker::Delivery;
@@ -92,7 +93,12 @@ pub(in crate::cli) async fn show(config: &Config, filter: Filter, json: bool) ->
     )
     .await?;
     // Somebody who names a message wants to see it.
-    Ok(Finding::healthy_if(printer.pieces >= asked_for))
+    let missing = asked_for.saturating_sub(printer.pieces);
+    if missing > 0 {
+        eprintln!("{missing} of the {asked_for} messages that were named are not in the dead-letter queue");
+        suggest(json, Some(Next::DeadLetters));
+    }
+    Ok(Finding::healthy_if(missing == 0))
 }
 
 /// What can tell what would happen now; where database or storage is not configured, why it cannot be told.
@@ -111,7 +117,7 @@ async fn each(
     head: impl FnOnce(u64) -> String,
     mut tell: impl AsyncFnMut(&mut Printer, DeadLetter, Delivery) -> Result<(), Failed>,
 ) -> Result<(), Failed> {
-    config.require(Needs::BROKER).map_err(Failed::usage)?;
+    config.require(Needs::BROKER).map_err(Failed::configuration)?;
     let (broker, topology) = parts::broker(config)?;
     let session = broker.connect().await?;
     let selection = selection(filter, Clock::system().now());

@@ -29,6 +29,7 @@ pub(super) fn in_words(letter: &DeadLetter, now: &Now) -> String {
     let about = match (&letter.schema, &letter.record_id) {
         (Some(schema), Some(record)) => format!("{schema} {record}"),
         (Some(schema), None) => format!("files of {schema}"),
+        _ if !letter.files.is_empty() => "files, whose schema it does not say".to_owned(),
         _ => "unknown: the message is no event".to_owned(),
     };
     let files = now.files.iter().map(|file| format!("\n          {}: {}", file.file_id, file.why));

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use console::Term;
 
-use super::words::{Paint, text};
+use super::words::text;
 use super::{Status, look};
 use crate::cli::output::{Failed, Finding, write};
+use crate::cli::paint::Paint;
 use crate::cli::parts;
 use crate::config::Config;
 
@@ -35,7 +36,7 @@ fn show(status: &Status, json: bool) -> Result<bool, Failed> {
     if json {
         return write(&serde_json::to_string(status)?);
     }
-    let screen = text(status, Paint::of_this_terminal());
+    let screen = text(status, Paint::of_stdout());
     let terminal = Term::stdout();
     if terminal.is_term() {
         terminal.clear_screen()?;

@@ -2,45 +2,40 @@
 
 use std::time::Duration;
 
-use console::Style;
-
+use super::super::next::Next;
+use super::super::paint::Paint;
 use super::{Dependencies, State, Status};
 use crate::db::process::Process;
 
 /// Rows of the outbox that are older than this, beside the grace period, are a delay.
 const LATE: Duration = Duration::from_mins(1);
 
-/// Are there colours?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Paint {
-    Plain,
-    Colours,
-}
-
-impl Paint {
-    /// On a terminal, and where `NO_COLOR` does not forbid it.
-    pub(super) fn of_this_terminal() -> Self {
-        if console::colors_enabled() { Self::Colours } else { Self::Plain }
+/// What to type next; nothing where all is well.
+pub(super) fn next(status: &Status) -> Option<Next> {
+    let Dependencies { database, broker, storage } = &status.dependencies;
+    if [database, broker, storage].iter().any(|state| !state.ok) {
+        return Some(Next::Doctor);
     }
-
-    fn good(self, text: &str) -> String {
-        self.with(&Style::new().green(), text)
+    // What the capture lacks, `listener install` puts right; it takes note of what was not captured, too.
+    if !status.listener.ok {
+        return Some(Next::Install);
     }
-
-    fn bad(self, text: &str) -> String {
-        self.with(&Style::new().red().bold(), text)
+    if !status.guard.ok {
+        return Some(Next::Adopt);
     }
-
-    fn attention(self, text: &str) -> String {
-        self.with(&Style::new().yellow(), text)
+    if status.paused.is_some() {
+        return Some(Next::Resume);
     }
-
-    fn with(self, style: &Style, text: &str) -> String {
-        match self {
-            Self::Plain => text.to_owned(),
-            Self::Colours => style.clone().force_styling(true).apply_to(text).to_string(),
-        }
+    if status.processes.iter().any(|process| !process.ready) {
+        return Some(Next::Doctor);
     }
+    if status.processes.is_empty() {
+        return Some(Next::Run);
+    }
+    if status.queues.as_ref().is_some_and(|queues| queues.dead > 0) {
+        return Some(Next::DeadLetters);
+    }
+    (!status.healthy || !status.warnings.is_empty()).then_some(Next::Doctor)
 }
 
 /// How it is, in one sentence: the first thing that stops everything, else how far behind it is.
@@ -162,6 +157,33 @@ fn ago(seconds: f64) -> String {
 mod tests {
     use super::super::{Outbox, Queues};
     use super::*;
+
+    #[test]
+    fn the_screen_leads_on() {
+        let bad = || State { ok: false, message: "why".to_owned() };
+        let changed = |change: fn(&mut Status)| {
+            let mut status = well();
+            change(&mut status);
+            status
+        };
+        for (what, status, expected) in [
+            ("well", well(), None),
+            ("not installed", Status { listener: bad(), guard: bad(), ..well() }, Some(Next::Install)),
+            ("not adopted", Status { guard: bad(), ..well() }, Some(Next::Adopt)),
+            ("paused", Status { paused: Some("why".to_owned()), ..well() }, Some(Next::Resume)),
+            ("nobody works", Status { processes: Vec::new(), ..well() }, Some(Next::Run)),
+            ("broker down", changed(|status| status.dependencies.broker.ok = false), Some(Next::Doctor)),
+            ("stuck", changed(|status| status.processes[0].ready = false), Some(Next::Doctor)),
+            (
+                "dead letters",
+                changed(|status| status.queues.as_mut().unwrap().dead = 3),
+                Some(Next::DeadLetters),
+            ),
+            ("drift", Status { warnings: vec!["drift".to_owned()], ..well() }, Some(Next::Doctor)),
+        ] {
+            assert_eq!(next(&status), expected, "{what}");
+        }
+    }
     use crate::db::pace::Rates;
 
     fn well() -> Status {

@@ -36,8 +36,12 @@ pub(in crate::doctor) fn primary(is_primary: bool) -> Finding {
     )
 }
 
-pub(in crate::doctor) fn own_schema(state: SchemaState) -> Finding {
+pub(in crate::doctor) fn own_schema(state: SchemaState, newer: bool) -> Finding {
     match state {
+        SchemaState::Current if newer => Finding::warn(
+            "the own schema file_recycler is of a newer version of this program, with which this one works, too",
+            "bring this program up to that version; while you roll back on purpose, nothing is to be done (docs/upgrade.md)",
+        ),
         SchemaState::Current => Finding::ok("it is as this version wants it"),
         SchemaState::Missing => Finding::fail(
             "the own schema file_recycler is not there: nothing is captured",

@@ -109,8 +109,9 @@ fn the_role_is_told_for_each_power_that_it_does_not_need() {
     for (state, grade) in
         [(SchemaState::Current, Well), (SchemaState::Behind, Fail), (SchemaState::Missing, Fail)]
     {
-        says(&own_schema(state), grade, "");
+        says(&own_schema(state, false), grade, "");
     }
+    says(&own_schema(SchemaState::Current, true), Warn, "of a newer version");
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub mod broker;
 pub mod cluster;
 pub mod crm;
 pub mod database;
+pub mod folder;
 pub mod mapped;
 pub mod node;
 pub mod outbox;

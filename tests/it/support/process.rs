@@ -57,7 +57,12 @@ impl Output {
 
 /// The binary with an environment of its own, to be started.
 pub fn command(environment: &[(String, String)], arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_file-recycler"));
+    command_of(env!("CARGO_BIN_EXE_file-recycler"), environment, arguments)
+}
+
+/// The same of another binary.
+fn command_of(binary: &str, environment: &[(String, String)], arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary);
     command
         .args(arguments)
         .env_clear()
@@ -97,10 +102,15 @@ pub struct Service {
 impl Service {
     /// Starts it; `environment` configures it, `http.listen` is chosen here.
     pub async fn start(environment: &[(String, String)], arguments: &[&str]) -> Self {
+        Self::start_of(env!("CARGO_BIN_EXE_file-recycler"), environment, arguments).await
+    }
+
+    /// The same of another binary, such as a release's.
+    pub async fn start_of(binary: &str, environment: &[(String, String)], arguments: &[&str]) -> Self {
         let http = free_address().await;
         let mut environment = environment.to_vec();
         environment.push(("FILE_RECYCLER_HTTP__LISTEN".into(), http.to_string()));
-        Self::started(command(&environment, arguments), http)
+        Self::started(command_of(binary, &environment, arguments), http)
     }
 
     /// Starts it by a command that somebody else made; it serves on `http`.
