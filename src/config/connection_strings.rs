@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use std::path::Path;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::zeroize::Zeroize;
 
 use super::error::{Problem, Source};
 use super::load::{Layer, read_bytes};
@@ -42,7 +43,7 @@ pub(super) fn connection_strings(
 ) -> Layer {
     let mut layer = Layer::new();
     let read = read_bytes(path, MAX_BYTES).and_then(|bytes| xml::connection_strings(&bytes));
-    let strings = match read {
+    let mut strings = match read {
         Ok(strings) => strings,
         Err(problem) => {
             let problem = format!("names {}, which {problem}", path.display());
@@ -71,6 +72,7 @@ pub(super) fn connection_strings(
     if let Some(url) = strings.get("messagebroker").map(|url| url.trim()).filter(|url| !url.is_empty()) {
         layer.insert("broker.url", (Value::Plain(url.to_owned()), source("messageBroker")));
     }
+    strings.values_mut().for_each(Zeroize::zeroize);
     layer
 }
 

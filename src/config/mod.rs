@@ -3,6 +3,7 @@
 mod ado;
 mod build;
 mod connection_strings;
+mod database_url;
 mod env;
 mod error;
 mod file;

@@ -69,4 +69,5 @@ mod status;
 mod support;
 mod template;
 mod tidy;
+mod tls;
 mod triggers;
