@@ -13,6 +13,7 @@ mod mapping;
 mod read;
 mod require;
 mod show;
+mod transport;
 mod validate;
 mod value;
 mod xml;

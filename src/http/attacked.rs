@@ -69,6 +69,25 @@ async fn others_get_their_answers_while_more_connections_than_there_is_room_for_
 }
 
 #[tokio::test]
+async fn no_more_connections_are_kept_than_there_is_room_for() {
+    let (address, _) = start(None).await;
+    let mut held = Vec::new();
+    for _ in 0..3 * MAX_CONNECTIONS {
+        held.push(sent(address, b"").await);
+    }
+    let is_open = |stream: &TcpStream| {
+        stream.try_read(&mut [0; 1]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    let few = async {
+        while held.iter().filter(|stream| is_open(stream)).count() > MAX_CONNECTIONS {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, few).await.expect("the others are cut");
+    assert!(held.iter().any(is_open), "those that came last have their time");
+}
+
+#[tokio::test]
 async fn a_client_that_never_reads_its_answers_is_cut_off() {
     let (address, _) = start(Some(Patience::SHORT)).await;
     let (mut read, mut write) = TcpStream::connect(address).await.unwrap().into_split();

@@ -1,7 +1,6 @@
 //! Bounds on connections: how long a client may take, and who has to go where there are too many.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -74,7 +73,7 @@ impl Bounded {
     }
 
     #[cfg(test)]
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> std::net::SocketAddr {
         self.listener.local_addr().unwrap()
     }
 }

@@ -6,7 +6,7 @@ POLICY=/usr/sbin/policy-rc.d
 CREATECLUSTER=/etc/postgresql-common/createcluster.conf
 OUR_MARK='# file-recycler, while it installs'
 
-# missing_packages NEED…: the Debian packages that are not there, for postgres, rabbitmq, seaweedfs, moto, build.
+# missing_packages NEED…: the Debian packages that are not there, for postgres, rabbitmq, seaweedfs, moto, build, fuzz.
 missing_packages() {
   local need
   for need in "$@"; do
@@ -16,6 +16,8 @@ missing_packages() {
       seaweedfs) [ -x "$(seaweedfs_program)" ] || missing_python ;;
       moto) moto_is_installed || missing_python ;;
       build) missing_build_tools ;;
+      # libFuzzer is C++.
+      fuzz) has c++ || printf 'g++\n' ;;
     esac
   done
   has curl || printf '%s\n' curl ca-certificates
