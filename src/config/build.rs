@@ -108,12 +108,17 @@ fn broker(reader: &mut Reader<'_>) -> Option<Broker> {
     let url = reader.secret("broker.url", check::broker_url);
     let ca_file = reader.file("broker.ca_file");
     let prefix = reader.text("broker.prefix", check::prefix);
-    if url.as_ref().is_some_and(|url| url.expose_secret().starts_with("amqp:")) {
+    if url.as_ref().is_some_and(|url| is_plain(url.expose_secret())) {
         for key in ["broker.ca_file", "broker.client_certificate_file"] {
             needs_tls(reader, key, "broker.url does not begin with amqps://");
         }
     }
     Some(Broker { url, prefix: prefix?, ca_file, client_certificate: certificate.zip(key) })
+}
+
+/// Schemes are the same in capitals.
+fn is_plain(url: &str) -> bool {
+    url.split(':').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("amqp"))
 }
 
 /// A certificate with an address without TLS: whoever set it believes that the connection is encrypted.

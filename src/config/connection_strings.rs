@@ -43,7 +43,7 @@ pub(super) fn connection_strings(
 ) -> Layer {
     let mut layer = Layer::new();
     let read = read_bytes(path, MAX_BYTES).and_then(|bytes| xml::connection_strings(&bytes));
-    let mut strings = match read {
+    let strings = match read {
         Ok(strings) => strings,
         Err(problem) => {
             let problem = format!("names {}, which {problem}", path.display());
@@ -58,13 +58,21 @@ pub(super) fn connection_strings(
     if let Some(string) = strings.get("s3connection").filter(|_| S3.iter().any(|(key, _)| lacks(key))) {
         match ado::parse(string) {
             Err(problem) => problems.push(wrong("s3Connection", problem)),
-            Ok(mut pairs) => layer.extend(S3.into_iter().filter_map(|(key, name)| {
-                pairs.remove(name).map(|value| (key, (Value::Plain(value), source("s3Connection"))))
-            })),
+            Ok(mut pairs) => {
+                layer.extend(S3.into_iter().filter_map(|(key, name)| {
+                    pairs.remove(name).map(|value| (key, (Value::Plain(value), source("s3Connection"))))
+                }));
+                wipe(pairs);
+            }
         }
     }
     if let Some(string) = strings.get("db").filter(|_| wanted.database && lacks("database.url")) {
-        match ado::parse(string).and_then(|pairs| database_url(&pairs)) {
+        let url = ado::parse(string).and_then(|pairs| {
+            let url = database_url(&pairs);
+            wipe(pairs);
+            url
+        });
+        match url {
             Err(problem) => problems.push(wrong("db", problem)),
             Ok(url) => drop(layer.insert("database.url", (Value::Plain(url), source("db")))),
         }
@@ -72,8 +80,13 @@ pub(super) fn connection_strings(
     if let Some(url) = strings.get("messagebroker").map(|url| url.trim()).filter(|url| !url.is_empty()) {
         layer.insert("broker.url", (Value::Plain(url.to_owned()), source("messageBroker")));
     }
-    strings.values_mut().for_each(Zeroize::zeroize);
+    wipe(strings);
     layer
+}
+
+/// Passwords are among the values.
+fn wipe(mut values: BTreeMap<String, String>) {
+    values.values_mut().for_each(Zeroize::zeroize);
 }
 
 /// The address that Npgsql would connect to, as a URL. Keys about pools and time-outs are its own affair.

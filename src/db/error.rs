@@ -234,7 +234,7 @@ fn problem(error: &sqlx::Error) -> Problem {
         }
         sqlx::Error::Tls(error) => {
             Problem::Connection(trust::explain(&**error, &TLS).unwrap_or_else(|| {
-                format!("sslmode in database.url asks for TLS, and there is none: {error}")
+                format!("there is no TLS, which sslmode in database.url asks for: {error}")
             }))
         }
         sqlx::Error::Protocol(error) => Problem::Connection(error.clone()),

@@ -1,8 +1,6 @@
 //! `/healthz`, `/readyz` and `/metrics`: what this process says about itself over HTTP. And `/v1/events`, where others
 //! hand over events.
 
-#[cfg(test)]
-mod attacked;
 mod connection;
 mod events;
 mod room;

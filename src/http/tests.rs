@@ -1,5 +1,7 @@
 //! Tests of `http` over real connections on the loopback.
 
+mod attacked;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;

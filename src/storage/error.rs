@@ -7,13 +7,8 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::limiter::Urgency;
-use super::{Kind, Operation, Side, permission};
+use super::{Kind, Operation, Side, permission, tls};
 use crate::outcome::{Advice, DeadReason, Dependency, Failure};
-use crate::trust;
-
-/// Where TLS is set.
-const TLS: trust::Settings =
-    trust::Settings { address: "storage.service_url", authorities: "storage.ca_file", certificate: None };
 
 /// What a request was about: what an error says was attempted on what.
 #[derive(Clone, Copy, Debug)]
@@ -79,9 +74,7 @@ impl StorageError {
         let status = error.raw_response().map(|response| response.status().as_u16());
         let (kind, detail) = match error {
             SdkError::TimeoutError(_) => (Kind::Timeout, String::new()),
-            SdkError::DispatchFailure(_) => {
-                (Kind::Connection, trust::explain(error, &TLS).unwrap_or_else(|| io_error(error)))
-            }
+            SdkError::DispatchFailure(_) => (Kind::Connection, tls::told_or(error, io_error)),
             SdkError::ConstructionFailure(_) => (Kind::BadRequest, "cannot be built".to_owned()),
             SdkError::ServiceError(_) => (kind(status, error.code()), answer(status, error.code())),
             // An answer that cannot be read, and whatever the SDK may add.

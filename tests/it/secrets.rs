@@ -10,7 +10,8 @@ use file_recycler::storage::Storage;
 use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
-use crate::support::process::{self, Service, get};
+use crate::support::process::{self, Service, eventually, get};
+use crate::support::world::{S3, World, bare_world};
 
 /// What each secret is set to, and the part of it that is to be told nowhere.
 const SECRETS: [(&str, &str, &str); 5] = [
@@ -143,39 +144,62 @@ async fn every_secret_of_every_place_is_kept_by_its_type_and_told_by_nothing() {
     }
 }
 
+/// Real servers, to which the passwords are sent and which refuse them.
+fn refused_everywhere(world: &World) -> Vec<(String, String)> {
+    let with_password = |key: &str, password: &str| {
+        let name = variable(key);
+        let value = &world.environment.iter().find(|(known, _)| *known == name).unwrap().1;
+        let mut url = url::Url::parse(value).unwrap();
+        url.set_password(Some(password)).unwrap();
+        String::from(url)
+    };
+    let mut environment = world.with(&[
+        ("DATABASE__URL", &with_password("database.url", "CANARYdatabase")),
+        ("BROKER__URL", &with_password("broker.url", "CANARYbroker")),
+        ("STORAGE__ACCESS_KEY", "CANARYaccess"),
+        ("STORAGE__SECRET_KEY", "CANARYsecret"),
+        ("HTTP__TOKEN", "CANARYtoken"),
+    ]);
+    environment.retain(|(name, _)| name != "RUST_LOG");
+    environment.push(("RUST_LOG".to_owned(), "trace".to_owned()));
+    environment
+}
+
 #[tokio::test]
 async fn a_process_tells_none_of_them_at_its_most_talkative() {
-    let folder = Folder::new();
-    let [by_variable, ..] = every_place(&folder);
-    let mut environment = by_variable.environment;
-    environment.push(("RUST_LOG".to_owned(), "trace".to_owned()));
-    let mut service =
-        Service::start(&environment, &["run"]).await.expect_log("not well").expect_log("cannot listen");
-    process::eventually("each server is known to be away", async || {
-        let answer = service.readyz().await?;
-        let is_away = |name| {
-            answer["dependencies"][name]["ok"] == false && answer["dependencies"][name]["message"].is_string()
-        };
-        ["database", "broker", "storage"].into_iter().all(is_away).then_some(())
+    bare_world(S3::Embedded, async |world| {
+        let environment = refused_everywhere(&world);
+        let mut service =
+            Service::start(&environment, &["run"]).await.expect_log("not well").expect_log("probed");
+        eventually("the broker and the storage have refused", async || {
+            let answer = service.readyz().await?;
+            let has_refused = |name| {
+                let told = &answer["dependencies"][name];
+                told["ok"] == false
+                    && told["message"].as_str().is_some_and(|message| message != "not checked yet")
+            };
+            ["broker", "storage"].into_iter().all(has_refused).then_some(())
+        })
+        .await;
+        for path in ["/readyz", "/metrics", "/healthz"] {
+            tells_nothing(&get(service.http, path).await.unwrap().1);
+        }
+        assert_eq!(service.stop().await, Some(0));
+        let log = service.log().join("\n");
+        assert!(log.contains("DEBUG"), "it is talkative: {log}");
+        tells_nothing(&log);
+        for arguments in [
+            &["config", "show", "--sources"][..],
+            &["config", "show", "--sources", "--json"],
+            &["doctor", "--json"],
+            &["status", "--json"],
+            &["--help"],
+            &["run", "--help"],
+        ] {
+            let said = process::run(&environment, arguments).await;
+            assert!(!said.stdout.is_empty(), "{said:?}");
+            tells_nothing(&format!("{}{}", said.stdout, said.stderr));
+        }
     })
     .await;
-    for path in ["/readyz", "/metrics", "/healthz"] {
-        tells_nothing(&get(service.http, path).await.unwrap().1);
-    }
-    assert_eq!(service.stop().await, Some(0));
-    let log = service.log().join("\n");
-    assert!(log.contains("DEBUG"), "it is talkative: {log}");
-    tells_nothing(&log);
-    for arguments in [
-        &["config", "show", "--sources"][..],
-        &["config", "show", "--sources", "--json"],
-        &["doctor", "--json"],
-        &["status", "--json"],
-        &["--help"],
-        &["run", "--help"],
-    ] {
-        let said = process::run(&environment, arguments).await;
-        assert!(!said.stdout.is_empty(), "{said:?}");
-        tells_nothing(&format!("{}{}", said.stdout, said.stderr));
-    }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use file_recycler::storage::Side;
+use futures_util::future::join_all;
 use uuid::Uuid;
 
 use crate::support::authority::{Authority, Issued};
@@ -89,15 +90,21 @@ impl Trouble<'_> {
         .await;
     }
 
-    /// With these settings nothing works and it is named; a record deleted meanwhile is done once they are right.
-    async fn of_settings(&self, wrong: &Environment, named: &str) {
-        let service = self.started(wrong).await;
-        let (record, file) = self.record().await;
-        self.crm.delete("Contact", record).await;
-        self.is_told(&service, named, file).await;
-        drop(service);
+    /// With each of these settings nothing works and it is named; what is deleted meanwhile is done once they are right.
+    async fn of_settings(&self, cases: &[(Environment, &str)]) {
+        let each = cases.iter().map(|(wrong, named)| async move {
+            let service = self.started(wrong).await;
+            let (record, file) = self.record().await;
+            self.crm.delete("Contact", record).await;
+            self.is_told(&service, named, file).await;
+            drop(service);
+            file
+        });
+        let files = join_all(each).await;
         let service = self.started(self.right).await.ready().await;
-        self.is_recycled(file).await;
+        for file in files {
+            self.is_recycled(file).await;
+        }
         drop(service);
     }
 
@@ -224,22 +231,29 @@ async fn broker_troubles(
 ) {
     let right = trouble.right;
     let strangers = Authority::new();
-    let unknown = "name a file with the authority's certificate in broker.ca_file";
-    trouble.of_settings(&and(right, &[("BROKER__CA_FILE", text(&strangers.file()))]), unknown).await;
-    trouble.of_settings(&without(right, &["BROKER__CA_FILE"]), unknown).await;
-    let missing = without(right, &["BROKER__CLIENT_CERTIFICATE_FILE", "BROKER__CLIENT_KEY_FILE"]);
-    let named = "broker.client_certificate_file and broker.client_key_file";
-    trouble.of_settings(&missing, named).await;
     let stranger = strangers.client("worker");
     let files = [
         ("BROKER__CLIENT_CERTIFICATE_FILE", text(&stranger.certificate)),
         ("BROKER__CLIENT_KEY_FILE", text(&stranger.key)),
     ];
-    trouble.of_settings(&and(right, &files), "refuses the client certificate").await;
-    let named = "another host name: write the name that the certificate has in broker.url";
-    trouble.of_settings(&and(right, &[("BROKER__URL", &amqps(tls, "localhost"))]), named).await;
+    let unknown = "name a file with the authority's certificate in broker.ca_file";
     let plain = node.url().to_string().replace("amqp://", "amqps://");
-    trouble.of_settings(&and(right, &[("BROKER__URL", &plain)]), "does not speak TLS").await;
+    trouble
+        .of_settings(&[
+            (and(right, &[("BROKER__CA_FILE", text(&strangers.file()))]), unknown),
+            (without(right, &["BROKER__CA_FILE"]), unknown),
+            (
+                without(right, &["BROKER__CLIENT_CERTIFICATE_FILE", "BROKER__CLIENT_KEY_FILE"]),
+                "broker.client_certificate_file and broker.client_key_file",
+            ),
+            (and(right, &files), "refuses the client certificate"),
+            (
+                and(right, &[("BROKER__URL", &amqps(tls, "localhost"))]),
+                "another host name: write the name that the certificate has in broker.url",
+            ),
+            (and(right, &[("BROKER__URL", &plain)]), "does not speak TLS"),
+        ])
+        .await;
 
     let whole = authority.server(HOST);
     let renew = async |with: &Issued| {
@@ -271,7 +285,7 @@ async fn what_is_wrong_with_the_databases_certificates_is_an_outage_that_names_t
         install(&right).await;
         let trouble = Trouble { crm: &crm, storage: &world.storage, right: &right, dependency: "database" };
         let other = authority.client("somebody-else");
-        for (wrong, named) in [
+        let cases = [
             (
                 with(HOST, "verify-full", &strangers.file(), Some(&client)),
                 "name a file with the authority's certificate in sslrootcert of database.url",
@@ -293,9 +307,8 @@ async fn what_is_wrong_with_the_databases_certificates_is_an_outage_that_names_t
                 world.with(&[("DATABASE__URL", &format!("{}?sslmode=disable", as_worker(&crm, HOST, &[])))]),
                 "comes with TLS (sslmode in database.url)",
             ),
-        ] {
-            trouble.of_settings(&wrong, named).await;
-        }
+        ];
+        trouble.of_settings(&cases).await;
         cluster.show(&authority.expired(HOST)).await;
         let put_right = async || cluster.show(&server).await;
         trouble.of_server("has expired: renew it on the server that database.url names", put_right).await;
@@ -312,7 +325,7 @@ async fn a_database_without_tls_is_not_connected_to_where_tls_is_asked_for() {
         for parameters in ["sslmode=require".to_owned(), format!("sslrootcert={}", text(&trusted.file()))] {
             let wrong = world.with(&[("DATABASE__URL", &format!("{}?{parameters}", world.crm.url))]);
             let refused = process::run(&wrong, &["status", "--json"]).await.expect(1);
-            let named = "sslmode in database.url asks for TLS, and there is none";
+            let named = "there is no TLS, which sslmode in database.url asks for";
             assert!(refused.stdout.contains(named), "{refused:?}");
         }
     })
@@ -334,12 +347,18 @@ async fn what_is_wrong_with_the_storages_certificate_is_an_outage_that_names_the
         let trouble =
             Trouble { crm: &world.crm, storage: &world.storage, right: &right, dependency: "storage" };
         let unknown = "name a file with the authority's certificate in storage.ca_file";
-        trouble.of_settings(&and(&right, &[("STORAGE__CA_FILE", text(&strangers.file()))]), unknown).await;
-        trouble.of_settings(&without(&right, &["STORAGE__CA_FILE"]), unknown).await;
-        let named = "another host name: write the name that the certificate has in storage.service_url";
-        trouble.of_settings(&and(&right, &[("STORAGE__SERVICE_URL", &https("localhost"))]), named).await;
         let plain = world.storage.endpoint().replace("http://", "https://");
-        trouble.of_settings(&and(&right, &[("STORAGE__SERVICE_URL", &plain)]), "does not speak TLS").await;
+        trouble
+            .of_settings(&[
+                (and(&right, &[("STORAGE__CA_FILE", text(&strangers.file()))]), unknown),
+                (without(&right, &["STORAGE__CA_FILE"]), unknown),
+                (
+                    and(&right, &[("STORAGE__SERVICE_URL", &https("localhost"))]),
+                    "another host name: write the name that the certificate has in storage.service_url",
+                ),
+                (and(&right, &[("STORAGE__SERVICE_URL", &plain)]), "does not speak TLS"),
+            ])
+            .await;
 
         front.show(&authority.expired(HOST));
         let put_right = async || front.show(&server);

@@ -5,11 +5,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::connection::Patience;
-use super::room::MAX_CONNECTIONS;
-use super::tests::ask;
+use super::super::room::MAX_CONNECTIONS;
 use super::*;
-use crate::clock::Clock;
 
 /// Far longer than an answer takes, and far shorter than the usual patience with a client that says nothing.
 const SOON: Duration = Duration::from_secs(20);
