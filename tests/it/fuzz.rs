@@ -159,3 +159,23 @@ fn any_connection_string_is_read_or_refused() {
 fn every_key_of_any_template_is_known_to_be_its_files() {
     hold("key_template", targets::key_template, 20_000);
 }
+
+#[test]
+fn every_target_is_run_by_libfuzzer_and_here() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let run = read("run");
+    let list = run.lines().find_map(|line| line.strip_prefix("ALL=(")).unwrap().trim_end_matches(')');
+    let mut listed: Vec<&str> = list.split(' ').collect();
+    listed.sort_unstable();
+    let entries = std::fs::read_dir(root.join("fuzz_targets")).unwrap();
+    let mut there: Vec<String> = entries
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    there.sort_unstable();
+    assert_eq!(listed, there);
+    for name in there {
+        assert!(read("Cargo.toml").contains(&format!("name = \"{name}\"")), "{name} is no program");
+        assert!(include_str!("fuzz.rs").contains(&format!("hold(\"{name}\"")), "{name} has no test");
+    }
+}
