@@ -169,8 +169,11 @@ fn refused_everywhere(world: &World) -> Vec<(String, String)> {
 async fn a_process_tells_none_of_them_at_its_most_talkative() {
     bare_world(S3::Embedded, async |world| {
         let environment = refused_everywhere(&world);
-        let mut service =
-            Service::start(&environment, &["run"]).await.expect_log("not well").expect_log("probed");
+        let mut service = Service::start(&environment, &["run"])
+            .await
+            .expect_log("not well")
+            .expect_log("probed")
+            .expect_log("Login was refused");
         eventually("the broker and the storage have refused", async || {
             let answer = service.readyz().await?;
             let has_refused = |name| {
