@@ -56,7 +56,9 @@ pub fn connection_string(data: &[u8]) {
     let mut document = String::from("<connectionStrings>");
     for name in ["s3Connection", "db", "messageBroker"] {
         let escaped: String = strings.next().unwrap_or_default().chars().map(escaped).collect();
-        document.push_str(&format!("<add name=\"{name}\" connectionString=\"{escaped}\"/>"));
+        for part in ["<add name=\"", name, "\" connectionString=\"", &escaped, "\"/>"] {
+            document.push_str(part);
+        }
     }
     document.push_str("</connectionStrings>");
     in_a_file("ConnectionStrings.config", document.as_bytes(), |path| {

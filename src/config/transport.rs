@@ -69,7 +69,6 @@ fn is_local(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::config::{Sources, load};
 
     fn unprotected(settings: &[(&str, &str)]) -> Vec<String> {

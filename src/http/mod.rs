@@ -62,12 +62,12 @@ pub async fn serve_on(listener: TcpListener, shared: Shared, shutdown: Cancellat
 }
 
 async fn serve_bounded(listener: Bounded, shared: Shared, shutdown: CancellationToken) {
-    let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
-    server.http1().max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS);
+    let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
+    http.http1().max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS);
     let service = TowerToHyperService::new(router(shared));
     let connections = GracefulShutdown::new();
     while let Some(connection) = shutdown.run_until_cancelled(listener.accept()).await {
-        let served = server.serve_connection(TokioIo::new(connection), service.clone()).into_owned();
+        let served = http.serve_connection(TokioIo::new(connection), service.clone()).into_owned();
         let served = connections.watch(served);
         // An error of a single connection is that connection's end.
         tokio::spawn(async move { drop(served.await) });
