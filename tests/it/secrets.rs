@@ -173,7 +173,7 @@ async fn a_process_tells_none_of_them_at_its_most_talkative() {
             .await
             .expect_log("not well")
             .expect_log("probed")
-            .expect_log("Login was refused");
+            .expect_log("lapin::");
         eventually("the broker and the storage have refused", async || {
             let answer = service.readyz().await?;
             let has_refused = |name| {
