@@ -52,7 +52,7 @@ pub(super) async fn run(config: &Config, arguments: Restore, json: bool) -> Resu
         admitted => admitted.err().map(|refused| refused.message),
     };
     let stop = parts::listening(config)?;
-    let restorer = restorer(config, &arguments, db.clone(), storage.clone(), clock, stop).await?;
+    let restorer = Arc::new(restorer(config, &arguments, db.clone(), storage.clone(), clock, stop).await?);
     let total = match &which {
         Some(Which::Files(files)) => Some(files.len() as u64),
         Some(Which::DeletedSince(since)) => Some(db.count_recycled_since(*since).await?),

@@ -1,4 +1,4 @@
-//! A stream of pages that is read ahead: while one page is used, the next is fetched.
+//! A stream of pages that is read ahead: while one page is used, the next is fetched, and no third.
 
 use std::future::Future;
 use std::time::{Duration, Instant};

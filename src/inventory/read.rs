@@ -16,21 +16,23 @@ use crate::storage::{Listed, Side, Storage};
 
 pub(super) async fn listing(storage: Storage, side: Side, range: Range, pages: Pages<Listed>) {
     let mut token: Option<String> = None;
-    loop {
+    // One page is read ahead, and none beside it: a place for it first. Nobody takes it any more: whoever merged has failed,
+    // or was stopped.
+    while let Ok(place) = pages.reserve().await {
         let page = outlast(patience(), || async {
             Ok::<_, Failure>(storage.list(side, Some(&range.after), token.as_deref()).await?)
         });
         let mut page = match page.await {
             Ok(page) => page,
-            Err(failure) => return drop(pages.send(Err(failure)).await),
+            Err(failure) => return place.send(Err(failure)),
         };
         let listed = page.objects.len();
         let within = |object: &Listed| range.until.as_ref().is_none_or(|until| object.key <= *until);
         page.objects.retain(within);
         let more = page.objects.len() == listed;
         page.objects.retain(|object| !object.key.starts_with(OWN_PREFIX));
-        // Nobody takes it any more: whoever merged has failed, or was stopped.
-        if pages.send(Ok(page.objects)).await.is_err() || !more || page.next.is_none() {
+        place.send(Ok(page.objects));
+        if !more || page.next.is_none() {
             return;
         }
         token = page.next;
@@ -54,24 +56,22 @@ pub(super) async fn rows(
     (first, last): (Uuid, Uuid),
     pages: Pages<KeyedRow>,
 ) {
-    let mut place = Place::first(first);
-    loop {
+    let mut begins = Place::first(first);
+    while let Ok(place) = pages.reserve().await {
         let page = outlast(patience(), || async {
-            db.inventory_page(&reading, group, &place, last).await.map_err(unless_it_passes)
+            db.inventory_page(&reading, group, &begins, last).await.map_err(unless_it_passes)
         });
         let page = match page.await {
             Ok(page) => page,
-            Err(failure) => return drop(pages.send(Err(failure)).await),
+            Err(failure) => return place.send(Err(failure)),
         };
         let keyed = page.rows.into_iter().filter_map(|row| {
             let key = key_of(&reading, &template, &row)?;
             Some(KeyedRow { key, row })
         });
-        if pages.send(Ok(keyed.collect())).await.is_err() {
-            return;
-        }
+        place.send(Ok(keyed.collect()));
         match page.next {
-            Some(next) => place = next,
+            Some(next) => begins = next,
             None => return,
         }
     }

@@ -3,9 +3,10 @@
 use super::*;
 
 use crate::outcome::Advice;
+use crate::storage::ListedClass;
 
 fn listed(key: &str) -> Listed {
-    Listed { key: key.to_owned(), size: 1, etag: None, last_modified: None, in_archive: false }
+    Listed { key: key.to_owned(), size: 1, etag: None, last_modified: None, class: ListedClass::Standard }
 }
 
 fn keyed(key: &str) -> KeyedRow {

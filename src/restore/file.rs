@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::decision::{Facts, Memory, Next, Place, Seen, Source, Versions, decide, moment};
+use super::decision::{Next, Source, decide, moment};
 use super::origin::{Look, row};
 use super::{Estimate, FileResult, OldVersions, Restored, Settings, Wanted};
 use crate::clock::Clock;
@@ -117,7 +117,7 @@ impl Restorer {
                 "this storage server reads the key as another one: its object cannot be told from that one's";
             return Ok(ended(wanted, Restored::Failed, Some(why.to_owned())));
         }
-        if let Some(done) = self.by_listing(wanted) {
+        if let Some(done) = self.by_listings(wanted).await? {
             return Ok(done);
         }
         if let Some(refused) = self.row_that_cannot_come_back(wanted).await? {
@@ -150,31 +150,6 @@ impl Restorer {
             }
         }
         Err(Failure::new(Advice::Retry, format!("the object '{}' keeps changing", wanted.key)))
-    }
-
-    /// A file that a listing has found where it belongs is not looked at again.
-    fn by_listing(&self, wanted: &Wanted) -> Option<FileResult> {
-        let listed = wanted.listed.as_ref()?.object.as_ref()?;
-        if wanted.image.is_some() || self.settings.remove_copy {
-            return None;
-        }
-        let facts = Facts {
-            row: row(wanted),
-            force: self.settings.force,
-            object: Place { latest: Some(Seen::from(listed)), versions: Versions::None },
-            keeps_overwritten: false,
-            copy: Place { latest: None, versions: Versions::None },
-            backup_time: self.settings.backup_time,
-            memory: Memory::NotAsked,
-            kept: &self.parts.kept,
-            now: self.parts.clock.now(),
-        };
-        match decide(&facts) {
-            Next::End(Restored::Present, why) => {
-                Some(FileResult { size: Some(listed.size), ..ended(wanted, Restored::Present, why) })
-            }
-            Next::Ask(_) | Next::Copy(_) | Next::End(..) => None,
-        }
     }
 
     /// "Nowhere" is believed only after both buckets answered, after the miss: some servers say the same of a bucket
@@ -227,8 +202,13 @@ impl Restorer {
         self.afterwards(wanted, done, copy, row_inserted).await
     }
 
-    /// Is it there now? `false` where something has changed meanwhile.
-    async fn put_back(&self, wanted: &Wanted, origin: &Origin<'_>, over: &Over) -> Result<bool, Failure> {
+    /// Is it there now, and proven? `false` where something has changed meanwhile.
+    pub(super) async fn put_back(
+        &self,
+        wanted: &Wanted,
+        origin: &Origin<'_>,
+        over: &Over,
+    ) -> Result<bool, Failure> {
         let (storage, server) = (&self.parts.storage, &self.parts.server);
         failpoint::reach("restore::before_copy");
         let copied = match storage.put_back(&wanted.key, origin, over, true, server).await {
@@ -368,7 +348,7 @@ pub(super) fn changed(error: &StorageError) -> bool {
     matches!(error.kind, Kind::PreconditionFailed | Kind::ConcurrentRequest | Kind::NotFound)
 }
 
-fn ended(wanted: &Wanted, result: Restored, why: Option<String>) -> FileResult {
+pub(super) fn ended(wanted: &Wanted, result: Restored, why: Option<String>) -> FileResult {
     let schema = wanted.schema.clone().or_else(|| Some(wanted.image.as_ref()?.schema.clone()));
     FileResult {
         file_id: wanted.id.clone(),
@@ -385,7 +365,7 @@ fn ended(wanted: &Wanted, result: Restored, why: Option<String>) -> FileResult {
 }
 
 /// Requests that copying this object takes.
-fn estimate(head: &Head) -> Estimate {
+pub(super) fn estimate(head: &Head) -> Estimate {
     let own = head.etag.parts().filter(|parts| *parts > 1).map(u64::from);
     if own.is_none() && head.size <= MAX_COPY || head.size == 0 {
         return Estimate { copies: 1, ..Estimate::default() };

@@ -5,6 +5,7 @@
 
 pub mod decision;
 mod file;
+mod listed;
 mod matching;
 mod origin;
 mod removal;
@@ -70,7 +71,8 @@ pub struct RowFacts {
     pub size: Option<u64>,
 }
 
-/// What a listing said of the key. A file that is present by it needs no request; everything else is looked at again.
+/// What a listing said of the key. A file that is present by it needs no request; a small one that is away is copied
+/// without a look where the server keeps what the listing said as conditions; everything else is looked at again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListedFacts {
     /// In the object bucket.

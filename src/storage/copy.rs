@@ -139,8 +139,7 @@ impl Storage {
     ) -> Result<Copied, StorageError> {
         let (to, key) = (Side::Object, key.as_str());
         self.look_before_writing(to, key, over, server).await?;
-        // The class of the copy may be one for the recycle bucket only; the original's is not known.
-        let kept = from.side == Side::Object || self.recycle_class().is_none();
+        let kept = from.side == Side::Object || self.classes_come_back();
         let class = kept.then(|| from.head.attributes.storage_class.clone()).flatten();
         let transfer = Transfer {
             from: from.side,
@@ -153,6 +152,12 @@ impl Storage {
             stamp: stamp && needs_stamp(from.head, server),
         };
         self.transfer(&transfer, server).await
+    }
+
+    /// Has a copy in the recycle bucket its original's storage class? Else it is one for that bucket only, and the
+    /// original's is not known.
+    pub fn classes_come_back(&self) -> bool {
+        self.recycle_class().is_none()
     }
 
     /// A HEAD in place of the condition, on servers that do not keep it.

@@ -9,7 +9,7 @@ use aws_sdk_s3::types::{
 use time::OffsetDateTime;
 
 use super::error::Asked;
-use super::{ETag, Kind, Operation, Side, Storage, StorageError};
+use super::{ETag, Kind, Listed, Operation, Side, Storage, StorageError};
 use crate::file::ObjectKey;
 
 /// Our metadata on a copy: the ETag that its source had, where the copy's own cannot prove anything.
@@ -129,6 +129,25 @@ impl Storage {
 }
 
 impl Head {
+    /// What a listing says of an object; nothing where it does not say its ETag. What it does not tell is empty:
+    /// metadata and tags come along with a copy all the same, an encryption and a website redirect do not.
+    pub fn listed(object: &Listed) -> Option<Self> {
+        Some(Self {
+            etag: object.etag.clone()?,
+            size: object.size,
+            last_modified: object.last_modified,
+            version: None,
+            archived: false,
+            restoring: false,
+            legal_hold: false,
+            retained_until: None,
+            checksum: None,
+            copied_from: None,
+            opaque_etag: false,
+            attributes: Attributes::default(),
+        })
+    }
+
     fn read(asked: Asked<'_>, output: HeadObjectOutput) -> Result<Self, StorageError> {
         let bad = |what: &str| StorageError::new(asked, Kind::BadAnswer, format!("without {what}"));
         let etag = output.e_tag.as_deref().filter(|etag| !etag.is_empty()).ok_or_else(|| bad("an ETag"))?;

@@ -21,8 +21,19 @@ pub struct Listed {
     pub etag: Option<ETag>,
     /// When it was written.
     pub last_modified: Option<OffsetDateTime>,
-    /// Its class is an archive's.
-    pub in_archive: bool,
+    /// Its storage class.
+    pub class: ListedClass,
+}
+
+/// What a listing says of an object's storage class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListedClass {
+    /// STANDARD, or none.
+    Standard,
+    /// Another one whose objects can be read at any time.
+    Infrequent,
+    /// Another one: an archive, or one that a listing does not say enough of.
+    Other,
 }
 
 /// One page.
@@ -86,10 +97,15 @@ impl Listed {
             size: u64::try_from(object.size?).ok()?,
             etag: object.e_tag.filter(|etag| !etag.is_empty()).map(|etag| ETag::new(&etag)),
             last_modified: object.last_modified.and_then(moment),
-            in_archive: matches!(
-                object.storage_class,
-                Some(ObjectStorageClass::Glacier | ObjectStorageClass::DeepArchive)
-            ),
+            class: match object.storage_class {
+                None | Some(ObjectStorageClass::Standard) => ListedClass::Standard,
+                Some(
+                    ObjectStorageClass::StandardIa
+                    | ObjectStorageClass::OnezoneIa
+                    | ObjectStorageClass::GlacierIr,
+                ) => ListedClass::Infrequent,
+                Some(_) => ListedClass::Other,
+            },
         })
     }
 }

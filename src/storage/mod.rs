@@ -43,7 +43,7 @@ pub use etag::ETag;
 pub use head::{Attributes, Checksum, Head};
 pub use kind::Kind;
 pub use lifecycle::Lifecycle;
-pub use list::{Listed, Page};
+pub use list::{Listed, ListedClass, Page};
 pub use marker::{Expected, Marker};
 pub use multipart::{Leftovers, UnfinishedCopy};
 pub use observe::{Answer, Observe, Operation};

@@ -4,6 +4,7 @@ mod belongings;
 #[cfg(feature = "failpoints")]
 mod cut;
 mod elsewhere;
+mod listed;
 mod many;
 mod newer;
 mod policy;
