@@ -42,4 +42,5 @@ pub mod retry;
 pub mod service;
 pub mod stop;
 pub mod storage;
+mod trust;
 pub mod worker;

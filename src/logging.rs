@@ -49,9 +49,12 @@ pub fn init(format: LogFormat) {
 }
 
 /// The most that `RUST_LOG` can ask of libraries: at `trace` they write passwords (lapin's frames) and
-/// signed requests (the AWS SDK) into the log.
+/// signed requests (the AWS SDK) into the log, and the AWS SDK writes the access key's id at `debug`.
 fn libraries() -> Targets {
-    Targets::new().with_default(LevelFilter::DEBUG).with_target("file_recycler", LevelFilter::TRACE)
+    Targets::new()
+        .with_default(LevelFilter::DEBUG)
+        .with_target("aws", LevelFilter::INFO)
+        .with_target("file_recycler", LevelFilter::TRACE)
 }
 
 /// Keeps an event on one line of bounded length, whatever its message holds.

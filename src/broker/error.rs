@@ -1,11 +1,20 @@
 //! What can go wrong with the broker, and what to do about it: decided by AMQP's reply codes, never by texts.
 
+use std::error::Error as StdError;
 use std::time::Duration;
 
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError};
 
 use crate::outcome::{Advice, Dependency, Failure};
+use crate::trust;
+
+/// Where TLS is set.
+const TLS: trust::Settings = trust::Settings {
+    address: "broker.url",
+    authorities: "broker.ca_file",
+    certificate: Some("broker.client_certificate_file and broker.client_key_file"),
+};
 
 /// An error of this room. Its text names queue or exchange and what was attempted, never an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,8 +120,14 @@ impl BrokerError {
             ErrorKind::ProtocolError(answer) => Self::from_reply(attempt, answer),
             ErrorKind::ParsingError(_) => Self::Unreadable { attempt },
             // Broken pipes, missed heartbeats, states: all say that there is no working connection.
-            _ => Self::Connection { attempt, cause: error.to_string() },
+            _ => Self::connection(attempt, error),
         }
+    }
+
+    /// There is no connection.
+    pub(super) fn connection(attempt: String, error: &(dyn StdError + 'static)) -> Self {
+        let cause = trust::explain(error, &TLS).unwrap_or_else(|| error.to_string());
+        Self::Connection { attempt, cause }
     }
 
     /// A consumer ended with what the client library reports.

@@ -1,7 +1,7 @@
 //! Looks at what is declared and at what this user may do, and changes nothing: no queue is made, and no message is
 //! stored or taken.
 
-use lapin::options::{BasicPublishOptions, ExchangeDeclareOptions};
+use lapin::options::{BasicPublishOptions, ExchangeDeclareOptions, QueuePurgeOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, ErrorKind, ExchangeKind};
 use uuid::Uuid;
@@ -102,6 +102,23 @@ impl Session {
             }
         }
         Ok(lacking)
+    }
+
+    /// May this user read any queue of the virtual host? Asked about one that nobody has, of which nothing can be taken.
+    pub async fn may_read_others(&self) -> Result<bool, BrokerError> {
+        let queue = Uuid::new_v4().to_string();
+        let attempt = format!("asking for messages of queue '{queue}'");
+        let channel = self.link().channel().await?;
+        let asked = channel.queue_purge(short(&queue)?, QueuePurgeOptions::default());
+        match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
+            Err(_) => Err(BrokerError::TimedOut { attempt, after: ANSWER_TIMEOUT }),
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(error)) if is_missing(&error) => Ok(true),
+            Ok(Err(error)) => match BrokerError::from_lapin(attempt, &error) {
+                BrokerError::AccessRefused { .. } => Ok(false),
+                error => Err(error),
+            },
+        }
     }
 
     /// A binding that does not exist: to take it away needs the same rights as to make it.

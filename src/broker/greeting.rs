@@ -32,7 +32,7 @@ pub(super) async fn ask(uri: &AMQPUri, tls: &OwnedTLSConfig) -> Result<Greeting,
     let attempt = format!("asking the broker at {}:{} what it is", uri.authority.host, uri.authority.port);
     match tokio::time::timeout(CONNECT_TIMEOUT, greeted(uri, tls)).await {
         Ok(Ok(greeting)) => Ok(greeting),
-        Ok(Err(error)) => Err(BrokerError::Connection { attempt, cause: error.to_string() }),
+        Ok(Err(error)) => Err(BrokerError::connection(attempt, &error)),
         Err(_) => Err(BrokerError::TimedOut { attempt, after: CONNECT_TIMEOUT }),
     }
 }

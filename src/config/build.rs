@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
+
 use super::error::Problem;
 use super::load::Layer;
 use super::read::Reader;
@@ -10,7 +12,7 @@ use super::validate as check;
 use super::value::Value;
 use super::{
     Broker, Config, Credentials, Crm, DanglingRows, Database, Http, Listener, Mode, OnCaptureError,
-    PathStyle, Profile, Recycling, Retry, Storage, Worker, mapping,
+    PathStyle, Profile, Recycling, Retry, Storage, Worker, database_url, mapping,
 };
 use crate::file::Bucket;
 
@@ -21,7 +23,7 @@ pub(super) fn build(layer: &Layer, directory: &Path, problems: &mut Vec<Problem>
     let reader = &mut Reader::new(layer, directory, problems);
     // Each section is read before the first missing one ends this: all problems at once.
     let mut crm = crm(reader);
-    let database = Database { url: reader.secret("database.url", check::database_url) };
+    let database = Database { url: reader.secret("database.url", database_url::check) };
     let broker = broker(reader);
     let storage = storage(reader);
     if let (Some(Crm { profile: Profile::Mapping(tables), .. }), Some(storage)) = (&mut crm, &storage) {
@@ -106,7 +108,24 @@ fn broker(reader: &mut Reader<'_>) -> Option<Broker> {
     let url = reader.secret("broker.url", check::broker_url);
     let ca_file = reader.file("broker.ca_file");
     let prefix = reader.text("broker.prefix", check::prefix);
+    if url.as_ref().is_some_and(|url| is_plain(url.expose_secret())) {
+        for key in ["broker.ca_file", "broker.client_certificate_file"] {
+            needs_tls(reader, key, "broker.url does not begin with amqps://");
+        }
+    }
     Some(Broker { url, prefix: prefix?, ca_file, client_certificate: certificate.zip(key) })
+}
+
+/// Schemes are the same in capitals.
+fn is_plain(url: &str) -> bool {
+    url.split(':').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("amqp"))
+}
+
+/// A certificate with an address without TLS: whoever set it believes that the connection is encrypted.
+fn needs_tls(reader: &mut Reader<'_>, key: &str, but: &str) {
+    if reader.source(key).is_some() {
+        reader.wrong(key, format!("is set, and {but}: it would be of no use, and nothing encrypted"));
+    }
 }
 
 fn storage(reader: &mut Reader<'_>) -> Option<Storage> {
@@ -130,6 +149,9 @@ fn storage(reader: &mut Reader<'_>) -> Option<Storage> {
     let attempt_timeout = reader.duration("storage.attempt_timeout", positive);
     let operation_timeout = reader.duration("storage.operation_timeout", positive);
     let ca_file = reader.file("storage.ca_file");
+    if service_url.as_ref().is_some_and(|url: &url::Url| url.scheme() == "http") {
+        needs_tls(reader, "storage.ca_file", "storage.service_url does not begin with https://");
+    }
     Some(Storage {
         service_url,
         credentials,

@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use std::path::Path;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::zeroize::Zeroize;
 
 use super::error::{Problem, Source};
 use super::load::{Layer, read_bytes};
@@ -57,13 +58,21 @@ pub(super) fn connection_strings(
     if let Some(string) = strings.get("s3connection").filter(|_| S3.iter().any(|(key, _)| lacks(key))) {
         match ado::parse(string) {
             Err(problem) => problems.push(wrong("s3Connection", problem)),
-            Ok(mut pairs) => layer.extend(S3.into_iter().filter_map(|(key, name)| {
-                pairs.remove(name).map(|value| (key, (Value::Plain(value), source("s3Connection"))))
-            })),
+            Ok(mut pairs) => {
+                layer.extend(S3.into_iter().filter_map(|(key, name)| {
+                    pairs.remove(name).map(|value| (key, (Value::Plain(value), source("s3Connection"))))
+                }));
+                wipe(pairs);
+            }
         }
     }
     if let Some(string) = strings.get("db").filter(|_| wanted.database && lacks("database.url")) {
-        match ado::parse(string).and_then(|pairs| database_url(&pairs)) {
+        let url = ado::parse(string).and_then(|pairs| {
+            let url = database_url(&pairs);
+            wipe(pairs);
+            url
+        });
+        match url {
             Err(problem) => problems.push(wrong("db", problem)),
             Ok(url) => drop(layer.insert("database.url", (Value::Plain(url), source("db")))),
         }
@@ -71,7 +80,13 @@ pub(super) fn connection_strings(
     if let Some(url) = strings.get("messagebroker").map(|url| url.trim()).filter(|url| !url.is_empty()) {
         layer.insert("broker.url", (Value::Plain(url.to_owned()), source("messageBroker")));
     }
+    wipe(strings);
     layer
+}
+
+/// Passwords are among the values.
+fn wipe(mut values: BTreeMap<String, String>) {
+    values.values_mut().for_each(Zeroize::zeroize);
 }
 
 /// The address that Npgsql would connect to, as a URL. Keys about pools and time-outs are its own affair.

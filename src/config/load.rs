@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::mem;
 use std::path::{Path, PathBuf};
+
+use secrecy::zeroize::{Zeroize as _, Zeroizing};
 
 use super::connection_strings::{Wanted, connection_strings};
 use super::error::{ConfigErrors, Problem, Source};
@@ -88,12 +91,14 @@ fn add_connection_strings(layer: &mut Layer, directory: &Path, problems: &mut Ve
     }
 }
 
-/// A whole file of at most `max` bytes; the error is the rest of a sentence about it.
-pub(super) fn read_bytes(path: &Path, max: u64) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
+/// A whole file of at most `max` bytes; the error is the rest of a sentence about it. It may hold secrets.
+pub(super) fn read_bytes(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, String> {
     let cannot = |error: io::Error| format!("cannot be read: {error}");
-    let read =
-        File::open(path).and_then(|file| file.take(max + 1).read_to_end(&mut bytes)).map_err(cannot)?;
+    let file = File::open(path).map_err(cannot)?;
+    // Enough from the start: a vector that grows leaves copies behind.
+    let size = file.metadata().map_or(0, |metadata| metadata.len()).min(max);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 32));
+    let read = file.take(max + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if read as u64 > max {
         return Err(format!("is larger than {} KiB", max / 1024));
     }
@@ -101,6 +106,11 @@ pub(super) fn read_bytes(path: &Path, max: u64) -> Result<Vec<u8>, String> {
 }
 
 /// The same for a file of text.
-pub(super) fn read_text(path: &Path, max: u64) -> Result<String, String> {
-    String::from_utf8(read_bytes(path, max)?).map_err(|_| "is not UTF-8".to_owned())
+pub(super) fn read_text(path: &Path, max: u64) -> Result<Zeroizing<String>, String> {
+    let mut bytes = read_bytes(path, max)?;
+    let text = String::from_utf8(mem::take(&mut *bytes)).map_err(|error| {
+        error.into_bytes().zeroize();
+        "is not UTF-8".to_owned()
+    })?;
+    Ok(Zeroizing::new(text))
 }

@@ -3,6 +3,7 @@
 mod ado;
 mod build;
 mod connection_strings;
+mod database_url;
 mod env;
 mod error;
 mod file;
@@ -12,6 +13,7 @@ mod mapping;
 mod read;
 mod require;
 mod show;
+mod transport;
 mod validate;
 mod value;
 mod xml;

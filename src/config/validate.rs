@@ -15,24 +15,6 @@ const MAX_DELAY: Duration = Duration::from_millis(u32::MAX as u64);
 const MAX_DELAYS: usize = 32;
 /// Longest name in PostgreSQL, in bytes.
 const MAX_IDENTIFIER_BYTES: usize = 63;
-const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
-
-/// `database.url`
-pub(super) fn database_url(text: &str) -> Result<String, String> {
-    let url = server_url(text, &["postgres", "postgresql"])?;
-    for (name, value) in url.query_pairs() {
-        match &*name {
-            "sslmode" | "ssl-mode" if !SSL_MODES.contains(&&*value) => {
-                return Err(format!("has an sslmode that is not one of: {}", SSL_MODES.join(", ")));
-            }
-            "sslrootcert" | "sslcert" | "sslkey" if !value.starts_with("-----BEGIN") => {
-                readable(Path::new(&*value)).map_err(|problem| format!("has an {name} that {problem}"))?;
-            }
-            _ => {}
-        }
-    }
-    Ok(text.to_owned())
-}
 
 /// `broker.url`
 pub(super) fn broker_url(text: &str) -> Result<String, String> {
@@ -40,7 +22,7 @@ pub(super) fn broker_url(text: &str) -> Result<String, String> {
 }
 
 /// The address of a server, with a password that can be read back.
-fn server_url(text: &str, schemes: &[&str]) -> Result<Url, String> {
+pub(super) fn server_url(text: &str, schemes: &[&str]) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| {
         format!("is not a URL ({error}); in a user name or password write / ? # @ % as %2F %3F %23 %40 %25")
     })?;

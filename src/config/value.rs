@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use secrecy::zeroize::Zeroize as _;
 use toml::de::{DeTable, DeValue};
 
 /// A value with its type, where the place it was written in has types.
@@ -27,6 +28,15 @@ pub(super) struct Entry {
     pub(super) key: String,
     pub(super) line: usize,
     pub(super) value: Value,
+}
+
+/// It may be a secret, which is kept nowhere but in its `SecretString`.
+impl Drop for Value {
+    fn drop(&mut self) {
+        if let Self::Plain(text) | Self::Text(text) = self {
+            text.zeroize();
+        }
+    }
 }
 
 /// Longest duration: a hundred years, so that no sum of times overflows.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use quick_xml::XmlVersion;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
+use secrecy::zeroize::Zeroizing;
 
 /// Deepest nesting of elements; the real file has two levels.
 const MAX_DEPTH: usize = 32;
@@ -16,7 +17,7 @@ const SECTION: &str = "connectionStrings";
 /// The error never quotes the document, which holds passwords. No entity but the five predefined ones
 /// and character references is known, and a document type is refused.
 pub(super) fn connection_strings(bytes: &[u8]) -> Result<BTreeMap<String, String>, String> {
-    let text = decode(bytes)?;
+    let text = Zeroizing::new(decode(bytes)?);
     let mut reader = Reader::from_str(&text);
     reader.config_mut().expand_empty_elements = true;
     let mut open: Vec<String> = Vec::new();

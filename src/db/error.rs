@@ -3,6 +3,16 @@
 use std::fmt;
 
 use crate::outcome::{Advice, DeadReason, Dependency, Failure};
+use crate::trust;
+
+/// Where TLS is set.
+const TLS: trust::Settings = trust::Settings {
+    address: "database.url",
+    authorities: "sslrootcert of database.url",
+    certificate: Some("sslcert and sslkey of database.url"),
+};
+/// A connection that the server does not let in.
+const NOT_LET_IN: &str = "28000";
 
 /// An error of the database room: what was attempted, and what came back.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +105,11 @@ impl fmt::Display for Problem {
                 f,
                 "{message} (SQLSTATE {code}); `file-recycler status` names missing rights, docs/rights.md says what each \
                  is for"
+            ),
+            Self::Server { code, message, .. } if code == NOT_LET_IN => write!(
+                f,
+                "{message} (SQLSTATE {code}); a server may let in only who comes with TLS (sslmode in database.url) or \
+                 with a client certificate (sslcert and sslkey)"
             ),
             Self::Server { code, message, .. } => write!(f, "{message} (SQLSTATE {code})"),
             Self::Connection(why) => write!(f, "no connection to the database: {why}"),
@@ -222,8 +237,14 @@ fn problem(error: &sqlx::Error) -> Problem {
             Problem::Server { class: Class::of(&code), code, message: error.message().to_owned() }
         }
         sqlx::Error::Configuration(_) => Problem::Address,
-        sqlx::Error::Io(error) => Problem::Connection(error.to_string()),
-        sqlx::Error::Tls(error) => Problem::Connection(format!("TLS: {error}")),
+        sqlx::Error::Io(error) => {
+            Problem::Connection(trust::explain(error, &TLS).unwrap_or_else(|| error.to_string()))
+        }
+        sqlx::Error::Tls(error) => {
+            Problem::Connection(trust::explain(&**error, &TLS).unwrap_or_else(|| {
+                format!("there is no TLS, which sslmode in database.url asks for: {error}")
+            }))
+        }
         sqlx::Error::Protocol(error) => Problem::Connection(error.clone()),
         sqlx::Error::PoolTimedOut => Problem::Connection("none within the time allowed".to_owned()),
         sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {

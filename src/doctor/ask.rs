@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use super::check::{Finding, Name};
 use super::examine::Examination;
 use super::reach::{Away, Database, Queues, Reached};
-use super::verdict;
+use super::verdict::{self, Powers};
 use crate::db::schema::SchemaState;
 use crate::db::{Db, DbError};
 use crate::storage::{Kind, Storage, StorageError};
@@ -18,7 +18,8 @@ impl Examination<'_> {
     pub(super) fn ask(&self, name: Name) -> BoxFuture<'_, Judged> {
         match name {
             Name::Configuration => ready(Ok(verdict::configuration(self.config))),
-            Name::Credentials => ready(Ok(verdict::credentials(self.settings))),
+            Name::Credentials => self.credentials().boxed(),
+            Name::Transport => ready(Ok(verdict::transport(&self.config.unprotected()))),
             Name::DatabaseConnection => ready(Ok(self.database.finding.clone())),
             Name::BrokerConnection => ready(Ok(self.broker.finding.clone())),
             Name::StorageConnection => ready(Ok(self.storage.finding.clone())),
@@ -51,6 +52,24 @@ impl Examination<'_> {
             Name::Versioning => self.versioning().boxed(),
             Name::Encryption => self.encryption().boxed(),
         }
+    }
+
+    /// Who does not answer, or refuses the question, is told so by other checks.
+    async fn credentials(&self) -> Judged {
+        let broker = async {
+            match &self.broker.server {
+                Ok(queues) => queues.session.may_read_others().await.unwrap_or(false),
+                Err(_) => false,
+            }
+        };
+        let storage = async {
+            match &self.storage.server {
+                Ok(storage) => storage.may_delete_copies().await.ok().flatten().unwrap_or(false),
+                Err(_) => false,
+            }
+        };
+        let (reads_all_queues, deletes_copies) = tokio::join!(broker, storage);
+        Ok(verdict::credentials(self.settings, Powers { reads_all_queues, deletes_copies }))
     }
 
     pub(super) fn db(&self) -> Result<&Database, Finding> {

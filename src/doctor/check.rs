@@ -18,6 +18,8 @@ words! {
         Configuration => "configuration",
         /// Whose keys and passwords are used?
         Credentials => "credentials",
+        /// Which connections can be read, or taken over, on their way?
+        Transport => "transport",
         /// Does the database answer, and is it new enough?
         DatabaseConnection => "database-connection",
         /// Does it take writes?
@@ -103,7 +105,8 @@ impl Name {
     /// Whom it asks.
     pub(super) fn asks(self) -> &'static str {
         match self {
-            Self::Configuration | Self::Credentials => "nobody",
+            Self::Configuration | Self::Transport => "nobody",
+            Self::Credentials => "the broker or the storage",
             Self::DatabaseConnection
             | Self::DatabasePrimary
             | Self::DatabaseRights

@@ -1,20 +1,19 @@
-//! Bounds on connections: how many there are, and how long a client may take.
+//! Bounds on connections: how long a client may take, and who has to go where there are too many.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
-/// Most connections at once; more of them wait to be accepted.
-const MAX_CONNECTIONS: usize = 64;
+use super::room::{Guest, Room};
+
+/// After an error of `accept`, such as no file descriptor being left.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a client may take.
 #[derive(Clone, Copy)]
@@ -36,7 +35,7 @@ impl Patience {
 /// A listener whose connections are bounded.
 pub(super) struct Bounded {
     listener: TcpListener,
-    room: Arc<Semaphore>,
+    room: Room,
     patience: Patience,
 }
 
@@ -46,26 +45,36 @@ impl Bounded {
     }
 
     pub(super) fn with_patience(listener: TcpListener, patience: Patience) -> Self {
-        Self { listener, room: Arc::new(Semaphore::new(MAX_CONNECTIONS)), patience }
-    }
-}
-
-impl Listener for Bounded {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // The semaphore is never closed; without a permit the connection is merely not counted.
-        let permit = self.room.clone().acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        let deadline = Box::pin(sleep(self.patience.idle));
-        let connection =
-            Connection { stream, deadline, patience: self.patience, in_request: false, _permit: permit };
-        (connection, address)
+        Self { listener, room: Room::default(), patience }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// The next connection.
+    pub(super) async fn accept(&self) -> Connection {
+        let stream = self.stream().await;
+        let (guest, cut) = self.room.enter(Instant::now());
+        Connection {
+            stream,
+            deadline: Box::pin(sleep(self.patience.idle)),
+            cut: Box::pin(cut.cancelled_owned()),
+            patience: self.patience,
+            in_request: false,
+            guest,
+        }
+    }
+
+    async fn stream(&self) -> TcpStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return stream,
+                // Of one client that is gone already, or of a machine that has no more of something.
+                Err(_) => sleep(ACCEPT_AGAIN).await,
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn address(&self) -> std::net::SocketAddr {
+        self.listener.local_addr().unwrap()
     }
 }
 
@@ -73,10 +82,12 @@ impl Listener for Bounded {
 pub(super) struct Connection {
     stream: TcpStream,
     deadline: Pin<Box<Sleep>>,
+    /// Ends where others need the place.
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
     patience: Patience,
     /// Has a request begun that is not answered yet? Its deadline is not moved by more of its bytes.
     in_request: bool,
-    _permit: Option<OwnedSemaphorePermit>,
+    guest: Guest,
 }
 
 impl Connection {
@@ -84,8 +95,11 @@ impl Connection {
         self.deadline.as_mut().reset(Instant::now() + patience);
     }
 
-    /// Pending until the deadline, then an error.
-    fn poll_deadline<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+    /// Pending until the deadline, or until others need the place; then an error.
+    fn poll_end<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if self.cut.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         self.deadline.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -97,10 +111,11 @@ impl Connection {
         match written {
             Poll::Ready(result) => {
                 self.in_request = false;
+                self.guest.is_asking(false, Instant::now());
                 self.wait_no_longer_than(self.patience.idle);
                 Poll::Ready(result)
             }
-            Poll::Pending => self.poll_deadline(context),
+            Poll::Pending => self.poll_end(context),
         }
     }
 }
@@ -116,12 +131,13 @@ impl AsyncRead for Connection {
             Poll::Ready(result) => {
                 if !self.in_request && buffer.filled().len() > before {
                     self.in_request = true;
+                    self.guest.is_asking(true, Instant::now());
                     let patience = self.patience.request;
                     self.wait_no_longer_than(patience);
                 }
                 Poll::Ready(result)
             }
-            Poll::Pending => self.poll_deadline(context),
+            Poll::Pending => self.poll_end(context),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod ask;
 mod connection;
 mod events;
+mod room;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,6 +14,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -28,6 +33,10 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How often a port that cannot be listened on is tried again.
 const BIND_AGAIN: Duration = Duration::from_secs(2);
+/// Most bytes of a request's line and headers together; more is 431.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Most headers of a request; more is 431.
+const MAX_HEADERS: usize = 64;
 /// How long answers in flight may take once the stop was asked for.
 const FINISH: Duration = Duration::from_secs(2);
 
@@ -51,18 +60,23 @@ pub async fn serve(listen: SocketAddr, shared: Shared, shutdown: CancellationTok
 
 /// Serves on a listener that is there already.
 pub async fn serve_on(listener: TcpListener, shared: Shared, shutdown: CancellationToken) {
-    let server = axum::serve(Bounded::new(listener), router(shared))
-        .with_graceful_shutdown(shutdown.clone().cancelled_owned())
-        .into_future();
-    let patience = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(FINISH).await;
-    };
-    tokio::select! {
-        // It never ends with an error: one of a single connection is that connection's end.
-        _ = server => {}
-        () = patience => {}
+    serve_bounded(Bounded::new(listener), shared, shutdown).await;
+}
+
+async fn serve_bounded(listener: Bounded, shared: Shared, shutdown: CancellationToken) {
+    let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
+    http.http1().max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS);
+    let service = TowerToHyperService::new(router(shared));
+    let connections = GracefulShutdown::new();
+    while let Some(connection) = shutdown.run_until_cancelled(listener.accept()).await {
+        let served = http.serve_connection(TokioIo::new(connection), service.clone()).into_owned();
+        let served = connections.watch(served);
+        // An error of a single connection is that connection's end.
+        tokio::spawn(async move { drop(served.await) });
     }
+    drop(listener);
+    // What takes longer ends with the process.
+    let _ = tokio::time::timeout(FINISH, connections.shutdown()).await;
 }
 
 async fn bind(listen: SocketAddr) -> TcpListener {

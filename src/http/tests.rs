@@ -1,5 +1,7 @@
 //! Tests of `http` over real connections on the loopback.
 
+mod attacked;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -124,7 +126,7 @@ async fn a_client_that_drips_its_request_or_says_nothing_is_cut_off() {
     let health = Health::new(Clock::system(), Metrics::new());
     let bounded = Bounded::with_patience(listener, Patience::SHORT);
     let shared = Shared { health, metrics: Metrics::new(), events: None };
-    let server = tokio::spawn(axum::serve(bounded, router(shared)).into_future());
+    let server = tokio::spawn(serve_bounded(bounded, shared, CancellationToken::new()));
 
     let silent = TcpStream::connect(address).await.unwrap();
     let dripping = TcpStream::connect(address).await.unwrap();

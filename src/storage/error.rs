@@ -7,7 +7,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::limiter::Urgency;
-use super::{Kind, Operation, Side, permission};
+use super::{Kind, Operation, Side, permission, tls};
 use crate::outcome::{Advice, DeadReason, Dependency, Failure};
 
 /// What a request was about: what an error says was attempted on what.
@@ -74,7 +74,7 @@ impl StorageError {
         let status = error.raw_response().map(|response| response.status().as_u16());
         let (kind, detail) = match error {
             SdkError::TimeoutError(_) => (Kind::Timeout, String::new()),
-            SdkError::DispatchFailure(_) => (Kind::Connection, io_error(error)),
+            SdkError::DispatchFailure(_) => (Kind::Connection, tls::told_or(error, io_error)),
             SdkError::ConstructionFailure(_) => (Kind::BadRequest, "cannot be built".to_owned()),
             SdkError::ServiceError(_) => (kind(status, error.code()), answer(status, error.code())),
             // An answer that cannot be read, and whatever the SDK may add.

@@ -1,6 +1,7 @@
 //! What can this server do? Found out with throw-away objects, because a server that ignores a condition
 //! does not say so.
 
+mod beyond;
 mod class;
 mod object;
 mod tried;

@@ -1,5 +1,6 @@
 //! The HTTP client below the S3 client: rustls, the system's certificate authorities and one's own.
 
+use std::error::Error as StdError;
 use std::path::Path;
 
 use aws_sdk_s3::config::SharedHttpClient;
@@ -9,9 +10,21 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::StorageError;
+use crate::trust;
 
+/// Where TLS is set.
+const SETTINGS: trust::Settings =
+    trust::Settings { address: "storage.service_url", authorities: "storage.ca_file", certificate: None };
 /// Largest file of certificate authorities, in bytes.
 const MAX_CA_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What is wrong with TLS, if that is what the error is about; else what `other` says of it.
+pub(super) fn told_or(
+    error: &(dyn StdError + 'static),
+    other: impl FnOnce(&(dyn StdError + 'static)) -> String,
+) -> String {
+    trust::explain(error, &SETTINGS).unwrap_or_else(|| other(error))
+}
 
 /// A client that keeps up to `idle` connections to the server open.
 pub(super) async fn http_client(

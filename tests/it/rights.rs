@@ -4,4 +4,5 @@ mod broker;
 mod database;
 mod erase;
 mod grants;
+mod retention;
 mod storage;

@@ -28,6 +28,7 @@ const LAYERS: &[&[&str]] = &[
         "outcome",
         "retention",
         "retry",
+        "trust",
     ],
 ];
 

@@ -7,7 +7,7 @@ CREATECLUSTER=/etc/postgresql-common/createcluster.conf
 OUR_MARK='# file-recycler, while it installs'
 
 # missing_packages NEED…: the Debian packages that are not there, for postgres, rabbitmq, seaweedfs, moto, build, python,
-# packages.
+# packages, fuzz.
 missing_packages() {
   local need
   for need in "$@"; do
@@ -19,6 +19,8 @@ missing_packages() {
       build) missing_build_tools ;;
       python) missing_python ;;
       packages) missing_package_tools ;;
+      # libFuzzer is C++.
+      fuzz) has c++ || printf 'g++\n' ;;
     esac
   done
   has curl || printf '%s\n' curl ca-certificates

@@ -26,7 +26,8 @@ pub(super) use database::{
 };
 pub(super) use environment::{environment, key_template, not_compared, pause};
 pub(super) use setup::{
-    configuration, credentials, crm_profile, crm_settings, events_profile, no_crm, unusable,
+    Powers, configuration, credentials, crm_profile, crm_settings, events_profile, no_crm, transport,
+    unusable,
 };
 pub(super) use storage::{storage_away, storage_capabilities, storage_rights};
 

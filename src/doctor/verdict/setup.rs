@@ -29,8 +29,15 @@ pub(in crate::doctor) fn unusable(problems: &str) -> Finding {
     )
 }
 
-/// Keys and passwords that are the CRM's own.
-pub(in crate::doctor) fn credentials(settings: &[Setting]) -> Finding {
+/// What credentials were found to allow that file-recycler never needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::doctor) struct Powers {
+    pub(in crate::doctor) reads_all_queues: bool,
+    pub(in crate::doctor) deletes_copies: bool,
+}
+
+/// Keys and passwords that are the CRM's own, or allow more than they should.
+pub(in crate::doctor) fn credentials(settings: &[Setting], powers: Powers) -> Finding {
     let of_the_crm = |key: &str| {
         settings
             .iter()
@@ -44,16 +51,40 @@ pub(in crate::doctor) fn credentials(settings: &[Setting]) -> Finding {
     .into_iter()
     .filter_map(|(key, what)| of_the_crm(key).then_some(what))
     .collect();
-    if shared.is_empty() {
-        return Finding::ok("none is taken from the CRM's ConnectionStrings.config");
+    let mut told = Vec::new();
+    if !shared.is_empty() {
+        told.push(format!(
+            "the CRM's own are used: {}. They may do more than is needed; and who changes them for the CRM changes them here",
+            shared.join(", ")
+        ));
+    }
+    if powers.deletes_copies {
+        told.push("the storage's keys may delete files in the recycle bucket".to_owned());
+    }
+    if powers.reads_all_queues {
+        told.push("the broker's user may read every queue of its virtual host".to_owned());
+    }
+    if told.is_empty() {
+        return Finding::ok(
+            "none is taken from the CRM's ConnectionStrings.config, and none was seen to allow more than is needed",
+        );
     }
     Finding::warn(
-        format!(
-            "the CRM's own are used: {}. They may do more than is needed, such as delete in the recycle bucket; and who \
-             changes them for the CRM changes them here",
-            shared.join(", ")
-        ),
+        told.join("; "),
         "give file-recycler its own role, user and keys with the rights of deploy/rights (docs/rights.md)",
+    )
+}
+
+/// Connections that leave this machine.
+pub(in crate::doctor) fn transport(unprotected: &[String]) -> Finding {
+    if unprotected.is_empty() {
+        return Finding::ok(
+            "every connection to another machine is encrypted, and to a server that shows who it is",
+        );
+    }
+    Finding::warn(
+        unprotected.join("; "),
+        "use sslmode=verify-full, amqps:// and https://, each with its authority's certificate (docs/security.md#tls)",
     )
 }
 

@@ -37,6 +37,15 @@ async fn exactly_the_permissions_of_the_script_suffice_and_each_that_is_missing_
         cli(&["listener", "install"]).await.expect(0);
         cli(&["adopt", "--apply"]).await.expect(0);
         everything(&node, &world, &environment).await;
+        let all_queues = "the broker's user may read every queue of its virtual host";
+        let doctor = async |environment: &[(String, String)]| {
+            let said = process::run(environment, &["doctor", "--json"]).await.json();
+            let checks = said["checks"].as_array().unwrap();
+            checks.iter().find(|check| check["name"] == "credentials").unwrap()["message"].to_string()
+        };
+        assert!(!doctor(&environment).await.contains(all_queues), "of exactly these permissions");
+        let almighty = world.with(&[("BROKER__URL", node.url().as_str())]);
+        assert!(doctor(&almighty).await.contains(all_queues), "of a user with all of them");
         a_producer_may_publish_to_the_exchange_and_nothing_else(&node, &world).await;
 
         let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;

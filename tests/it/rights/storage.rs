@@ -259,6 +259,14 @@ async fn doctor_names_every_action_that_is_missing_before_any_file_misses_it() {
             checks.iter().filter(|check| check["result"] == result).cloned().collect()
         };
         let whole = doctor().await;
+        let deletes = "the storage's keys may delete files in the recycle bucket";
+        let credentials = |report: &Value| {
+            let checks = report["checks"].as_array().unwrap();
+            checks.iter().find(|check| check["name"] == "credentials").unwrap().to_string()
+        };
+        assert!(!credentials(&whole).contains(deletes), "{whole}");
+        let almighty = crate::support::process::run(&world.environment, &["doctor", "--json"]).await.json();
+        assert!(credentials(&almighty).contains(deletes), "{almighty}");
         assert_eq!((&whole["ok"], of(&whole, "fail").len()), (&true.into(), 0), "{whole}");
         let warned = of(&whole, "warn").len();
         let mut wrong = Vec::new();
@@ -322,6 +330,8 @@ async fn a_server_that_others_wrote_reads_the_policy_alike() {
     let server = whole.probe().await.unwrap();
     let keys = arrange(&world, 5 << 20).await;
     everything(&whole, &keys, &server).await.expect("with the whole policy everything works");
+    assert_eq!(whole.may_delete_copies().await, Ok(Some(false)));
+    assert_eq!(world.storage.may_delete_copies().await, Ok(Some(true)));
     world.put(Side::Recycle, "a-file", b"content").await;
     let client = client(world.endpoint(), &("whole".to_owned(), "whole-secret".to_owned()));
     let refused = client.delete_object().bucket(&world.recycle).key("a-file").send().await.unwrap_err();

@@ -8,6 +8,7 @@ use tokio::process::{Child, Command};
 use url::Url;
 use uuid::Uuid;
 
+use super::authority::{Authority, Issued};
 use super::own::{as_user, is_root, path, run};
 use super::process::{eventually_within, free_address};
 
@@ -31,6 +32,13 @@ impl Cluster {
 
     /// An empty one with these settings.
     pub async fn with(settings: &[&'static str]) -> Self {
+        let mut cluster = Self::made(settings).await;
+        cluster.run().await;
+        cluster
+    }
+
+    /// An empty one that was not started yet.
+    async fn made(settings: &[&'static str]) -> Self {
         let mut cluster = Self::at(free_address().await);
         cluster.settings = settings.to_vec();
         std::fs::write(cluster.folder.join("password"), "crm").unwrap();
@@ -38,8 +46,40 @@ impl Cluster {
         let initdb =
             ["-D", path(&data), "-U", "crm", "--pwfile", path(&password), "-A", "scram-sha-256", "-N"];
         cluster.tool("initdb", &initdb).await;
+        cluster
+    }
+
+    /// An empty one that speaks TLS with this certificate, and lets in the role `worker` with a certificate of that name
+    /// by the authority alone. The test itself may come without.
+    pub async fn secured(authority: &Authority, certificate: &Issued) -> Self {
+        let mut cluster = Self::made(&["ssl=on", "ssl_ca_file=authority.crt"]).await;
+        let rules = "hostssl all worker 127.0.0.1/32 cert clientcert=verify-full\n\
+                     host all crm 127.0.0.1/32 scram-sha-256\n";
+        std::fs::write(cluster.data().join("pg_hba.conf"), rules).unwrap();
+        cluster.own("authority.crt", &authority.file());
+        cluster.own("server.crt", &certificate.certificate);
+        cluster.own("server.key", &certificate.key);
         cluster.run().await;
         cluster
+    }
+
+    /// From now on new connections are shown this certificate.
+    pub async fn show(&self, certificate: &Issued) {
+        self.own("server.crt", &certificate.certificate);
+        self.own("server.key", &certificate.key);
+        let server = self.server.as_ref().expect("it runs");
+        run("kill", &["-HUP", &server.id().unwrap().to_string()]).await;
+    }
+
+    /// Copies a file into its data, as its own.
+    fn own(&self, name: &str, file: &Path) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let own = self.data().join(name);
+        std::fs::copy(file, &own).unwrap();
+        std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o600)).unwrap();
+        if is_root() {
+            std::os::unix::fs::chown(&own, Some(id_of(USER)), None).unwrap();
+        }
     }
 
     /// A clone by `pg_basebackup`, while this one runs; not started.

@@ -1,10 +1,12 @@
 //! What the tests are arranged with.
 
+pub mod authority;
 pub mod broker;
 pub mod cluster;
 pub mod crm;
 pub mod database;
 pub mod folder;
+pub mod front;
 pub mod mapped;
 pub mod node;
 pub mod outbox;

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tokio::process::Child;
 use uuid::Uuid;
 
-use super::own::as_user;
+use super::authority::Issued;
+use super::own::{as_user, path};
 use super::process::{eventually_within, free_address, get};
 use super::servers::Foreign;
 
@@ -28,6 +29,21 @@ pub struct Weed {
 impl Weed {
     /// Starts one that knows these users, each with its policy; a user's secret key is its name and `-secret`.
     pub async fn start(users: &[(String, Value)]) -> Self {
+        Self::with(users, &[]).await
+    }
+
+    /// Starts one that speaks TLS, too; the address of that.
+    pub async fn secured(certificate: &Issued) -> (Self, String) {
+        let https = free_address().await;
+        let arguments = [
+            format!("-s3.port.https={}", https.port()),
+            format!("-s3.cert.file={}", path(&certificate.certificate)),
+            format!("-s3.key.file={}", path(&certificate.key)),
+        ];
+        (Self::with(&[], &arguments).await, format!("https://{https}"))
+    }
+
+    async fn with(users: &[(String, Value)], arguments: &[String]) -> Self {
         let folder = PathBuf::from(format!("/var/tmp/file-recycler-weed-{}", Uuid::new_v4().simple()));
         std::fs::create_dir_all(folder.join("data")).unwrap();
         let keys = |name: &str| json!([{ "accessKey": name, "secretKey": format!("{name}-secret") }]);
@@ -56,6 +72,7 @@ impl Weed {
         ]);
         command.args(["-admin.ui=false", "-webdav=false", "-master.telemetry=false"]);
         command.args(["-s3.localSocket=s3.sock", "-filer.localSocket=filer.sock"]);
+        command.args(arguments);
         let child = command.spawn().expect("SeaweedFS starts");
         let address = address.expect("it has an S3 port");
         let keys = (ADMIN.0.to_owned(), ADMIN.1.to_owned());

@@ -1,0 +1,8 @@
+//! libFuzzer's entry to `targets::xml`.
+#![no_main]
+
+#[path = "../targets.rs"]
+#[allow(dead_code)]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::xml(data));
