@@ -33,7 +33,7 @@ fn nothing_is_well_before_it_was_checked() {
     let report = health.report();
     assert!(!report.ready);
     assert_eq!(report.dependencies.storage.message.as_deref(), Some("not checked yet"));
-    assert_eq!(report.listener.state, "unknown");
+    assert_eq!(report.listener.state, ListenerWord::Unknown);
     assert!(!health.is_up(Dependency::Database));
     assert!(well().report().ready);
 }
@@ -67,7 +67,7 @@ fn drift_is_degraded_and_a_pause_or_a_listener_elsewhere_changes_nothing() {
     assert!(report.ready && report.degraded && report.listener.is.ok);
     health.listener(ListenerState::Silent("rows vanish".into()));
     let report = health.report();
-    assert!(report.ready && report.degraded && report.listener.state == "silent");
+    assert!(report.ready && report.degraded && report.listener.state == ListenerWord::Silent);
     health.listener(ListenerState::NotOurs);
     health.paused(Some("a restore".into()));
     let report = health.report();

@@ -7,7 +7,7 @@ use file_recycler::clock::Clock;
 use file_recycler::config::Mode;
 use file_recycler::file::{FileId, FileRef, Named, ObjectKey};
 use file_recycler::outcome::{Failure, Liveness, Outcome};
-use file_recycler::recycle::{EventContext, Job, LedgerEntry, Moved, Recycler, Registry};
+use file_recycler::recycle::{Counted, EventContext, Job, LedgerEntry, Recycler, Registry};
 use file_recycler::storage::{Capabilities, Storage, Support, UnseenClass};
 use futures_util::future::BoxFuture;
 
@@ -153,7 +153,7 @@ pub fn careful(server: Capabilities) -> Capabilities {
 }
 
 pub fn recycler_in(storage: &Storage, server: Capabilities, script: &Script, mode: Mode) -> Recycler<Script> {
-    let meter = Arc::new(|_: Moved| ());
+    let meter = Arc::new(|_: Counted| ());
     Recycler::new(storage.clone(), server, script.clone(), mode, Clock::system(), meter)
 }
 
