@@ -154,9 +154,9 @@ impl Health {
         if changed {
             self.0.changes.send_replace(());
             if let Some(message) = message {
-                warn!(state = %word, message, "listener");
+                warn!(state = word.as_str(), message, "listener");
             } else {
-                info!(state = %word, "listener");
+                info!(state = word.as_str(), "listener");
             }
         }
     }
@@ -231,7 +231,8 @@ impl Health {
         }
         Report {
             ready,
-            degraded: matches!(states.listener.state, ListenerWord::Drift | ListenerWord::Silent) || states.stale_nonce.is_some(),
+            degraded: matches!(states.listener.state, ListenerWord::Drift | ListenerWord::Silent)
+                || states.stale_nonce.is_some(),
             dependencies,
             listener: states.listener.clone(),
             guard,

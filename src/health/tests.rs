@@ -160,3 +160,29 @@ fn each_change_is_one_line_of_log_and_a_repetition_none() {
     let levels: Vec<&str> = log.lines().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
     assert_eq!(levels, ["WARN", "INFO", "WARN", "INFO", "WARN", "INFO", "WARN", "INFO"], "{log}");
 }
+
+#[test]
+fn the_metrics_say_what_readyz_says() {
+    let metrics = Metrics::new();
+    let health = Health::new(clock().0, metrics.clone());
+    let says = |line: &str| {
+        health.tell_metrics();
+        metrics.render().lines().any(|found| found == line)
+    };
+    assert!(says("file_recycler_ready 0") && says("file_recycler_listener_state{state=\"unknown\"} 1"));
+    for name in Dependency::ALL {
+        health.up(*name);
+    }
+    health.guard(GuardState::Open);
+    health.topology(Ok(()));
+    health.listener(ListenerState::Silent("x".into()));
+    assert!(says("file_recycler_ready 1") && says("file_recycler_degraded 1"));
+    assert!(says("file_recycler_listener_state{state=\"silent\"} 1"));
+    // It answers, and takes nothing.
+    health.blocked(true);
+    assert!(says("file_recycler_ready 0") && says("file_recycler_dependency_up{name=\"broker\"} 0"));
+    health.blocked(false);
+    health.guard(GuardState::Refused("x".into()));
+    health.topology(Err("x".into()));
+    assert!(says("file_recycler_guard_open 0") && says("file_recycler_topology_ok 0"));
+}

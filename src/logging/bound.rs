@@ -216,8 +216,22 @@ mod tests {
             bound.tell();
         });
         assert_eq!(count(&text, "the flood round"), 50, "{text}");
-        assert_eq!(count(&text, "WARN file_recycler::log: more lines were held back held_back=9950 like=\"the flood\""), 1, "{text}");
-        assert_eq!(count(&text, "INFO file_recycler::log: more lines were held back held_back=10 like=\"the next flood\""), 1, "{text}");
+        assert_eq!(
+            count(
+                &text,
+                "WARN file_recycler::log: more lines were held back held_back=9950 like=\"the flood\""
+            ),
+            1,
+            "{text}"
+        );
+        assert_eq!(
+            count(
+                &text,
+                "INFO file_recycler::log: more lines were held back held_back=10 like=\"the next flood\""
+            ),
+            1,
+            "{text}"
+        );
         assert_eq!((count(&text, "another"), count(&text, "the end")), (1, 1), "{text}");
     }
 

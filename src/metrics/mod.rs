@@ -112,12 +112,7 @@ impl Metrics {
             bytes: add(registry, "bytes", "Bytes of the files moved", Counter::default()),
             paused: add(registry, "paused", "1 while an operator has paused all work", Gauge::default()),
             capture: states::Capture::new(registry),
-            intake_events: add(
-                registry,
-                "intake_events",
-                "Events posted, by result",
-                Counters::default(),
-            ),
+            intake_events: add(registry, "intake_events", "Events posted, by result", Counters::default()),
             ends: states::Ends::new(registry),
             states: states::States::new(registry),
             settings: states::Settings::new(registry),

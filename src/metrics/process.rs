@@ -33,7 +33,8 @@ impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let of = &mut encoder;
         gauge(of, "process_start_time_seconds", "When the process began, in seconds since 1970", self.began)?;
-        if let Some(seconds) = fs::read_to_string("/proc/self/stat").ok().and_then(|stat| cpu_seconds(&stat)) {
+        if let Some(seconds) = fs::read_to_string("/proc/self/stat").ok().and_then(|stat| cpu_seconds(&stat))
+        {
             counter(of, "process_cpu_seconds", "Processor time, in seconds", seconds)?;
         }
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -122,7 +123,10 @@ mod tests {
     #[test]
     fn figures_are_found_by_their_names() {
         assert_eq!(kib("VmPeak:\t 9 kB\nVmRSS:\t  12 kB\n", "VmRSS:"), Some(12 * 1_024));
-        assert_eq!(field("Max processes 5 5\nMax open files            1024   4096   files\n", "Max open files"), Some(1_024));
+        assert_eq!(
+            field("Max processes 5 5\nMax open files            1024   4096   files\n", "Max open files"),
+            Some(1_024)
+        );
         assert_eq!(field("Max open files            unlimited   4096   files\n", "Max open files"), None);
     }
 }

@@ -1,5 +1,6 @@
 //! Tests against real servers: PostgreSQL, RabbitMQ, and S3 servers that others wrote as well as our own.
 
+mod alerts;
 mod audit;
 mod beside;
 mod broker_deliveries;
@@ -30,6 +31,7 @@ mod explain;
 mod fairness;
 mod hostile;
 mod intake;
+mod logs;
 mod mapping;
 mod mapping_database;
 mod mapping_rows;
