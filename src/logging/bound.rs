@@ -129,8 +129,10 @@ impl<S> Filter<S> for Bound {
         true
     }
 
-    fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
-        Interest::always()
+    /// What has a bound is never settled for good: the subscriber asks its filters each time only then, and what they
+    /// answered to the event alone would be left over for the next one.
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if is_bounded(metadata) { Interest::sometimes() } else { Interest::always() }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -139,7 +141,7 @@ impl<S> Filter<S> for Bound {
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        if *metadata.level() > Level::INFO || metadata.target() == OWN {
+        if !is_bounded(metadata) {
             return true;
         }
         let now = self.0.stopwatch.now();
@@ -163,6 +165,10 @@ impl<S> Filter<S> for Bound {
         }
         false
     }
+}
+
+fn is_bounded(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::INFO && metadata.target() != OWN
 }
 
 /// The message of an event.

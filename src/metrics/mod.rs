@@ -225,6 +225,7 @@ impl Inner {
             drop(self.intake_events.get_or_create(&[("result", result.as_str())]));
         }
         self.ends.create_all();
+        self.states.create_all();
         for name in Dependency::ALL {
             drop(self.dependency_up.get_or_create(&[("name", name.as_str())]));
         }

@@ -68,6 +68,12 @@ impl States {
             ),
         }
     }
+
+    pub(super) fn create_all(&self) {
+        for word in ListenerWord::ALL {
+            drop(self.listener.get_or_create(&[("state", word.as_str())]));
+        }
+    }
 }
 
 /// What the listener's watch counts.

@@ -27,7 +27,7 @@ fn every_contracted_series_is_there_from_the_start() {
         "file_recycler_guard_open 0",
         "file_recycler_alive_after_move_total 0",
         "file_recycler_last_success_timestamp_seconds{half=\"worker\"} 0.0",
-        "file_recycler_log_lines_held_back_total 0",
+        "file_recycler_listener_state{state=\"installed\"} 0",
         concat!("file_recycler_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

@@ -110,9 +110,9 @@ async fn real_trouble_fires_its_alert_and_nothing_else() {
         broker::put(&world.queues.topology.work(), b"no event", BasicProperties::default()).await;
         fires(prometheus, "a dead letter", &[ALWAYS, DEAD]).await;
 
-        world.crm.sql(r#"ALTER TABLE "Contact" DISABLE TRIGGER ALL"#).await;
+        world.crm.sql(r#"ALTER TABLE "Contact" DISABLE TRIGGER USER"#).await;
         fires(prometheus, "a trigger is off", &[ALWAYS, DEAD, "FileRecyclerListenerDrift"]).await;
-        world.crm.sql(r#"ALTER TABLE "Contact" ENABLE TRIGGER ALL"#).await;
+        world.crm.sql(r#"ALTER TABLE "Contact" ENABLE TRIGGER USER"#).await;
         world.cli(&["listener", "install"]).await.expect(0);
         fires(prometheus, "the triggers are mended", &[ALWAYS, DEAD]).await;
 
