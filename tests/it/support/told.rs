@@ -21,8 +21,9 @@ const NEVER: &[&str] = &[
     FILE_NAME,
     RECORD_NAME,
 ];
-/// A shorter password may be a part of any word: it is looked for where an address has it.
-const SHORTEST: usize = 8;
+/// A shorter password may be a part of any word, as that of the test's broker is of this program's name: it is looked
+/// for where an address has it.
+const SHORTEST: usize = 9;
 
 /// The secrets that a process was given.
 #[derive(Clone, Debug)]
