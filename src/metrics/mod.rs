@@ -35,7 +35,7 @@ const DELETE_TO_RECYCLE_SECONDS: [f64; 14] =
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
-/// A gauge of seconds, of days, or of a moment.
+/// A gauge of seconds, or of a moment.
 type Seconds = Gauge<f64, AtomicU64>;
 
 /// All metrics of this process. A clone writes to the same ones.

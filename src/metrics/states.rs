@@ -160,14 +160,14 @@ impl Settings {
             ),
             retention: add(
                 registry,
-                "retention_days",
-                "How long the recycle bucket's rules keep every file; +Inf: for ever, NaN: not known",
+                "retention_seconds",
+                "How long the recycle bucket's rules keep every file, in seconds; +Inf: for ever, NaN: not known",
                 Seconds::default(),
             ),
             backups: add(
                 registry,
-                "database_backups_days",
-                "retention.database_backups: the age of the oldest backup; 0: not set",
+                "database_backups_seconds",
+                "retention.database_backups: the age of the oldest backup, in seconds; 0: not set",
                 Seconds::default(),
             ),
         }
@@ -217,13 +217,13 @@ impl Metrics {
     /// What is configured: the grace period, and the age of the oldest database backup.
     pub fn configured(&self, grace: Duration, backups: Option<Duration>) {
         self.0.settings.grace.set(grace.as_secs_f64());
-        self.0.settings.backups.set(backups.unwrap_or_default().div_duration_f64(DAY));
+        self.0.settings.backups.set(backups.unwrap_or_default().as_secs_f64());
         self.0.settings.retention.set(f64::NAN);
     }
 
     /// The recycle bucket's rules keep every file for so many days; infinity: for ever; NaN: nobody knows.
     pub fn retention_days(&self, days: f64) {
-        self.0.settings.retention.set(days);
+        self.0.settings.retention.set(days * DAY.as_secs_f64());
     }
 
     /// So many requests to the storage may be in flight, and so many are.

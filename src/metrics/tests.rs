@@ -100,7 +100,7 @@ fn days_are_a_number_for_ever_or_not_known() {
     let metrics = Metrics::new();
     let line = |metrics: &Metrics| {
         let text = metrics.render();
-        let line = text.lines().find(|line| line.starts_with("file_recycler_retention_days ")).unwrap();
+        let line = text.lines().find(|line| line.starts_with("file_recycler_retention_seconds ")).unwrap();
         line.rsplit(' ').next().unwrap().to_owned()
     };
     metrics.configured(Duration::from_mins(15), Some(Duration::from_hours(36)));
@@ -108,10 +108,10 @@ fn days_are_a_number_for_ever_or_not_known() {
     metrics.retention_days(f64::INFINITY);
     assert_eq!(line(&metrics), "+Inf");
     metrics.retention_days(30.0);
-    assert_eq!(line(&metrics), "30.0");
+    assert_eq!(line(&metrics), "2592000.0");
     let text = metrics.render();
     assert!(text.contains("\nfile_recycler_grace_seconds 900.0\n"), "{text}");
-    assert!(text.contains("\nfile_recycler_database_backups_days 1.5\n"), "{text}");
+    assert!(text.contains("\nfile_recycler_database_backups_seconds 129600.0\n"), "{text}");
 }
 
 #[test]
