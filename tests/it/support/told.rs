@@ -49,9 +49,12 @@ impl Secrets {
 
     fn add(&mut self, key: &str, value: &str) {
         let address = Url::parse(value).ok();
-        if let Some(password) = address.as_ref().and_then(Url::password) {
+        if let Some((address, password)) = address.as_ref().and_then(|it| Some((it, it.password()?))) {
             self.0.insert(format!(":{password}@"));
-            self.add_word(password);
+            // A user's name may be told, also where it is the password.
+            if address.username() != password {
+                self.add_word(password);
+            }
         }
         if key.ends_with("SECRET_KEY") || key.ends_with("TOKEN") {
             self.add_word(value);
