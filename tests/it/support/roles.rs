@@ -66,7 +66,7 @@ impl Roles {
         let roles = Self { admin, url, owner, application, install: role("install"), run: role("run") };
         roles.sql(&format!("CREATE ROLE {} NOLOGIN", roles.owner)).await;
         for role in [&roles.application, &roles.install, &roles.run] {
-            roles.sql(&format!("CREATE ROLE {role} LOGIN PASSWORD 'of-{role}'")).await;
+            roles.sql(&format!("CREATE ROLE {role} LOGIN PASSWORD '{role}'")).await;
         }
         let (owner, application) = (&roles.owner, &roles.application);
         let database = roles.database();
@@ -128,7 +128,7 @@ impl Roles {
     pub fn url_as(&self, role: &str) -> String {
         let mut url = self.url.clone();
         url.set_username(role).unwrap();
-        url.set_password(Some(&format!("of-{role}"))).unwrap();
+        url.set_password(Some(role)).unwrap();
         url.into()
     }
 
