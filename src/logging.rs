@@ -1,6 +1,9 @@
-//! The log on standard error: one line per event, as text or JSON.
+//! The log on standard error: one line per event, as text or JSON, and of one kind of line only so many.
+
+mod bound;
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{FilterExt as _, Targets};
@@ -8,6 +11,11 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::retry::Stopwatch;
+use bound::Bound;
+
+pub use bound::held_back;
 
 /// What is logged where `RUST_LOG` does not say otherwise.
 const DEFAULT_FILTER: &str = "info,lapin=off,sqlx=error,aws_config=warn,aws_smithy_runtime=warn,hyper=warn";
@@ -24,13 +32,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// The bound of this process's log.
+static BOUND: OnceLock<Bound> = OnceLock::new();
+
 /// Sends all events to standard error from now on; a second call changes nothing.
 pub fn init(format: LogFormat) {
     let wanted = std::env::var("RUST_LOG").ok().filter(|filter| !filter.trim().is_empty());
     let asked = wanted.as_deref().map(|filter| EnvFilter::builder().parse(filter));
     let ignored = matches!(asked, Some(Err(_)));
     let filter = asked.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER));
-    let filter = filter.and(libraries());
+    let bound = BOUND.get_or_init(|| Bound::new(Stopwatch::system()));
+    let filter = filter.or(bound::own_lines()).and(libraries()).and(bound.clone());
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
     let registry = tracing_subscriber::registry();
     let set = match format {
@@ -41,10 +53,20 @@ pub fn init(format: LogFormat) {
             registry.with(fmt::layer().json().with_writer(io::stderr).with_filter(filter)).try_init()
         }
     };
+    if set.is_ok() {
+        bound.tell_from_now_on();
+    }
     if set.is_ok() && ignored {
         tracing::warn!(
             "RUST_LOG is not a filter, and is ignored; write for example info,file_recycler=debug"
         );
+    }
+}
+
+/// Says what was held back and not told yet; for the end of the process.
+pub fn finish() {
+    if let Some(bound) = BOUND.get() {
+        bound.tell();
     }
 }
 
@@ -94,7 +116,7 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
+    pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Log {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -108,7 +130,7 @@ mod tests {
     }
 
     impl Log {
-        fn text(&self) -> String {
+        pub(super) fn text(&self) -> String {
             String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
         }
     }

@@ -50,7 +50,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    match runtime.block_on(dispatch(arguments)) {
+    let ended = runtime.block_on(dispatch(arguments));
+    logging::finish();
+    match ended {
         Ok(Finding::Healthy) => ExitCode::SUCCESS,
         Ok(Finding::Found) => ExitCode::from(1),
         Err(mut failed) => {

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::metrics::Metrics;
+use crate::metrics::{ListenerWord, Looks, Metrics};
 use crate::outcome::Dependency;
 
 pub use report::{Dependencies, ListenerReport, Paused, Report, State};
@@ -93,7 +93,7 @@ impl Health {
                 storage: state.clone(),
             },
             blocked: None,
-            listener: ListenerReport { state: "unknown", is: state.clone() },
+            listener: ListenerReport { state: ListenerWord::Unknown, is: state.clone() },
             guard: state.clone(),
             topology: state,
             paused: None,
@@ -135,13 +135,13 @@ impl Health {
     /// What the triggers are.
     pub fn listener(&self, state: ListenerState) {
         let (word, ok, message) = match state {
-            ListenerState::Installed => ("installed", true, None),
-            ListenerState::Drift(what) => ("drift", true, Some(what)),
-            ListenerState::Failing(what) => ("failing", false, Some(what)),
-            ListenerState::Silent(what) => ("silent", true, Some(what)),
-            ListenerState::NotInstalled(what) => ("not_installed", false, Some(what)),
-            ListenerState::NotOurs => ("not_here", true, None),
-            ListenerState::Unknown => ("unknown", false, Some(NOT_CHECKED.to_owned())),
+            ListenerState::Installed => (ListenerWord::Installed, true, None),
+            ListenerState::Drift(what) => (ListenerWord::Drift, true, Some(what)),
+            ListenerState::Failing(what) => (ListenerWord::Failing, false, Some(what)),
+            ListenerState::Silent(what) => (ListenerWord::Silent, true, Some(what)),
+            ListenerState::NotInstalled(what) => (ListenerWord::NotInstalled, false, Some(what)),
+            ListenerState::NotOurs => (ListenerWord::NotHere, true, None),
+            ListenerState::Unknown => (ListenerWord::Unknown, false, Some(NOT_CHECKED.to_owned())),
         };
         let message = message.map(|message| bounded(&message));
         let now = self.0.clock.now();
@@ -154,9 +154,9 @@ impl Health {
         if changed {
             self.0.changes.send_replace(());
             if let Some(message) = message {
-                warn!(state = word, message, "listener");
+                warn!(state = word.as_str(), message, "listener");
             } else {
-                info!(state = word, "listener");
+                info!(state = word.as_str(), "listener");
             }
         }
     }
@@ -231,13 +231,30 @@ impl Health {
         }
         Report {
             ready,
-            degraded: matches!(states.listener.state, "drift" | "silent") || states.stale_nonce.is_some(),
+            degraded: matches!(states.listener.state, ListenerWord::Drift | ListenerWord::Silent)
+                || states.stale_nonce.is_some(),
             dependencies,
             listener: states.listener.clone(),
             guard,
             topology: states.topology.clone(),
             paused: states.paused.clone(),
         }
+    }
+
+    /// Says to the metrics what [`report`](Self::report) says, so that the two never differ. Called before they are read.
+    pub fn tell_metrics(&self) {
+        let report = self.report();
+        for name in Dependency::ALL {
+            // Also down for a broker that takes no messages, although it answers.
+            self.0.metrics.dependency_up(*name, report.dependencies.of(*name).ok);
+        }
+        self.0.metrics.looks(Looks {
+            ready: report.ready,
+            degraded: report.degraded,
+            guard_open: report.guard.ok,
+            topology_ok: report.topology.ok,
+            listener: report.listener.state,
+        });
     }
 
     fn dependency(&self, name: Dependency, message: Option<&str>) {

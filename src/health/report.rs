@@ -3,6 +3,7 @@
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use crate::metrics::ListenerWord;
 use crate::outcome::Dependency;
 
 /// One state as it is shown.
@@ -21,7 +22,7 @@ pub struct State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListenerReport {
     /// `installed`, `drift`, `silent`, `failing`, `not_installed`, `not_here` or `unknown`.
-    pub state: &'static str,
+    pub state: ListenerWord,
     /// The rest, as everywhere.
     #[serde(flatten)]
     pub is: State,

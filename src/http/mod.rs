@@ -124,6 +124,7 @@ async fn ready(State(shared): State<Shared>) -> Response {
 
 /// In the format that the scraper asks for; the classic one where it does not say.
 async fn measured(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    shared.health.tell_metrics();
     let open = headers
         .get_all(header::ACCEPT)
         .iter()

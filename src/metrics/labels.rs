@@ -92,3 +92,33 @@ words! {
         Unavailable => "unavailable",
     }
 }
+
+words! {
+    /// The two halves of a process.
+    Half {
+        /// It publishes what the triggers captured.
+        Listener => "listener",
+        /// It moves files.
+        Worker => "worker",
+    }
+}
+
+words! {
+    /// What the triggers are, as `/readyz` says it.
+    ListenerWord {
+        /// As they should be.
+        Installed => "installed",
+        /// Different from what this program would install.
+        Drift => "drift",
+        /// Deletions could not be captured.
+        Failing => "failing",
+        /// Something is too quiet.
+        Silent => "silent",
+        /// Not there.
+        NotInstalled => "not_installed",
+        /// This process runs no listener.
+        NotHere => "not_here",
+        /// Not looked at yet.
+        Unknown => "unknown",
+    }
+}

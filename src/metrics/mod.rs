@@ -2,6 +2,8 @@
 
 mod classic;
 mod labels;
+mod process;
+mod states;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -14,11 +16,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
+use time::OffsetDateTime;
 
 use crate::event::EventType;
 use crate::outcome::{DeadReason, Dependency, Outcome};
 
-pub use labels::{IntakeResult, QueueKind, RequestResult, StorageOperation};
+pub use labels::{Half, IntakeResult, ListenerWord, QueueKind, RequestResult, StorageOperation};
+pub use states::Looks;
 
 /// Upper bounds of the time of one move, in seconds.
 const MOVE_SECONDS: [f64; 14] =
@@ -31,6 +35,8 @@ const DELETE_TO_RECYCLE_SECONDS: [f64; 14] =
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
+/// A gauge of seconds, or of a moment.
+type Seconds = Gauge<f64, AtomicU64>;
 
 /// All metrics of this process. A clone writes to the same ones.
 #[derive(Clone, Debug)]
@@ -44,87 +50,74 @@ struct Inner {
     move_seconds: Histogram,
     delete_to_recycle: Histogram,
     outbox_rows: Gauge,
-    outbox_oldest: Gauge<f64, AtomicU64>,
+    outbox_oldest: Seconds,
     queue_messages: Gauges<1>,
     dead_letters: Counters<1>,
     dependency_up: Gauges<1>,
     storage_requests: Counters<2>,
     bytes: Counter,
     paused: Gauge,
-    capture_failures: Gauge,
-    outbox_unknown: Gauge,
-    silent_deletions: Gauge,
+    capture: states::Capture,
     intake_events: Counters<1>,
+    ends: states::Ends,
+    states: states::States,
+    settings: states::Settings,
+    pace: states::Pace,
 }
 
 impl Metrics {
     /// Fresh metrics, all 0.
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("file_recycler");
+        let mut all = Registry::default();
+        all.register_collector(Box::new(process::Process::began(OffsetDateTime::now_utc())));
+        let registry = all.sub_registry_with_prefix("file_recycler");
         registry.register("build", "What runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register_collector(Box::new(process::HeldBack));
         let inner = Inner {
-            events: add(&mut registry, "events", "Events consumed, by type", Counters::default()),
-            files: add(&mut registry, "files", "Files done with, by outcome", Counters::default()),
+            events: add(registry, "events", "Events consumed, by type", Counters::default()),
+            files: add(registry, "files", "Files done with, by outcome", Counters::default()),
             move_seconds: add(
-                &mut registry,
+                registry,
                 "move_seconds",
                 "Time that one file's move took, in seconds",
                 Histogram::new(MOVE_SECONDS),
             ),
             delete_to_recycle: add(
-                &mut registry,
+                registry,
                 "delete_to_recycle_seconds",
                 "Time from a deletion to its file being in the recycle bucket, in seconds",
                 Histogram::new(DELETE_TO_RECYCLE_SECONDS),
             ),
-            outbox_rows: add(&mut registry, "outbox_rows", "Rows that wait in the outbox", Gauge::default()),
+            outbox_rows: add(registry, "outbox_rows", "Rows that wait in the outbox", Gauge::default()),
             outbox_oldest: add(
-                &mut registry,
+                registry,
                 "outbox_oldest_seconds",
                 "Age of the oldest row in the outbox, in seconds",
                 Gauge::default(),
             ),
             queue_messages: add(
-                &mut registry,
+                registry,
                 "queue_messages",
                 "Messages that are ready, by kind of queue",
                 Gauges::default(),
             ),
-            dead_letters: add(&mut registry, "dead_letters", "Dead letters, by reason", Counters::default()),
-            dependency_up: add(&mut registry, "dependency_up", "1 while it answers", Gauges::default()),
+            dead_letters: add(registry, "dead_letters", "Dead letters, by reason", Counters::default()),
+            dependency_up: add(registry, "dependency_up", "1 while it answers", Gauges::default()),
             storage_requests: add(
-                &mut registry,
+                registry,
                 "storage_requests",
                 "Requests to the storage, by operation and result",
                 Counters::default(),
             ),
-            bytes: add(&mut registry, "bytes", "Bytes of the files moved", Counter::default()),
-            paused: add(&mut registry, "paused", "1 while an operator has paused all work", Gauge::default()),
-            capture_failures: add(
-                &mut registry,
-                "capture_failures",
-                "Deletions that the triggers could not capture, since they were installed",
-                Gauge::default(),
-            ),
-            outbox_unknown: add(
-                &mut registry,
-                "outbox_unknown_rows",
-                "Outbox rows of kinds that this version does not know",
-                Gauge::default(),
-            ),
-            silent_deletions: add(
-                &mut registry,
-                "listener_silent_deletions",
-                "Rows of files that vanished while nothing was captured (a hint)",
-                Gauge::default(),
-            ),
-            intake_events: add(
-                &mut registry,
-                "intake_events",
-                "Events posted, by result",
-                Counters::default(),
-            ),
-            registry,
+            bytes: add(registry, "bytes", "Bytes of the files moved", Counter::default()),
+            paused: add(registry, "paused", "1 while an operator has paused all work", Gauge::default()),
+            capture: states::Capture::new(registry),
+            intake_events: add(registry, "intake_events", "Events posted, by result", Counters::default()),
+            ends: states::Ends::new(registry),
+            states: states::States::new(registry),
+            settings: states::Settings::new(registry),
+            pace: states::Pace::new(registry),
+            registry: all,
         };
         inner.create_all();
         Self(Arc::new(inner))
@@ -187,21 +180,6 @@ impl Metrics {
         self.0.paused.set(i64::from(paused));
     }
 
-    /// The triggers failed this many times so far.
-    pub fn capture_failures(&self, failures: u64) {
-        self.0.capture_failures.set(signed(failures));
-    }
-
-    /// So many outbox rows are of kinds that this version does not know.
-    pub fn outbox_unknown(&self, rows: u64) {
-        self.0.outbox_unknown.set(signed(rows));
-    }
-
-    /// So many rows of files vanished while nothing was captured.
-    pub fn silent_deletions(&self, rows: u64) {
-        self.0.silent_deletions.set(signed(rows));
-    }
-
     /// An event was handed over by HTTP.
     pub fn intake(&self, result: IntakeResult) {
         self.0.intake_events.get_or_create(&[("result", result.as_str())]).inc();
@@ -212,7 +190,8 @@ impl Metrics {
         let mut text = String::new();
         // Writing to a String cannot fail; half an answer would be no worse than none.
         let _ = encode(&mut text, &self.0.registry);
-        text
+        // As the format wants it.
+        text.replace(" inf\n", " +Inf\n")
     }
 
     /// Everything in the Prometheus text format 0.0.4.
@@ -245,6 +224,8 @@ impl Inner {
         for result in IntakeResult::ALL {
             drop(self.intake_events.get_or_create(&[("result", result.as_str())]));
         }
+        self.ends.create_all();
+        self.states.create_all();
         for name in Dependency::ALL {
             drop(self.dependency_up.get_or_create(&[("name", name.as_str())]));
         }
@@ -269,71 +250,4 @@ fn signed(count: u64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_contracted_series_is_there_from_the_start() {
-        let text = Metrics::new().render();
-        for line in [
-            "file_recycler_events_total{type=\"crm.record.deleted.v1\"} 0",
-            "file_recycler_events_total{type=\"crm.file.deleted.v1\"} 0",
-            "file_recycler_files_total{outcome=\"already_moved\"} 0",
-            "file_recycler_move_seconds_count 0",
-            "file_recycler_delete_to_recycle_seconds_bucket{le=\"+Inf\"} 0",
-            "file_recycler_outbox_rows 0",
-            "file_recycler_outbox_oldest_seconds 0.0",
-            "file_recycler_queue_messages{queue=\"dead\"} 0",
-            "file_recycler_dead_letters_total{reason=\"crash-loop\"} 0",
-            "file_recycler_dependency_up{name=\"storage\"} 0",
-            "file_recycler_storage_requests_total{operation=\"copy_object\",result=\"retry\"} 0",
-            "file_recycler_bytes_total 0",
-            "file_recycler_paused 0",
-            "file_recycler_capture_failures 0",
-            "file_recycler_outbox_unknown_rows 0",
-            "file_recycler_listener_silent_deletions 0",
-            "file_recycler_intake_events_total{result=\"unavailable\"} 0",
-            concat!("file_recycler_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
-        }
-    }
-
-    #[test]
-    fn what_happened_is_counted_under_its_own_label() {
-        let metrics = Metrics::new();
-        let clone = metrics.clone();
-        clone.event(EventType::FileDeleted);
-        clone.file(Outcome::Moved);
-        clone.file(Outcome::Moved);
-        clone.move_seconds(Duration::from_millis(20));
-        clone.outbox(7, Duration::from_millis(1_500));
-        clone.queue(QueueKind::Wait, 3);
-        clone.dead_letter(DeadReason::Conflict);
-        clone.dependency_up(Dependency::Broker, true);
-        clone.storage_request(StorageOperation::DeleteObjects, RequestResult::Error);
-        clone.bytes(4_096);
-        clone.paused(true);
-        clone.intake(IntakeResult::Accepted);
-        clone.capture_failures(u64::MAX);
-        let text = metrics.render();
-        for line in [
-            "file_recycler_events_total{type=\"crm.file.deleted.v1\"} 1",
-            "file_recycler_files_total{outcome=\"moved\"} 2",
-            "file_recycler_move_seconds_bucket{le=\"0.01\"} 0",
-            "file_recycler_move_seconds_bucket{le=\"0.025\"} 1",
-            "file_recycler_outbox_rows 7",
-            "file_recycler_outbox_oldest_seconds 1.5",
-            "file_recycler_queue_messages{queue=\"wait\"} 3",
-            "file_recycler_dead_letters_total{reason=\"conflict\"} 1",
-            "file_recycler_dependency_up{name=\"broker\"} 1",
-            "file_recycler_storage_requests_total{operation=\"delete_objects\",result=\"error\"} 1",
-            "file_recycler_bytes_total 4096",
-            "file_recycler_paused 1",
-            "file_recycler_intake_events_total{result=\"accepted\"} 1",
-            "file_recycler_capture_failures 9223372036854775807",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 
 use super::decision::may_be_read_as_another;
 use super::mover::Shared;
-use super::{Buckets, Job, Recycler, Registry, one_each};
+use super::{Buckets, Counted, Job, Recycler, Registry, one_each};
 use crate::config::Mode;
 use crate::failpoint;
 use crate::file::ObjectKey;
@@ -84,6 +84,7 @@ impl<R: Registry, B: Buckets> Shared<R, B> {
     /// one. The copy in the recycle bucket stays.
     pub(super) async fn bring_back(&self, job: &Job) -> Result<Outcome, Failure> {
         let (event, file, key) = (&job.event.id, &job.file.file_id, &job.key);
+        (self.meter)(Counted::AliveAfterMove);
         let copied = match self.buckets.head(Side::Recycle, key).await {
             Ok(Some(copy)) => self.buckets.copy_back(key, &copy, &self.server).await.map(drop),
             Ok(None) => {

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::mover::Shared;
 use super::progress::{Doomed, Proven};
-use super::{Buckets, Job, LedgerEntry, MAX_CHECKED, Moved, Registry, one_each};
+use super::{Buckets, Counted, Job, LedgerEntry, MAX_CHECKED, Moved, Registry, one_each};
 use crate::failpoint;
 use crate::outcome::{Advice, DeadReason, Failure, Liveness, Outcome};
 use crate::storage::{ETag, Kind};
@@ -126,7 +126,7 @@ async fn note<R: Registry, B: Buckets>(shared: &Shared<R, B>, batch: &[Proven], 
 
 impl<R, B> Shared<R, B> {
     fn count(&self, proven: &Proven, now: OffsetDateTime) {
-        (self.meter)(Moved {
+        (self.meter)(Counted::Moved(Moved {
             bytes: proven.size,
             seconds: proven.started.elapsed().as_secs_f64(),
             seconds_since_deletion: proven
@@ -135,7 +135,7 @@ impl<R, B> Shared<R, B> {
                 .deleted_at
                 // Clocks differ: a negative time is none.
                 .map(|deleted| (now - deleted).as_seconds_f64().max(0.0)),
-        });
+        }));
     }
 }
 

@@ -107,8 +107,17 @@ pub struct Moved {
     pub seconds_since_deletion: Option<f64>,
 }
 
-/// Called for every file that moved; it must not block.
-pub type Meter = std::sync::Arc<dyn Fn(Moved) + Send + Sync>;
+/// What somebody may want to count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Counted {
+    /// A file moved.
+    Moved(Moved),
+    /// A file was found alive after its object had moved.
+    AliveAfterMove,
+}
+
+/// Called for everything that may be counted; it must not block.
+pub type Meter = std::sync::Arc<dyn Fn(Counted) + Send + Sync>;
 
 /// Most files of one [`Registry::check`].
 const MAX_CHECKED: usize = 500;

@@ -9,6 +9,7 @@ mod once;
 mod process;
 mod registry;
 mod relay;
+mod retention;
 mod silence;
 mod template;
 mod watch;
@@ -33,7 +34,7 @@ use crate::health::Health;
 use crate::http;
 use crate::metrics::{Metrics, RequestResult, StorageOperation};
 use crate::outcome::Failure;
-use crate::recycle::{Meter, Recycler};
+use crate::recycle::{Counted, Meter, Recycler};
 use crate::resolve::{Policy, Resolver};
 use crate::retry::{Pauses, UNTIL_BACK};
 use crate::stop::Stop;
@@ -125,6 +126,7 @@ pub async fn run(config: Config, halves: Halves) -> Result<(), ServiceError> {
     let http = tokio::spawn(parts.clone().serve_http(events, served_until.clone()));
     watch::start(&parts, &mut loops, &stop);
     loops.spawn(parts.clone().tell_of_itself(stop.clone()));
+    loops.spawn(parts.clone().watch_retention(stop.clone()));
     // Without a database of the application's there is nothing to capture, and so nothing to relay.
     if halves.listens() && parts.config.crm.profile != Profile::Events {
         let (parts, stop) = (parts.clone(), stop.clone());
@@ -151,6 +153,7 @@ impl Parts {
         let guard = Guard::new(binding);
         let clock = Clock::system();
         let metrics = Metrics::new();
+        metrics.configured(config.recycle.grace, config.retention_database_backups);
         let counted = metrics.clone();
         let observe = Arc::new(move |operation, answer| count(&counted, operation, answer));
         Ok(Self {
@@ -309,11 +312,14 @@ fn count(metrics: &Metrics, operation: Operation, answer: Answer) {
 
 fn meter(metrics: &Metrics) -> Meter {
     let metrics = metrics.clone();
-    Arc::new(move |moved| {
-        metrics.bytes(moved.bytes);
-        metrics.move_seconds(Duration::from_secs_f64(moved.seconds));
-        if let Some(seconds) = moved.seconds_since_deletion {
-            metrics.delete_to_recycle(Duration::from_secs_f64(seconds));
+    Arc::new(move |counted| match counted {
+        Counted::AliveAfterMove => metrics.alive_after_move(),
+        Counted::Moved(moved) => {
+            metrics.bytes(moved.bytes);
+            metrics.move_seconds(Duration::from_secs_f64(moved.seconds));
+            if let Some(seconds) = moved.seconds_since_deletion {
+                metrics.delete_to_recycle(Duration::from_secs_f64(seconds));
+            }
         }
     })
 }

@@ -6,10 +6,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Parts;
+use crate::clock::Clock;
 use crate::db::outbox::Backlog;
 use crate::gate;
 use crate::listener::{Observer, Relay, Relayed};
-use crate::metrics::Metrics;
+use crate::metrics::{Half, Metrics};
 use crate::outcome::{Advice, Failure};
 use crate::stop::Stop;
 
@@ -17,10 +18,11 @@ use crate::stop::Stop;
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Counts what the relay does.
-struct Counter(Metrics);
+struct Counter(Metrics, Clock);
 
 impl Observer for Counter {
     fn relayed(&self, relayed: &Relayed) {
+        self.0.succeeded(Half::Listener, self.1.now());
         info!(rows = relayed.rows, records = relayed.record_events, files = relayed.file_events, "relayed");
     }
 
@@ -60,7 +62,7 @@ impl Parts {
         let over = CancellationToken::new();
         let relaying = async {
             let may_proceed = || std::future::ready(self.gate.why_closed(gate::RELAY).is_none());
-            let counter = Counter(self.metrics.clone());
+            let counter = Counter(self.metrics.clone(), self.clock.clone());
             loop {
                 let poll = self.config.listener.poll;
                 match relay.run(&publisher, poll, &may_proceed, &counter, &over).await {

@@ -93,6 +93,8 @@ struct Storage(Parts);
 impl Look for Storage {
     async fn look(&mut self) -> Result<(), Failure> {
         let Self(parts) = self;
+        let pace = parts.storage.pace();
+        parts.metrics.storage_pace(pace.limit, pace.in_flight);
         parts.storage.check().await?;
         // A database that does not answer has a monitor of its own, and is not waited for here.
         if parts.health.is_up(Dependency::Database) || parts.guard.advances().is_none() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::field::Empty;
 use tracing::{Instrument as _, Span, error, info_span};
 
 use super::Worker;
@@ -33,9 +34,9 @@ pub(super) struct Handled {
     pub(super) proofs: u64,
 }
 
-/// What every line about a message carries.
+/// What every line about a message carries: the id of its event, which is the message's own where it has one.
 pub(super) fn span_of(delivery: &Delivery) -> Span {
-    info_span!("message", id = delivery.id.as_deref().unwrap_or("none"))
+    info_span!("message", id = delivery.id.as_deref(), event = Empty)
 }
 
 impl<R: Registry> Worker<R> {
@@ -96,6 +97,9 @@ impl<R: Registry> Worker<R> {
                 return Handled::whole(None, verdict_of_whole(&failure, &[], 0, &[]));
             }
         };
+        if delivery.id.as_deref() != Some(event.id.as_str()) {
+            Span::current().record("event", &event.id);
+        }
         crate::failpoint::reach("worker::decoded");
         crate::failpoint::reach_about("worker::about", &event.id);
         let attempts = delivery.history.attempts;

@@ -12,6 +12,7 @@ use super::verdict::{Part, To, Verdict};
 use crate::broker::{BrokerError, Delivery, Outgoing, Publisher, Target};
 use crate::event::Event;
 use crate::history::History;
+use crate::metrics::Half;
 use crate::outcome::{Advice, Failure, Outcome};
 use crate::recycle::Registry;
 use crate::retry;
@@ -93,12 +94,13 @@ impl<R: Registry> Worker<R> {
         crate::failpoint::reach("worker::after_ack");
         let (Verdict::Settle(_), Some(event)) = (&handled.verdict, &handled.event) else { return true };
         self.metrics.event(event.event_type());
-        let mut moved = 0;
-        for (outcome, count) in handled.outcomes() {
-            (0..count).for_each(|_| self.metrics.file(outcome));
-            moved += if outcome == Outcome::Moved { count } else { 0 };
+        self.metrics.succeeded(Half::Worker, self.clock.now());
+        let outcomes = handled.outcomes();
+        for (outcome, count) in &outcomes {
+            (0..*count).for_each(|_| self.metrics.file(*outcome));
         }
-        self.brake(moved).await;
+        info!(kind = event.event_type().as_str(), files = told(&outcomes), "done");
+        self.brake(sum(&outcomes, Outcome::Moved)).await;
         true
     }
 
@@ -179,6 +181,20 @@ impl<R: Registry> Worker<R> {
 fn resting_time(first_seen: OffsetDateTime, now: OffsetDateTime, grace: Duration) -> Option<Duration> {
     let remaining = (first_seen + grace) - now;
     remaining.is_positive().then(|| remaining.unsigned_abs())
+}
+
+/// The outcomes in words, each with its number.
+fn told(outcomes: &[(Outcome, u64)]) -> String {
+    let of = |outcome| match sum(outcomes, outcome) {
+        0 => None,
+        count => Some(format!("{outcome} {count}")),
+    };
+    let told: Vec<_> = Outcome::ALL.iter().filter_map(|outcome| of(*outcome)).collect();
+    if told.is_empty() { "none".to_owned() } else { told.join(", ") }
+}
+
+fn sum(outcomes: &[(Outcome, u64)], of: Outcome) -> u64 {
+    outcomes.iter().filter(|(outcome, _)| *outcome == of).map(|(_, count)| count).sum()
 }
 
 /// The event with the part's files only; nothing where the body stays what it was.

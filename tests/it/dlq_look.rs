@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::support::broker::put;
 use crate::support::process::command;
+use crate::support::told::Secrets;
 use crate::support::world::{S3, World, world};
 
 const MANY: usize = 100_000;
@@ -48,11 +49,15 @@ async fn watched(world: &World, arguments: &[&str]) -> (usize, String, u64) {
     let status = format!("/proc/{}/status", child.id().unwrap());
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let (mut count, mut last, mut peak) = (0, String::new(), 0);
+    let secrets = Secrets::of(&world.environment);
     let mut ticks = tokio::time::interval(std::time::Duration::from_millis(50));
     loop {
         tokio::select! {
             line = lines.next_line() => match line.unwrap() {
-                Some(line) => (count, last) = (count + 1, line),
+                Some(line) => {
+                    secrets.look_through("standard output", &line);
+                    (count, last) = (count + 1, line);
+                }
                 None => break,
             },
             _ = ticks.tick() => {

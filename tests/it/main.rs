@@ -1,5 +1,6 @@
 //! Tests against real servers: PostgreSQL, RabbitMQ, and S3 servers that others wrote as well as our own.
 
+mod alerts;
 mod audit;
 mod beside;
 mod book;
@@ -34,6 +35,7 @@ mod fuzz;
 mod guide;
 mod hostile;
 mod intake;
+mod logs;
 mod mapping;
 mod mapping_database;
 mod mapping_rows;

@@ -62,6 +62,7 @@ async fn case_46_a_file_that_comes_alive_after_the_copy_is_not_deleted() {
         assert_eq!(recycler.recycle(job(KEY)).await, Ok(Outcome::Alive), "{}", world.name);
         world.holds(KEY, Some(b"content"), Some(b"content")).await;
         assert_eq!(script.ledger(), []);
+        assert_eq!(script.alive_after_move(), 0, "its object has never moved");
     }
 }
 
@@ -74,6 +75,7 @@ async fn case_46_a_file_that_comes_alive_after_the_delete_is_copied_back_at_once
         let recycler = recycler(&world.storage, server, &script);
         assert_eq!(recycler.recycle(job(KEY)).await, Ok(Outcome::Alive), "{}", world.name);
         world.holds(KEY, Some(b"content"), Some(b"content")).await;
+        assert_eq!(script.alive_after_move(), 1, "an alert is made of it");
     }
 }
 

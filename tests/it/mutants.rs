@@ -90,6 +90,7 @@ const MUTANTS: &[(&str, &str)] = &[
         "erase::refused::case_51_a_file_that_comes_alive_between_the_two_checks_is_not_erased",
     ),
     ("erase_legal_hold", "erase::refused::a_legal_hold_on_any_version_is_refused_until_it_is_taken_off"),
+    ("bound_on_lines", "logs::three_hundred_lines_of_one_kind_are_told_by_their_number"),
     ("pause", "pause::a_pause_stops_two_thousand_deletions_on_their_way_and_a_resume_finishes_them"),
 ];
 

@@ -80,7 +80,7 @@ fn has_no_rights(process: u32) -> String {
 async fn tool(program: impl AsRef<OsStr>, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
     let mut command = Command::new(program);
     command.args(arguments).current_dir("/");
-    process::finished(command).await
+    process::looked_through(&[], command, &[]).await
 }
 
 /// A static program of its kind (`-static`, `-static-pie`) that says a version, as ours does: building ours so takes minutes.

@@ -7,10 +7,11 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::ChildStdout;
 
 use crate::support::process::{self, eventually};
+use crate::support::told::Secrets;
 use crate::support::world::{S3, world};
 
 async fn until(
-    lines: &mut Lines<BufReader<ChildStdout>>,
+    (lines, secrets): &mut (Lines<BufReader<ChildStdout>>, Secrets),
     what: &str,
     holds: impl Fn(&Value) -> bool,
 ) -> Value {
@@ -18,6 +19,7 @@ async fn until(
     for _ in 0..60 {
         let line =
             lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended before {what}: {last}"));
+        secrets.look_through("standard output", &line);
         last = serde_json::from_str(&line).unwrap();
         if holds(&last) {
             return last;
@@ -34,7 +36,8 @@ async fn a_watcher_sees_it_work_stop_and_go_on_and_ends_well_when_it_is_told_to(
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+        let lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+        let mut lines = (lines, Secrets::of(&world.environment));
         let nobody = until(&mut lines, "nobody works", |it| it["processes"] == serde_json::json!([])).await;
         let said = nobody["headline"].as_str().unwrap();
         assert!(said.starts_with("stopped by the broker") || said.starts_with("nobody works"), "{nobody}");

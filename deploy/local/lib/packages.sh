@@ -59,6 +59,7 @@ ensure_packages() {
   fi
   if [[ " $* " == *' seaweedfs '* ]]; then locked "$STATE/install.lock" seaweedfs_install; fi
   if [[ " $* " == *' moto '* ]]; then locked "$STATE/install.lock" moto_install; fi
+  if [[ " $* " == *' prometheus '* ]]; then prometheus_install; fi
 }
 
 # Cargo comes from rustup, not from a distribution: theirs are too old.

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # All servers of one instance: a folder $INSTANCE with one folder for each server.
 
-for part in common process ports postgres rabbitmq seaweedfs moto s3 packages; do
+for part in common process ports postgres rabbitmq seaweedfs moto s3 prometheus packages; do
   # shellcheck source=/dev/null
   . "$(dirname "${BASH_SOURCE[0]}")/$part.sh"
 done

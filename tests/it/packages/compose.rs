@@ -67,7 +67,7 @@ async fn demo(world: &World, what: &str) -> Output {
         .env("DEMO_RECYCLE_BUCKET", &world.storage.recycle)
         .env("DEMO_FILES", "40")
         .kill_on_drop(true);
-    process::finished(command).await
+    process::looked_through(&world.environment, command, &[]).await
 }
 
 #[tokio::test]

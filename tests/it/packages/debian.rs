@@ -116,9 +116,9 @@ async fn the_debian_package_installs_a_service_that_moves_files_with_its_credent
             .arg("--config")
             .arg(config)
             .env_clear()
-            .envs(environment)
+            .envs(environment.clone())
             .kill_on_drop(true);
-        let service = Service::started(command, http).ready().await;
+        let service = Service::started(&environment, command, http).ready().await;
         world.moves_a_file().await;
         drop(service);
     })

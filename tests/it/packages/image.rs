@@ -33,7 +33,7 @@ fn inside(root: &Path, environment: &[(String, String)], arguments: &[&str]) -> 
 }
 
 async fn run_inside(root: &Path, environment: &[(String, String)], arguments: &[&str]) -> Output {
-    crate::support::process::finished(inside(root, environment, arguments)).await
+    crate::support::process::looked_through(environment, inside(root, environment, arguments), &[]).await
 }
 
 /// Every path below, with what it is, who may do what, and when it changed.
@@ -84,7 +84,8 @@ async fn the_worker_moves_files_in_the_images_root_file_system_without_rights_an
         }
         assert_eq!(asked.expect(1).json()["alive"], false);
 
-        let mut service = Service::started(inside(&root, &environment, &["run"]), http).ready().await;
+        let mut service =
+            Service::started(&environment, inside(&root, &environment, &["run"]), http).ready().await;
         let process = the_program(service.id());
         has_no_rights(process);
         cannot_write(process);
@@ -99,7 +100,8 @@ async fn the_worker_moves_files_in_the_images_root_file_system_without_rights_an
         assert_eq!(service.ended().await, Some(0));
 
         // Whoever is killed leaves nothing behind.
-        let mut service = Service::started(inside(&root, &environment, &["run"]), http).ready().await;
+        let mut service =
+            Service::started(&environment, inside(&root, &environment, &["run"]), http).ready().await;
         let process = the_program(service.id());
         service.kill().await;
         eventually("the program is gone", async || {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{is_back, put, restore, row};
 use crate::support::process::{self, PATIENCE, eventually};
+use crate::support::told::Secrets;
 use crate::support::world::{S3, World, world};
 
 async fn some(world: &World, files: usize) -> Vec<Uuid> {
@@ -48,8 +49,10 @@ async fn case_39_an_interrupted_restore_finishes_what_is_in_flight_and_goes_on_w
         assert!(tokio::process::Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
         // Only once the stop is known to have arrived.
         let mut log = tokio::io::BufReader::new(child.stderr.take().unwrap()).lines();
+        let secrets = Secrets::of(&environment);
         let told = async {
             while let Some(line) = log.next_line().await.unwrap() {
+                secrets.look_through("standard error", &line);
                 if line.contains("finishing what is in flight") {
                     return;
                 }
@@ -62,6 +65,7 @@ async fn case_39_an_interrupted_restore_finishes_what_is_in_flight_and_goes_on_w
         let ended = tokio::time::timeout(PATIENCE, child.wait_with_output());
         let output = ended.await.expect("it ends").unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
+        secrets.look_through("standard output", &said);
         let told: serde_json::Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
         assert_eq!((output.status.code(), &told["interrupted"]), (Some(1), &json!(true)), "{told}");
         let restored = told["counts"]["restored"].as_u64().unwrap();

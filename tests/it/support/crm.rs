@@ -6,6 +6,8 @@ use tokio::sync::OnceCell;
 use url::Url;
 use uuid::Uuid;
 
+use super::told::{FILE_NAME, RECORD_NAME};
+
 const MINIATURE: &str = include_str!("../fixtures/crm.sql");
 /// Rows that are files (the CRM's constant).
 pub const FILE_TYPE: &str = "529bc2f8-0ee0-df11-971b-001d60e938c6";
@@ -153,6 +155,10 @@ impl Crm {
     pub async fn record(&self, section: &str) -> Uuid {
         let id = Uuid::new_v4();
         self.sql(format!(r#"INSERT INTO "{section}" ("Id") VALUES ('{id}')"#)).await;
+        if ["Account", "Contact"].contains(&section) {
+            let name = format!(r#"UPDATE "{section}" SET "Name" = '{RECORD_NAME}' WHERE "Id" = '{id}'"#);
+            self.sql(name).await;
+        }
         id
     }
 
@@ -161,7 +167,7 @@ impl Crm {
         let id = Uuid::new_v4();
         self.sql(format!(
             r#"INSERT INTO "{table}" ("Id", "Name", "TypeId", "Size", "SysFileStorageId", "{section}Id")
-               VALUES ('{id}', 'a secret name.pdf', '{FILE_TYPE}', 5, '{S3_STORAGE}', '{record}')"#
+               VALUES ('{id}', '{FILE_NAME}', '{FILE_TYPE}', 5, '{S3_STORAGE}', '{record}')"#
         ))
         .await;
         id

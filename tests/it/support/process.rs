@@ -1,14 +1,18 @@
 //! The real binary as a child process: started, watched by its log and its HTTP answers, killed.
 
+use std::io::BufRead as _;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+
+use super::told::{Secrets, is_unexpected};
 
 /// Longest wait for any state in a test.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -74,27 +78,50 @@ fn command_of(binary: &str, environment: &[(String, String)], arguments: &[&str]
     command
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end. A secret in what it prints fails the test, and so does a WARN or ERROR in its log.
 pub async fn run(environment: &[(String, String)], arguments: &[&str]) -> Output {
-    finished(command(environment, arguments)).await
+    run_that_warns(environment, arguments, &[]).await
 }
 
-/// What a command that somebody else made printed, and how it ended.
-pub async fn finished(mut command: Command) -> Output {
+/// The same, where the log may have a WARN or ERROR whose line contains one of these.
+pub async fn run_that_warns(
+    environment: &[(String, String)],
+    arguments: &[&str],
+    expected: &[&str],
+) -> Output {
+    looked_through(environment, command(environment, arguments), expected).await
+}
+
+/// Runs any command to its end, and looks through what it printed.
+pub async fn looked_through(
+    environment: &[(String, String)],
+    mut command: Command,
+    expected: &[&str],
+) -> Output {
     let ended = tokio::time::timeout(PATIENCE * 2, command.output());
     let output = ended.await.unwrap_or_else(|_| panic!("{command:?} does not end")).unwrap();
-    Output {
+    let output = Output {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    };
+    let secrets = Secrets::of(environment);
+    secrets.look_through("standard output", &output.stdout);
+    secrets.look_through("standard error", &output.stderr);
+    let unexpected: Vec<_> = output.stderr.lines().filter(|line| is_unexpected(line, expected)).collect();
+    assert!(unexpected.is_empty(), "unexpected in the log:\n{}", unexpected.join("\n"));
+    output
 }
 
-/// A running `run`, `listen` or `work`. Dropped, it is killed, and an unexpected WARN or ERROR in its log
+/// A running `run`, `listen` or `work`. Dropped, it is killed, and an unexpected WARN or ERROR in its log, or a secret,
 /// fails the test.
 pub struct Service {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    /// Lines with a secret in them, and which.
+    leaks: Arc<Mutex<Vec<String>>>,
+    /// Reads the log to its end, whatever becomes of the test.
+    reader: Option<JoinHandle<()>>,
     expected: Vec<&'static str>,
     pub http: SocketAddr,
 }
@@ -110,28 +137,38 @@ impl Service {
         let http = free_address().await;
         let mut environment = environment.to_vec();
         environment.push(("FILE_RECYCLER_HTTP__LISTEN".into(), http.to_string()));
-        Self::started(command_of(binary, &environment, arguments), http)
+        Self::started(&environment, command_of(binary, &environment, arguments), http)
     }
 
-    /// Starts it by a command that somebody else made; it serves on `http`.
-    pub fn started(mut command: Command, http: SocketAddr) -> Self {
+    /// Starts it by a command that somebody else made with this environment; it serves on `http`.
+    pub fn started(environment: &[(String, String)], mut command: Command, http: SocketAddr) -> Self {
         let mut child =
             command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let log = Arc::new(Mutex::new(Vec::new()));
-        let (lines, stderr) = (Arc::clone(&log), child.stderr.take().unwrap());
-        tokio::spawn(async move {
-            let mut stderr = BufReader::new(stderr).lines();
-            while let Ok(Some(line)) = stderr.next_line().await {
+        let leaks = Arc::new(Mutex::new(Vec::new()));
+        let (lines, found, secrets) = (Arc::clone(&log), Arc::clone(&leaks), Secrets::of(environment));
+        let stderr = std::fs::File::from(child.stderr.take().unwrap().into_owned_fd().unwrap());
+        let reader = std::thread::spawn(move || {
+            for line in std::io::BufReader::new(stderr).lines().map_while(Result::ok) {
+                let told = secrets.told_by(&line);
+                if !told.is_empty() {
+                    found.lock().unwrap().push(format!("{told:?}: {line}"));
+                }
                 lines.lock().unwrap().push(line);
             }
         });
-        Self { child, log, expected: Vec::new(), http }
+        Self { child, log, leaks, reader: Some(reader), expected: Vec::new(), http }
     }
 
     /// Announces a WARN or ERROR whose line contains `text`.
     pub fn expect_log(mut self, text: &'static str) -> Self {
         self.expected.push(text);
         self
+    }
+
+    /// Announces several, later.
+    pub fn expects(&mut self, texts: &[&'static str]) {
+        self.expected.extend(texts);
     }
 
     /// Waits until `/readyz` says ready.
@@ -170,6 +207,14 @@ impl Service {
     /// The log so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
+    }
+
+    /// All of the log, of a service that has ended.
+    pub fn log_to_its_end(&mut self) -> Vec<String> {
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        self.log()
     }
 
     /// The most memory that it ever had, in KiB.
@@ -226,16 +271,20 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
+        // The log ends with the process, and is read to its end.
+        let killed = self.child.start_kill();
+        if let (Ok(()), Some(reader)) = (killed, self.reader.take()) {
+            let _ = reader.join();
+        }
+        let leaks = self.leaks.lock().unwrap().join("\n");
         if std::thread::panicking() {
+            eprintln!("secrets in the log of the service:\n{leaks}");
             eprintln!("log of the service:\n{}", self.log().join("\n"));
             return;
         }
-        let unexpected: Vec<_> = self
-            .log()
-            .into_iter()
-            .filter(|line| line.contains(" WARN ") || line.contains(" ERROR ") || line.contains("panicked"))
-            .filter(|line| !self.expected.iter().any(|text| line.contains(text)))
-            .collect();
+        assert!(leaks.is_empty(), "secrets in the log:\n{leaks}");
+        let unexpected: Vec<_> =
+            self.log().into_iter().filter(|line| is_unexpected(line, &self.expected)).collect();
         assert!(unexpected.is_empty(), "unexpected in the log:\n{}", unexpected.join("\n"));
     }
 }

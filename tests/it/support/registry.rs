@@ -7,7 +7,7 @@ use file_recycler::clock::Clock;
 use file_recycler::config::Mode;
 use file_recycler::file::{FileId, FileRef, Named, ObjectKey};
 use file_recycler::outcome::{Failure, Liveness, Outcome};
-use file_recycler::recycle::{EventContext, Job, LedgerEntry, Moved, Recycler, Registry};
+use file_recycler::recycle::{Counted, EventContext, Job, LedgerEntry, Recycler, Registry};
 use file_recycler::storage::{Capabilities, Storage, Support, UnseenClass};
 use futures_util::future::BoxFuture;
 
@@ -36,6 +36,7 @@ struct State {
     hook: Option<Hook>,
     ledger: Vec<LedgerEntry>,
     environment_asked: u32,
+    alive_after_move: u32,
 }
 
 impl Script {
@@ -68,6 +69,11 @@ impl Script {
     /// How often somebody asked whether the buckets are still this environment's.
     pub fn environment_asked(&self) -> u32 {
         self.0.lock().unwrap().environment_asked
+    }
+
+    /// How often a file was counted as alive after its object had moved.
+    pub fn alive_after_move(&self) -> u32 {
+        self.0.lock().unwrap().alive_after_move
     }
 
     async fn answer(&self, files: &[FileId], noting: bool) -> Result<Vec<Liveness>, Failure> {
@@ -153,7 +159,12 @@ pub fn careful(server: Capabilities) -> Capabilities {
 }
 
 pub fn recycler_in(storage: &Storage, server: Capabilities, script: &Script, mode: Mode) -> Recycler<Script> {
-    let meter = Arc::new(|_: Moved| ());
+    let counts = script.clone();
+    let meter = Arc::new(move |counted| {
+        if counted == Counted::AliveAfterMove {
+            counts.0.lock().unwrap().alive_after_move += 1;
+        }
+    });
     Recycler::new(storage.clone(), server, script.clone(), mode, Clock::system(), meter)
 }
 

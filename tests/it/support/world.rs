@@ -12,6 +12,7 @@ use super::broker::{self, Scene};
 use super::crm::{Crm, FILE_TYPE, S3_STORAGE};
 use super::process::{self, Output, Service, eventually};
 use super::storage::TestStorage;
+use super::told::RECORD_NAME;
 
 /// Longest time for one test.
 const LIMIT: Duration = Duration::from_mins(5);
@@ -153,7 +154,7 @@ impl World {
     /// Contacts with a file each, and the files' ids.
     pub async fn many(&self, count: usize) -> Vec<String> {
         let rows = format!(
-            r#"INSERT INTO "Contact" ("Name") SELECT 'n' FROM generate_series(1, {count});
+            r#"INSERT INTO "Contact" ("Name") SELECT '{RECORD_NAME}' FROM generate_series(1, {count});
                INSERT INTO "ContactFile" ("TypeId", "SysFileStorageId", "Size", "ContactId")
                SELECT '{FILE_TYPE}', '{S3_STORAGE}', 36, "Id" FROM "Contact""#
         );
