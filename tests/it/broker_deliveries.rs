@@ -70,7 +70,7 @@ async fn headers_of_100_kilobytes_arrive_and_are_left_behind_when_it_is_publishe
         let work = scene.topology.work();
         let headers = table(&[("large", long(&"x".repeat(100_000))), ("tenant", long("a"))]);
         let properties = BasicProperties::default().with_headers(headers);
-        put(&work, &[b'y'; 300_000], properties).await;
+        put(&work, &vec![b'y'; 300_000], properties).await;
         let (_browser, delivery) = next(&session, &work).await;
         assert_eq!(delivery.body.len(), 300_000);
         let now = datetime!(2026-11-23 10:00 UTC);
