@@ -23,8 +23,37 @@ use crate::config;
 
 /// Seconds between heartbeats where the address does not say: a dead peer is noticed after twice as long.
 const HEARTBEAT_SECONDS: u16 = 10;
+/// Largest frame of a connection on which only our own messages travel, in bytes: it holds the headers of any of them.
+const OUR_FRAME_BYTES: u32 = 32 * 1024;
+/// Largest frame of a connection on which no message travels, in bytes: the least that a broker may insist on.
+const BARE_FRAME_BYTES: u32 = 8 * 1024;
 /// Longest certificate or key file, in bytes.
 const MAX_PEM_BYTES: u64 = 1024 * 1024;
+
+/// What travels on a connection. The client library holds 32 of the largest frames in each of two buffers, filled or not: with
+/// the broker's usual 128 KiB that is 8 MiB for each connection, and was most of an idle process's memory. A message's
+/// headers are one frame, whatever was agreed, and the library breaks a connection over one that is too large: so only where
+/// nobody else's messages come, frames are small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Traffic {
+    /// Messages of anybody come.
+    Any,
+    /// Our own messages are published, and come back where nobody takes them.
+    Ours,
+    /// No messages.
+    Bare,
+}
+
+impl Traffic {
+    /// The largest frame to ask for; nothing: the broker's.
+    fn frame_bytes(self) -> Option<u32> {
+        match self {
+            Self::Any => None,
+            Self::Ours => Some(OUR_FRAME_BYTES),
+            Self::Bare => Some(BARE_FRAME_BYTES),
+        }
+    }
+}
 
 /// A RabbitMQ that can be connected to.
 #[derive(Clone)]
@@ -58,8 +87,17 @@ impl Broker {
 
     /// Connects, once, within ten seconds.
     pub async fn connect(&self) -> Result<Session, BrokerError> {
+        self.session(Traffic::Any).await
+    }
+
+    /// The same, for publishing, declaring and asking how long queues are: no message is read on it.
+    pub async fn connect_without_reading(&self) -> Result<Session, BrokerError> {
+        self.session(Traffic::Bare).await
+    }
+
+    async fn session(&self, traffic: Traffic) -> Result<Session, BrokerError> {
         let condition = Condition::default();
-        let link = self.link(&condition).await?;
+        let link = self.link(&condition, traffic).await?;
         Ok(Session::new(self.clone(), link, condition))
     }
 
@@ -75,8 +113,9 @@ impl Broker {
     }
 
     /// One connection that reports to `condition`. Certificates are read each time: they get renewed.
-    pub(super) async fn link(&self, condition: &Condition) -> Result<Link, BrokerError> {
-        let uri = parse(&self.0.url)?;
+    pub(super) async fn link(&self, condition: &Condition, traffic: Traffic) -> Result<Link, BrokerError> {
+        let mut uri = parse(&self.0.url)?;
+        uri.query.frame_max = traffic.frame_bytes().or(uri.query.frame_max);
         let tls = self.tls().await?;
         let properties = ConnectionProperties::default()
             .with_connection_name(self.0.name.clone().into())

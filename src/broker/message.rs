@@ -16,10 +16,8 @@ use crate::history::{self, History};
 const PERSISTENT: u8 = 2;
 /// How often a quorum queue delivered the message before.
 const DELIVERY_COUNT: &str = "x-delivery-count";
-/// Headers travel in one frame of 128 KiB; more than this of other people's is left behind. Smaller frames would save the
-/// client library's buffers (32 frames in each of two, for every connection), but it breaks the connection over a frame
-/// of somebody else's that is larger than was agreed, and the broker sends one.
-const MAX_FOREIGN_HEADER_BYTES: usize = 64 * 1024;
+/// Headers travel in one frame (of `connect::OUR_FRAME_BYTES`); more than this of other people's is left behind.
+const MAX_FOREIGN_HEADER_BYTES: usize = 16 * 1024;
 /// Longest texts of ours that are read back, in bytes.
 const MAX_TEXT_BYTES: usize = 8 * 1024;
 

@@ -7,7 +7,7 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use tokio::sync::watch;
 
-use super::connect::{Broker, answered};
+use super::connect::{Broker, Traffic, answered};
 use super::consume::{Browser, Consumer};
 use super::declare::{self, short};
 use super::error::{BrokerError, is_missing};
@@ -51,7 +51,7 @@ impl Session {
 
     /// A connection besides, which an alarm may stop.
     pub(super) async fn own_link(&self) -> Result<Link, BrokerError> {
-        self.broker.link(&self.condition).await
+        self.broker.link(&self.condition, Traffic::Ours).await
     }
 
     /// Waits until the broker says that it takes no messages; for ever, where it takes them.
@@ -103,7 +103,7 @@ impl Session {
         topology: &Topology,
         patience: Patience,
     ) -> Result<Publisher, BrokerError> {
-        let link = self.broker.link(&self.condition).await?;
+        let link = self.broker.link(&self.condition, Traffic::Ours).await?;
         Publisher::start(link, topology.clone(), patience, self.condition.clone(), self.broker.alarm()).await
     }
 

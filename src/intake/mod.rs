@@ -192,7 +192,7 @@ impl Inner {
     }
 
     async fn connect(&self) -> Result<Session, BrokerError> {
-        let session = self.broker.connect().await?;
+        let session = self.broker.connect_without_reading().await?;
         let publisher = session.publisher(&self.topology, CONFIRM_TIMEOUT).await?;
         self.line.send_replace(Line::Up(publisher));
         Ok(session)

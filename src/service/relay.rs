@@ -55,7 +55,7 @@ impl Parts {
     async fn relay(&self, stop: &Stop) -> Result<(), Failure> {
         let environment = self.guard.admitted()?;
         let Some(database) = self.guard.database_name() else { return Ok(()) };
-        let session = self.broker.connect().await?;
+        let session = self.broker.connect_without_reading().await?;
         let publisher = session.publisher(&self.topology, CONFIRM_TIMEOUT).await?;
         let mut relay = Relay::new(self.db.clone(), environment, &database, self.config.recycle.grace);
         info!(%environment, "relaying");

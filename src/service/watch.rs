@@ -171,7 +171,7 @@ impl Parts {
         let session = if let Some(session) = session {
             session
         } else {
-            let opened = self.broker.connect().await?;
+            let opened = self.broker.connect_without_reading().await?;
             opened.declare(&self.topology).await?;
             session.insert(opened)
         };

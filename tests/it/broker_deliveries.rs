@@ -61,7 +61,7 @@ async fn a_message_comes_back_from_its_wait_queue_round_after_round() {
     .await;
 }
 
-/// Nearly a whole frame: with ours it would be too large.
+/// Nearly one whole frame of the broker's, and more than one of those that we publish in.
 #[tokio::test]
 async fn headers_of_100_kilobytes_arrive_and_are_left_behind_when_it_is_published_again() {
     scene(|scene| async move {
