@@ -48,7 +48,7 @@ async fn install(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed
             0 => triggers,
             seen => format!(
                 "{triggers}\nTaken note of: the deletions of {seen} statements could not be captured; their files \
-                 stay in the object bucket."
+                 stay in the object bucket. `file-recycler audit` finds them, `audit --fix orphans` recycles them."
             ),
         }
     })?;

@@ -21,8 +21,8 @@ pub(super) enum Next {
     Install,
     /// What would be bound; changes nothing yet.
     Adopt,
-    /// Ends a pause.
-    Resume,
+    /// What each file and object is.
+    Audit,
     /// One screen.
     Status,
     /// Starts the work.
@@ -45,7 +45,7 @@ impl fmt::Display for Next {
             Self::Sources => f.write_str("config show --sources"),
             Self::Install => f.write_str("listener install"),
             Self::Adopt => f.write_str("adopt"),
-            Self::Resume => f.write_str("resume"),
+            Self::Audit => f.write_str("audit"),
             Self::Status => f.write_str("status"),
             Self::Run => f.write_str("run"),
             Self::DeadLetters => f.write_str("dlq list"),
@@ -79,7 +79,8 @@ impl Next {
         match problem {
             // The CRM's own tables are discovered before they are asked, so what is missing is ours.
             Problem::Server { class: Class::Missing, .. } => Self::Install,
-            Problem::Paused => Self::Resume,
+            // Somebody stopped everything, for a reason: who and why is there, and no command that starts moves is at hand.
+            Problem::Paused => Self::Status,
             Problem::Server { .. }
             | Problem::Connection(_)
             | Problem::Address
@@ -103,8 +104,7 @@ impl Next {
     /// After the guard's refusal.
     pub(super) fn after_verdict(verdict: &Verdict) -> Self {
         match verdict {
-            Verdict::Open(_) => Self::Status,
-            Verdict::Paused(_) => Self::Resume,
+            Verdict::Open(_) | Verdict::Paused(_) => Self::Status,
             // A look at both sides comes first: it changes nothing, and says whether a restore is due.
             Verdict::RestoreAlone | Verdict::Refused(_) => Self::Adopt,
             Verdict::Unknown(_) | Verdict::Foreign(_) => Self::Doctor,
@@ -144,7 +144,7 @@ mod tests {
             ("not installed", server("42P01"), Some(Next::Install)),
             ("older schema", server("42703"), Some(Next::Install)),
             ("wrong database", database(Problem::NotReady("no file table".into())), Some(Next::Doctor)),
-            ("paused", database(Problem::Paused), Some(Next::Resume)),
+            ("paused", database(Problem::Paused), Some(Next::Status)),
             ("broker down", Next::after(&BrokerError::Blocked("memory".into())), Some(Next::Doctor)),
             ("queue missing", Next::after(&BrokerError::Topology("no queue".into())), Some(Next::Doctor)),
             ("storage down", storage(Kind::Connection), Some(Next::Doctor)),
@@ -160,7 +160,7 @@ mod tests {
         for (verdict, expected) in [
             (Verdict::Refused("never adopted".into()), Next::Adopt),
             (Verdict::RestoreAlone, Next::Adopt),
-            (Verdict::Paused("why".into()), Next::Resume),
+            (Verdict::Paused("why".into()), Next::Status),
             (Verdict::Unknown("not asked yet"), Next::Doctor),
             (Verdict::Foreign("another environment's".into()), Next::Doctor),
             (Verdict::Open(Uuid::nil()), Next::Status),
@@ -177,7 +177,7 @@ mod tests {
             Next::Sources,
             Next::Install,
             Next::Adopt,
-            Next::Resume,
+            Next::Audit,
             Next::Status,
             Next::Run,
             Next::DeadLetters,

@@ -22,14 +22,21 @@ const KNOWN: [&str; 9] = [
     "statement-cache-capacity",
 ];
 /// What other programs set, and what changes nothing here: left out.
-const WITHOUT_EFFECT: [&str; 9] = [
+const WITHOUT_EFFECT: [&str; 16] = [
+    "channel_binding",
     "client_encoding",
     "connect_timeout",
     "fallback_application_name",
+    "gssencmode",
     "keepalives",
     "keepalives_count",
     "keepalives_idle",
     "keepalives_interval",
+    "krbsrvname",
+    "load_balance_hosts",
+    "sslcompression",
+    "sslnegotiation",
+    "sslsni",
     "target_session_attrs",
     "tcp_user_timeout",
 ];

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::room::{Guest, Room};
+use super::room::{Guest, Room, Served};
 
 /// After an error of `accept`, such as no file descriptor being left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -91,6 +91,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// For whoever answers its questions.
+    pub(super) fn served(&self) -> Served {
+        self.guest.served()
+    }
+
     fn wait_no_longer_than(&mut self, patience: Duration) {
         self.deadline.as_mut().reset(Instant::now() + patience);
     }

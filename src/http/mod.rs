@@ -9,8 +9,9 @@ mod room;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -25,6 +26,7 @@ use tracing::{info, warn};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use connection::Bounded;
+use room::Served;
 
 pub use ask::alive;
 pub use events::Events;
@@ -66,10 +68,13 @@ pub async fn serve_on(listener: TcpListener, shared: Shared, shutdown: Cancellat
 async fn serve_bounded(listener: Bounded, shared: Shared, shutdown: CancellationToken) {
     let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
     http.http1().max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS);
-    let service = TowerToHyperService::new(router(shared));
+    let router = router(shared);
     let connections = GracefulShutdown::new();
     while let Some(connection) = shutdown.run_until_cancelled(listener.accept()).await {
-        let served = http.serve_connection(TokioIo::new(connection), service.clone()).into_owned();
+        // Whose question came is not cut off for others before it has its answer.
+        let answering = middleware::from_fn_with_state(connection.served(), answered);
+        let service = TowerToHyperService::new(router.clone().layer(answering));
+        let served = http.serve_connection(TokioIo::new(connection), service).into_owned();
         let served = connections.watch(served);
         // An error of a single connection is that connection's end.
         tokio::spawn(async move { drop(served.await) });
@@ -77,6 +82,13 @@ async fn serve_bounded(listener: Bounded, shared: Shared, shutdown: Cancellation
     drop(listener);
     // What takes longer ends with the process.
     let _ = tokio::time::timeout(FINISH, connections.shutdown()).await;
+}
+
+async fn answered(State(place): State<Served>, request: Request, next: Next) -> Response {
+    let answering = place.begin();
+    let response = next.run(request).await;
+    drop(answering);
+    response
 }
 
 async fn bind(listen: SocketAddr) -> TcpListener {

@@ -14,7 +14,7 @@ use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
-use tracing::{Event, Level, Metadata, error, info, warn};
+use tracing::{Event, Level, Metadata, info, warn};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Filter};
 
@@ -106,7 +106,6 @@ impl Bound {
         for (level, held_back, like) in held {
             let more = "more lines were held back";
             match level {
-                Level::ERROR => error!(target: OWN, held_back, like, "{more}"),
                 Level::WARN => warn!(target: OWN, held_back, like, "{more}"),
                 _ => info!(target: OWN, held_back, like, "{more}"),
             }
@@ -167,8 +166,9 @@ impl<S> Filter<S> for Bound {
     }
 }
 
+/// What is written at ERROR concerns one file or a fault of ours, and may stand nowhere else: none of it is held back.
 fn is_bounded(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() <= Level::INFO && metadata.target() != OWN
+    matches!(*metadata.level(), Level::WARN | Level::INFO) && metadata.target() != OWN
 }
 
 /// The message of an event.
@@ -246,7 +246,7 @@ mod tests {
         let text = logged("info", |bound, now| {
             for span in 0..3 {
                 for _ in 0..100 {
-                    tracing::error!(span, "the flood");
+                    tracing::warn!(span, "the flood");
                 }
                 *now.lock().unwrap() += SPAN;
             }

@@ -16,15 +16,20 @@ pub(super) fn next(status: &Status) -> Option<Next> {
     if [database, broker, storage].iter().any(|state| !state.ok) {
         return Some(Next::Doctor);
     }
-    // What the capture lacks, `listener install` puts right; it takes note of what was not captured, too.
+    // What was not captured is found by an audit; an installation takes note of it, and nobody is told any more.
+    if status.left_behind > 0 {
+        return Some(Next::Audit);
+    }
+    // What the capture lacks, `listener install` puts right.
     if !status.listener.ok {
         return Some(Next::Install);
     }
     if !status.guard.ok {
         return Some(Next::Adopt);
     }
+    // Why it was paused is on the screen; whether that is over, only people know.
     if status.paused.is_some() {
-        return Some(Next::Resume);
+        return None;
     }
     if status.processes.iter().any(|process| !process.ready) {
         return Some(Next::Doctor);
@@ -170,7 +175,8 @@ mod tests {
             ("well", well(), None),
             ("not installed", Status { listener: bad(), guard: bad(), ..well() }, Some(Next::Install)),
             ("not adopted", Status { guard: bad(), ..well() }, Some(Next::Adopt)),
-            ("paused", Status { paused: Some("why".to_owned()), ..well() }, Some(Next::Resume)),
+            ("not captured", Status { listener: bad(), left_behind: 2, ..well() }, Some(Next::Audit)),
+            ("paused", Status { paused: Some("why".to_owned()), ..well() }, None),
             ("nobody works", Status { processes: Vec::new(), ..well() }, Some(Next::Run)),
             ("broker down", changed(|status| status.dependencies.broker.ok = false), Some(Next::Doctor)),
             ("stuck", changed(|status| status.processes[0].ready = false), Some(Next::Doctor)),
@@ -192,6 +198,7 @@ mod tests {
             healthy: true,
             dependencies: Dependencies { database: ok(), broker: ok(), storage: ok() },
             listener: ok(),
+            left_behind: 0,
             guard: ok(),
             outbox: Some(Outbox { rows: 0, oldest_seconds: 0.0, capture_failures: 0 }),
             queues: Some(Queues { work: 0, wait: 0, dead: 0 }),
