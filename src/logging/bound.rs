@@ -105,9 +105,10 @@ impl Bound {
             .collect();
         for (level, held_back, like) in held {
             let more = "more lines were held back";
-            match level {
-                Level::WARN => warn!(target: OWN, held_back, like, "{more}"),
-                _ => info!(target: OWN, held_back, like, "{more}"),
+            if level == Level::WARN {
+                warn!(target: OWN, held_back, like, "{more}");
+            } else {
+                info!(target: OWN, held_back, like, "{more}");
             }
         }
     }
