@@ -22,12 +22,10 @@ const KNOWN: [&str; 9] = [
     "statement-cache-capacity",
 ];
 /// What other programs set, and what changes nothing here: left out.
-const WITHOUT_EFFECT: [&str; 16] = [
-    "channel_binding",
+const WITHOUT_EFFECT: [&str; 13] = [
     "client_encoding",
     "connect_timeout",
     "fallback_application_name",
-    "gssencmode",
     "keepalives",
     "keepalives_count",
     "keepalives_idle",
@@ -35,10 +33,16 @@ const WITHOUT_EFFECT: [&str; 16] = [
     "krbsrvname",
     "load_balance_hosts",
     "sslcompression",
-    "sslnegotiation",
     "sslsni",
     "target_session_attrs",
     "tcp_user_timeout",
+];
+
+/// The same, as long as they ask for nothing: with another value they want a protection that there would not be.
+const ASKS_NOTHING: [(&str, &[&str]); 3] = [
+    ("channel_binding", &["disable", "prefer"]),
+    ("gssencmode", &["disable", "prefer"]),
+    ("sslnegotiation", &["postgres"]),
 ];
 
 /// The address as the client library gets it.
@@ -66,6 +70,8 @@ pub(super) fn check(text: &str) -> Result<String, String> {
                 kept.push((name.into_owned(), value.into_owned()));
             }
             known if WITHOUT_EFFECT.contains(&known) => {}
+            known
+                if ASKS_NOTHING.iter().any(|(name, values)| *name == known && values.contains(&&*value)) => {}
             // Not shown: it may be a piece of a password.
             _ => {
                 return Err(format!(
@@ -152,6 +158,7 @@ mod tests {
             ("?sslrootcert=FILE&sslmode=verify-ca", "?sslmode=verify-ca&sslrootcert=FILE"),
             ("?connect_timeout=10&port=5", "?port=5"),
             ("?connect_timeout=10", ""),
+            ("?gssencmode=disable&channel_binding=prefer&sslsni=1", ""),
             ("?options[geqo]=off", "?options%5Bgeqo%5D=off"),
         ] {
             assert_eq!(checked(query).as_deref(), Ok(becomes), "{query}");
@@ -166,6 +173,7 @@ mod tests {
             ("?sslrootcert=/nowhere.pem", "has an sslrootcert that names /nowhere.pem, which cannot be read"),
             ("?sslmod=verify-full", "has a parameter after '?'"),
             ("?channel_binding=require", "has a parameter after '?'"),
+            ("?gssencmode=require", "has a parameter after '?'"),
         ] {
             let refused = checked(query).unwrap_err();
             assert!(refused.contains(problem), "{query}: {refused}");
