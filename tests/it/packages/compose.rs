@@ -38,12 +38,12 @@ async fn the_program_understands_what_compose_file_and_manifests_tell_it() {
         for (name, value) in &mut environment {
             if name.ends_with("_FILE") {
                 let secret = folder.path(&name.to_lowercase());
-                let value = match name.as_str() {
+                let content = match name.as_str() {
                     name if name.contains("BROKER") => "amqp://host",
                     name if name.contains("DATABASE") => "postgres://host/crm",
                     _ => "what-nobody-may-read",
                 };
-                fs::write(&secret, value).unwrap();
+                fs::write(&secret, content).unwrap();
                 *value = secret.to_str().unwrap().to_owned();
             }
         }
