@@ -33,6 +33,13 @@ struct Place {
     cut: CancellationToken,
 }
 
+/// Who answers a connection's questions says so by this.
+#[derive(Clone)]
+pub(super) struct Served {
+    room: Room,
+    number: u64,
+}
+
 /// One connection's place, given back when it ends.
 pub(super) struct Guest {
     room: Room,
@@ -76,16 +83,8 @@ impl Guest {
             place.since = now;
         }
     }
-}
 
-/// Who answers a connection's questions says so by this.
-#[derive(Clone)]
-pub(super) struct Served {
-    room: Room,
-    number: u64,
-}
-
-impl Guest {
+    /// For whoever answers its questions.
     pub(super) fn served(&self) -> Served {
         Served { room: self.room.clone(), number: self.number }
     }

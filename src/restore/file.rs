@@ -20,7 +20,7 @@ use crate::retention::Kept;
 use crate::retry::{Pauses, Schedule};
 use crate::stop::Stop;
 use crate::storage::{
-    ArchiveAsked, Capabilities, Head, Kind, MAX_COPY, Origin, Over, Side, Storage, StorageError,
+    ArchiveAsked, Capabilities, Copied, Head, Kind, MAX_COPY, Origin, Over, Side, Storage, StorageError,
 };
 
 /// How often a file is looked at anew because something changed under our hands.
@@ -209,13 +209,9 @@ impl Restorer {
         origin: &Origin<'_>,
         over: &Over,
     ) -> Result<bool, Failure> {
-        let (storage, server) = (&self.parts.storage, &self.parts.server);
+        let storage = &self.parts.storage;
         failpoint::reach("restore::before_copy");
-        let copied = match storage.put_back(&wanted.key, origin, over, true, server).await {
-            Ok(copied) => copied,
-            Err(error) if changed(&error) => return Ok(false),
-            Err(error) => return Err(storage.judge(error).await.into()),
-        };
+        let Some(copied) = self.copied(wanted, origin, over, true).await? else { return Ok(false) };
         failpoint::reach("restore::after_copy");
         if copied.etag.proves_same_content(&origin.head.etag) {
             return Ok(true);
@@ -228,6 +224,22 @@ impl Restorer {
                 Err(Failure::new(Advice::Retry, error))
             }
             None => Ok(false),
+        }
+    }
+
+    /// What the server says that it copied; nothing where something has changed meanwhile.
+    pub(super) async fn copied(
+        &self,
+        wanted: &Wanted,
+        origin: &Origin<'_>,
+        over: &Over,
+        stamp: bool,
+    ) -> Result<Option<Copied>, Failure> {
+        let storage = &self.parts.storage;
+        match storage.put_back(&wanted.key, origin, over, stamp, &self.parts.server).await {
+            Ok(copied) => Ok(Some(copied)),
+            Err(error) if changed(&error) => Ok(None),
+            Err(error) => Err(storage.judge(error).await.into()),
         }
     }
 

@@ -2,7 +2,7 @@
 //! for a small one that is not.
 
 use super::decision::{Facts, Memory, Next, Place, Seen, Source, Versions, decide};
-use super::file::{changed, ended, estimate};
+use super::file::{ended, estimate};
 use super::origin::row;
 use super::{FileResult, Restored, Restorer, Wanted};
 use crate::failpoint;
@@ -62,13 +62,11 @@ impl Restorer {
 
     /// Copies what was listed, and only that, over nothing.
     async fn put_back_listed(&self, wanted: &Wanted, copy: Head) -> Result<Option<FileResult>, Failure> {
-        let (storage, server) = (&self.parts.storage, &self.parts.server);
+        let storage = &self.parts.storage;
         let origin = Origin { side: Side::Recycle, version: None, head: &copy };
         failpoint::reach("restore::before_listed_copy");
-        let copied = match storage.put_back(&wanted.key, &origin, &Over::Nothing, false, server).await {
-            Ok(copied) => copied,
-            Err(error) if changed(&error) => return Ok(None),
-            Err(error) => return Err(storage.judge(error).await.into()),
+        let Some(copied) = self.copied(wanted, &origin, &Over::Nothing, false).await? else {
+            return Ok(None);
         };
         failpoint::reach("restore::after_listed_copy");
         let mut size = copy.size;

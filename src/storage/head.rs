@@ -132,10 +132,15 @@ impl Head {
     /// What a listing says of an object; nothing where it does not say its ETag. What it does not tell is empty:
     /// metadata and tags come along with a copy all the same, an encryption and a website redirect do not.
     pub fn listed(object: &Listed) -> Option<Self> {
-        Some(Self {
-            etag: object.etag.clone()?,
-            size: object.size,
-            last_modified: object.last_modified,
+        Some(Self { last_modified: object.last_modified, ..Self::bare(object.etag.clone()?, object.size) })
+    }
+
+    /// An object of which nothing but ETag and size is known.
+    fn bare(etag: ETag, size: u64) -> Self {
+        Self {
+            etag,
+            size,
+            last_modified: None,
             version: None,
             archived: false,
             restoring: false,
@@ -145,7 +150,7 @@ impl Head {
             copied_from: None,
             opaque_etag: false,
             attributes: Attributes::default(),
-        })
+        }
     }
 
     fn read(asked: Asked<'_>, output: HeadObjectOutput) -> Result<Self, StorageError> {
@@ -228,19 +233,6 @@ fn http_date(text: &str) -> Option<aws_sdk_s3::primitives::DateTime> {
 impl Head {
     /// An object of which nothing but ETag and size is known.
     pub(crate) fn for_tests(etag: ETag, size: u64) -> Self {
-        Self {
-            etag,
-            size,
-            last_modified: None,
-            version: None,
-            archived: false,
-            restoring: false,
-            legal_hold: false,
-            retained_until: None,
-            checksum: None,
-            copied_from: None,
-            opaque_etag: false,
-            attributes: Attributes::default(),
-        }
+        Self::bare(etag, size)
     }
 }
