@@ -232,13 +232,15 @@ impl Db {
         Ok(count)
     }
 
-    /// Those of these rows that are still there, in whatever version.
-    pub async fn migration_still_there(&self, table: &Table, ids: &[Uuid]) -> Result<Vec<Uuid>, DbError> {
-        sqlx::query_scalar(built(&table.statements.still_there))
+    /// Those of these rows that are still there, each with whether it is still this very version.
+    pub async fn migration_now(&self, table: &Table, rows: &[Version]) -> Result<Vec<(Uuid, bool)>, DbError> {
+        let (ids, versions) = content::columns(rows);
+        sqlx::query_as(built(&table.statements.now))
             .bind(ids)
+            .bind(versions)
             .fetch_all(&self.pool)
             .await
-            .attempted("asking whether rows are still there")
+            .attempted("asking whether rows are still the same")
     }
 
     /// Does a row with this id, of whatever table, say that its content is in another storage than the database: in S3,

@@ -41,14 +41,15 @@ impl Migrator {
         });
         let looks: Vec<_> = looks.collect();
         let looks: Vec<_> = stream::iter(looks).buffer_unordered(LOOKS).collect().await;
-        let (mut results, mut proven) = (Vec::new(), Vec::new());
+        let (mut results, mut proven, mut not) = (Vec::new(), Vec::new(), Vec::new());
         for (row, proof) in looks {
             match proof {
                 Ok(Proof::Same) => proven.push((row, ())),
-                Ok(Proof::Not(what, why)) => results.push(self.told(table, &row, what, why)),
+                Ok(Proof::Not(what, why)) => not.push((row, what, why)),
                 Err(failure) => results.push(self.failed(table, &row, &failure)),
             }
         }
+        results.extend(self.not(table, not).await?);
         failpoint::reach("migrate::content_proven");
         if proven.is_empty() {
             return Ok(results);

@@ -19,6 +19,17 @@ pub(super) enum Statement {
 /// A row with what was to be said of it, and whether it was.
 pub(super) type Switched<T> = (Candidate, T, Result<bool, Failure>);
 
+/// What has become of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Now {
+    /// It is the version that was read.
+    Same,
+    /// It is another one.
+    Changed,
+    /// It is not there.
+    Gone,
+}
+
 impl Migrator {
     /// All of them in one statement. Where something in the database refuses that for one of them, each by itself.
     pub(super) async fn in_one_statement<T>(
@@ -56,31 +67,50 @@ impl Migrator {
         }
     }
 
-    /// Rows that a statement left: is each gone, or changed?
-    pub(super) async fn what_became(
+    /// What has become of rows by now.
+    pub(super) async fn now(
         &self,
         table: &Table,
         rows: Vec<Candidate>,
-    ) -> Result<Vec<(Candidate, bool)>, Failure> {
+    ) -> Result<Vec<(Candidate, Now)>, Failure> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-        let there = self.database(|| self.parts.db.migration_still_there(table, &ids)).await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let is_gone = !there.contains(&row.id);
-                (row, is_gone)
-            })
-            .collect())
+        let versions: Vec<Version> = rows.iter().map(Candidate::version).collect();
+        let there = self.database(|| self.parts.db.migration_now(table, &versions)).await?;
+        let now = |row: Candidate| {
+            let found = there.iter().find(|(id, _)| *id == row.id).map(|(_, same)| *same);
+            (row, found.map_or(Now::Gone, |same| if same { Now::Same } else { Now::Changed }))
+        };
+        Ok(rows.into_iter().map(now).collect())
     }
 
-    /// The lines of rows that a statement left, where nothing is to be done about it.
+    /// The lines of rows that a statement left, where nothing is to be done about it. One that is still the same is in
+    /// somebody's hands right now.
     pub(super) async fn left(&self, table: &Table, rows: Vec<Candidate>) -> Result<Vec<FileResult>, Failure> {
-        let became = self.what_became(table, rows).await?;
-        let what = |is_gone| if is_gone { Migrated::Gone } else { Migrated::Edited };
-        Ok(became.iter().map(|(row, is_gone)| self.told(table, row, what(*is_gone), None)).collect())
+        let line = |(row, now): (Candidate, Now)| {
+            let what = if now == Now::Gone { Migrated::Gone } else { Migrated::Edited };
+            self.told(table, &row, what, None)
+        };
+        Ok(self.now(table, rows).await?.into_iter().map(line).collect())
+    }
+
+    /// The lines of rows whose object is not what it would have to be: unless it was the row that changed.
+    pub(super) async fn not(
+        &self,
+        table: &Table,
+        rows: Vec<(Candidate, Migrated, Option<String>)>,
+    ) -> Result<Vec<FileResult>, Failure> {
+        let mut lines = Vec::new();
+        let asked = rows.iter().map(|(row, ..)| row.clone()).collect();
+        for ((row, now), (_, what, why)) in self.now(table, asked).await?.into_iter().zip(rows) {
+            lines.push(match now {
+                Now::Same => self.told(table, &row, what, why),
+                Now::Changed => self.told(table, &row, Migrated::Edited, None),
+                Now::Gone => self.told(table, &row, Migrated::Gone, None),
+            });
+        }
+        Ok(lines)
     }
 
     /// A file's line.

@@ -37,7 +37,8 @@ impl Migrator {
         rows: Vec<Candidate>,
     ) -> Result<Vec<FileResult>, Failure> {
         let bytes = rows.iter().map(|row| weight(row, Direction::ToDatabase)).sum();
-        let (mut results, mut arrived, mut large) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut results, mut arrived) = (Vec::new(), Vec::new());
+        let (mut large, mut not) = (Vec::new(), Vec::new());
         {
             // A large one is streamed: what is held of it at once is two pieces.
             let _room = self.budget.take(u64::min(bytes, 2 * SMALL)).await;
@@ -51,12 +52,13 @@ impl Migrator {
                 match got {
                     Ok(Got::Content(content, md5)) => arrived.push((row, content, md5)),
                     Ok(Got::Large) => large.push(row),
-                    Ok(Got::Not(what, why)) => results.push(self.told(table, &row, what, why)),
+                    Ok(Got::Not(what, why)) => not.push((row, what, why)),
                     Err(failure) => results.push(self.failed(table, &row, &failure)),
                 }
             }
             failpoint::reach("migrate::content_read");
             results.extend(self.into_rows(table, arrived).await?);
+            results.extend(self.not(table, not).await?);
         }
         for row in large {
             self.gentle.clear().await;

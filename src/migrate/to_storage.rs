@@ -7,7 +7,7 @@ use md5::{Digest as _, Md5};
 use super::asking::lasting;
 use super::groups::SMALL;
 use super::proof::{Digest16, Same};
-use super::switch::Statement;
+use super::switch::{Now, Statement};
 use super::{FileResult, Migrated, Migrator};
 use crate::db::migrate::{Candidate, Piece, Table};
 use crate::failpoint;
@@ -55,17 +55,18 @@ impl Migrator {
         } else {
             self.put_small(table, ready).await?
         };
-        let mut written = Vec::new();
+        let (mut written, mut not) = (Vec::new(), Vec::new());
         for (row, result) in put {
             match result {
                 Ok(Put::Written) => written.push((row, Migrated::Migrated)),
                 Ok(Put::Was) => written.push((row, Migrated::AlreadyThere)),
-                Ok(Put::Not(what, why)) => results.push(self.told(table, &row, what, why)),
+                Ok(Put::Not(what, why)) => not.push((row, what, why)),
                 Err(failure) => results.push(self.failed(table, &row, &failure)),
             }
         }
         failpoint::reach("migrate::object_written");
         results.extend(self.switch(table, written).await?);
+        results.extend(self.not(table, not).await?);
         Ok(results)
     }
 
@@ -244,7 +245,7 @@ impl Migrator {
             Same::No => {}
         }
         if head.migrated_by() != Some(self.parts.mark.as_str())
-            || failpoint::removed("protection::mark_of_migration")
+            && !failpoint::removed("protection::mark_of_migration")
         {
             let why = "an object with other content is under its key".to_owned();
             return Ok(Some(Put::Not(Migrated::Differs, Some(why))));
@@ -301,8 +302,8 @@ impl Migrator {
                 Err(failure) => results.push(self.failed(table, &row, &failure)),
             }
         }
-        for (row, is_gone) in self.what_became(table, left).await? {
-            results.push(if is_gone {
+        for (row, now) in self.now(table, left).await? {
+            results.push(if now == Now::Gone {
                 self.left_by_the_gone(table, &row).await
             } else {
                 self.told(table, &row, Migrated::Edited, None)

@@ -25,8 +25,8 @@ pub(super) struct Statements {
     pub(super) page: Arc<str>,
     /// The same binds.
     pub(super) count: Arc<str>,
-    /// `$1` ids.
-    pub(super) still_there: Arc<str>,
+    /// `$1` ids, `$2` versions: is each still the same?
+    pub(super) now: Arc<str>,
     /// `$1` ids, `$2` versions: whole contents.
     pub(super) contents: Arc<str>,
     /// `$1` ids, `$2` versions: their MD5s.
@@ -72,11 +72,11 @@ impl Statements {
         };
         let plain = wanted(") AS want(id, version");
         // Who edits a row right now has it locked: it is left to the next run.
-        let switch = |set: &str, extra: &str, from: &str, names: &str| -> Arc<str> {
+        let switch = |set: &str, extra: &str, from: &str, names: &str, only: &str| -> Arc<str> {
             format!(
                 r#"WITH same AS (
   SELECT item.tableoid AS part, item.ctid AS place{extra}
-    {joined}
+    {joined}{only}
      FOR NO KEY UPDATE OF item SKIP LOCKED)
 UPDATE {table} AS item SET {set} FROM same WHERE item.tableoid = same.part AND item.ctid = same.place
 RETURNING item."Id""#,
@@ -96,7 +96,11 @@ RETURNING item."Id""#,
        coalesce(sum({stored}), 0)::bigint AS stored FROM {table} AS item WHERE item."Id" >= $1 AND {condition}"#
             )
             .into(),
-            still_there: format!(r#"SELECT "Id" FROM {table} WHERE "Id" = ANY($1)"#).into(),
+now: format!(
+                r#"SELECT item."Id", item.xmin::text = want.version
+  FROM {table} AS item JOIN unnest($1::uuid[], $2::text[]) AS want(id, version) ON item."Id" = want.id"#
+            )
+            .into(),
             contents: format!(r#"SELECT item."Id", item."Data" {plain}"#).into(),
             digests: format!(r#"SELECT item."Id", md5(item."Data") {plain}"#).into(),
             piece: format!(
@@ -107,28 +111,18 @@ RETURNING item."Id""#,
                 r#"SELECT md5(substring(item."Data" FROM $3 FOR $4)) FROM {table} AS item WHERE item."Id" = $1 AND {one}"#
             )
             .into(),
-            to_storage: switch(r#""SysFileStorageId" = $3"#, "", "", ""),
-            clear: switch(&format!(r#""Data" = {empty}"#), "", "", ""),
+            to_storage: switch(r#""SysFileStorageId" = $3"#, "", "", "", ""),
+            clear: switch(&format!(r#""Data" = {empty}"#), "", "", "", ""),
             to_database: switch(
                 r#""SysFileStorageId" = $3, "Data" = same.data"#,
                 ", want.data",
                 ", $4::bytea[], $5::text[]",
                 ", data, digest",
+                // What comes in is compared with its digest once more, before the row has it.
+                " WHERE md5(want.data) = want.digest",
             ),
             arrived: arrived(&table, &of_version),
         }
-        .checked()
-    }
-
-    /// What comes in is compared with its digest once more by the server, before the row has it.
-    fn checked(mut self) -> Self {
-        if !failpoint::removed("protection::digest_of_arrival") {
-            self.to_database = self
-                .to_database
-                .replace("FOR NO KEY UPDATE", "WHERE md5(want.data) = want.digest FOR NO KEY UPDATE")
-                .into();
-        }
-        self
     }
 }
 
