@@ -106,7 +106,7 @@ impl Db {
     }
 
     /// Counts where contents are, by one look at every row; nothing where that takes too long, or a table is locked.
-    pub async fn contents(
+    pub async fn where_contents_are(
         &self,
         catalog: &Catalog,
         readable: &ReadableData,

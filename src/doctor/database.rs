@@ -76,7 +76,8 @@ impl Examination<'_> {
         let asked = async {
             let catalog = db.discover(crm).await?;
             let readable = db.readable_data(&catalog).await?;
-            futures_util::future::try_join(db.contents(&catalog, &readable), db.crm_settings(crm)).await
+            futures_util::future::try_join(db.where_contents_are(&catalog, &readable), db.crm_settings(crm))
+                .await
         };
         let (contents, settings) = asked.await.map_err(|error| unanswered(&error))?;
         Ok(verdict::file_contents(contents.as_ref(), &settings.active_storage))
