@@ -164,7 +164,7 @@ impl Amount {
 
 /// Sides, rows and bytes of one table; `$1` are the storages that are ours.
 fn counted(file: &FileTable, readable: &ReadableData, storages: &str) -> String {
-    let size = if file.sized { r#"coalesce("Size", 0)::bigint"# } else { "0::bigint" };
+    let bytes = if file.sized { r#"coalesce("Size", 0)::bigint"# } else { "0::bigint" };
     let (side, no_content) = if file.tells_storage {
         let [file_type, web_link, entity_link] =
             [FILE_TYPE, WEB_LINK_TYPE, ENTITY_LINK_TYPE].map(|id| format!("{}::uuid", quote_literal(id)));
@@ -185,7 +185,7 @@ fn counted(file: &FileTable, readable: &ReadableData, storages: &str) -> String 
     format!(
         "SELECT side, count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes,
                 count(*) FILTER (WHERE data > 0) AS left_files, coalesce(sum(data), 0)::bigint AS left_bytes
-           FROM (SELECT {side} AS side, {size} AS size, {data} AS data FROM {table} WHERE NOT {no_content}) AS rows
+           FROM (SELECT {side} AS side, {bytes} AS size, {data} AS data FROM {table} WHERE NOT {no_content}) AS rows
           GROUP BY side",
         data = readable.length(file),
         table = file.table.quoted(),
