@@ -143,7 +143,13 @@ fn seen(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn look(db: Db, bounds: Bounds, tell: watch::Sender<Option<Wait>>, sees: Arc<Mutex<Seen>>, stop: Stop) {
+async fn look(
+    db: Db,
+    bounds: Bounds,
+    tell: watch::Sender<Option<Wait>>,
+    noted: Arc<Mutex<Seen>>,
+    stop: Stop,
+) {
     let mut judge = Judge::new(bounds);
     loop {
         let begun = Instant::now();
@@ -151,9 +157,9 @@ async fn look(db: Db, bounds: Bounds, tell: watch::Sender<Option<Wait>>, sees: A
             Ok(look) => {
                 let wait = judge.judge(&look, begun.elapsed(), Instant::now());
                 {
-                    let mut seen = seen(&sees);
-                    seen.wal = Some((seen.wal.map_or(look.wal, |(first, _)| first), look.wal));
-                    seen.blind = !look.sees;
+                    let mut so_far = seen(&noted);
+                    so_far.wal = Some((so_far.wal.map_or(look.wal, |(first, _)| first), look.wal));
+                    so_far.blind = !look.sees;
                 }
                 if *tell.borrow() != wait {
                     tracing::info!(waits_for = wait.map(Wait::as_str), "kind to the database");
@@ -169,7 +175,7 @@ async fn look(db: Db, bounds: Bounds, tell: watch::Sender<Option<Wait>>, sees: A
             () = tokio::time::sleep(EVERY) => false,
         };
         if let Some(wait) = waits {
-            *seen(&sees).waited.entry(wait).or_default() += begun.elapsed();
+            *seen(&noted).waited.entry(wait).or_default() += begun.elapsed();
         }
         if stopped {
             // What is in flight is finished now, whatever the server has to bear.

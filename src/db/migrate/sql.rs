@@ -182,14 +182,13 @@ fn condition(file: &FileTable, direction: Direction, record: Option<&SchemaName>
         Direction::ToDatabase => format!("{ours} AND ($3::uuid IS NULL OR true)"),
     });
     all.push(match (record, file.parent.as_ref()) {
-        (None, _) => "$4::uuid IS NULL".to_owned(),
         (Some(schema), _) if file.weak => format!(
             r#"item."RecordSchemaName" = {} AND item."RecordId" = $4"#,
             quote_literal(schema.as_str())
         ),
         (Some(_), Some(link)) => format!("item.{} = $4", quote_identifier(&link.column)),
-        // No such table is asked.
-        (Some(_), None) => "$4::uuid IS NULL".to_owned(),
+        // Without a column for it, no table of a record's is asked.
+        (None, _) | (Some(_), None) => "$4::uuid IS NULL".to_owned(),
     });
     let modified = file.columns.iter().any(|column| column == "ModifiedOn");
     all.push(if modified {
