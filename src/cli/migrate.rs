@@ -42,7 +42,6 @@ pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Resu
     let migration = db.migration(&catalog, direction, filter).await?;
     let planned = planned(&db, &migration, arguments.limit).await?;
     let expected = expected(config, &storage, &arguments, direction, &planned).await?;
-    let server = if arguments.apply { storage.probe().await? } else { Capabilities::unknown() };
     let settings = settings(&arguments, direction);
     let run = format!("migrate-{}", Uuid::new_v4());
     let once = if arguments.apply {
@@ -60,7 +59,7 @@ pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Resu
         db: db.clone(),
         migration: migration.clone(),
         storage,
-        server,
+        server: once.as_ref().map_or(Capabilities::unknown(), |once| once.server()),
         template: config.storage.key_template.clone(),
         mark,
         run,
@@ -88,7 +87,7 @@ pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Resu
     let sizes =
         if direction == Direction::ToDatabase { Vec::new() } else { sizes(&db, &migration, &summary).await };
     let document =
-        Document::new(&arguments, &summary, expected, took, requests.counted(), migration.warnings(), sizes);
+        Document::new(&arguments, &summary, expected, took, requests.counted(), migration.warnings(), &sizes);
     print(json, &document, || text(&document, &summary, &shown))?;
     let unclear = shown.iter().find(|file| !file.result.is_well());
     suggest(json, unclear.map(|file| Next::Explain(file.file_id.to_string())));
@@ -202,7 +201,10 @@ fn settings(arguments: &Migrate, direction: Direction) -> Settings {
         limit: arguments.limit,
         rate: arguments.rate,
         bandwidth,
-        bounds: Bounds { wal: Some(arguments.wal).filter(|bound| *bound > 0) },
+        bounds: Bounds {
+            wal: Some(arguments.wal).filter(|bound| *bound > 0),
+            sessions: Some(arguments.sessions).filter(|bound| *bound > 0),
+        },
     }
 }
 

@@ -114,8 +114,6 @@ pub struct Summary {
     pub counts: BTreeMap<Migrated, Count>,
     /// What was or would be done, by schema.
     pub tables: BTreeMap<SchemaName, Count>,
-    /// Files above 8 MiB among them, and their parts.
-    pub in_parts: (u64, u64),
     /// How long was waited for what.
     pub waited: BTreeMap<Wait, Duration>,
     /// What the server wrote to its log meanwhile, by whomever, in bytes; nothing where it was not looked at.
@@ -142,11 +140,6 @@ impl Summary {
         self.counts.entry(file.result).or_default().add(file);
         if file.result.is_done() {
             self.tables.entry(file.schema.clone()).or_default().add(file);
-            let part = crate::storage::PART as u64;
-            if let Some(bytes) = file.bytes.filter(|bytes| *bytes > part) {
-                self.in_parts.0 += 1;
-                self.in_parts.1 += bytes.div_ceil(part);
-            }
         }
     }
 
