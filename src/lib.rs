@@ -32,6 +32,7 @@ pub mod key_template;
 pub mod listener;
 pub mod logging;
 pub mod metrics;
+pub mod migrate;
 pub mod outcome;
 pub mod recycle;
 pub mod replay;

@@ -4,6 +4,7 @@ mod audit;
 mod dlq;
 mod erase;
 pub(super) mod examples;
+mod migrate;
 mod restore;
 
 use std::borrow::Cow;
@@ -22,6 +23,7 @@ use crate::logging::LogFormat;
 pub(super) use audit::Audit;
 pub(super) use dlq::{Discard, Dlq, Filter, Replay};
 pub(super) use erase::Erase;
+pub(super) use migrate::{Migrate, To};
 pub(super) use restore::Restore;
 
 /// Moves the files of deleted CRM records to the recycle bucket, and back.
@@ -121,6 +123,8 @@ pub(super) enum Command {
     },
     /// Brings objects back from the recycle bucket, and says the truth about every file; a dry run until --apply
     Restore(Restore),
+    /// Moves the contents of files between the database and the storage, while people work; a dry run until --apply
+    Migrate(Migrate),
     /// Everything known about one file or record, what would happen to it now, and why
     Explain(Explain),
     /// Every row against both buckets: what is there, lost, to be restored, or nobody's; exit 1 where something is

@@ -11,6 +11,7 @@ mod erase;
 mod explain;
 mod healthcheck;
 mod listener;
+mod migrate;
 mod next;
 mod output;
 mod paint;
@@ -119,6 +120,7 @@ async fn dispatch(arguments: Arguments) -> Result<Finding, Failed> {
             Dlq::Discard(discard) => dlq::discard(&loaded.config, discard, json).await,
         },
         Command::Restore(restore) => Box::pin(restore::run(&loaded.config, restore, json)).await,
+        Command::Migrate(migrate) => Box::pin(migrate::run(&loaded.config, migrate, json)).await,
         Command::Explain(explain) => Box::pin(explain::run(&loaded.config, explain, json)).await,
         Command::Audit(audit) => Box::pin(audit::run(&loaded.config, &audit, json)).await,
         Command::Erase(erase) => Box::pin(erase::run(&loaded.config, erase, json)).await,

@@ -20,6 +20,7 @@ use super::registry::Conditions;
 use super::sql::built;
 use crate::file::{FileId, Named, ObjectKey, SchemaName};
 
+pub(super) use page::PLANNED_IN_ORDER;
 pub use page::{Page, Place};
 
 /// The row of a file.

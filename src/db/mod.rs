@@ -19,6 +19,7 @@ pub mod index;
 pub mod inventory;
 pub mod ledger;
 pub mod low_water;
+pub mod migrate;
 pub mod nonce;
 pub mod outbox;
 pub mod pace;

@@ -60,6 +60,8 @@ words! {
         ListParts => "list_parts",
         /// CreateMultipartUpload
         CreateMultipartUpload => "create_multipart_upload",
+        /// UploadPart
+        UploadPart => "upload_part",
         /// UploadPartCopy
         UploadPartCopy => "upload_part_copy",
         /// CompleteMultipartUpload

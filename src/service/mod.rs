@@ -199,6 +199,7 @@ impl Parts {
             compared: crate::fresh::Fresh::default(),
             object,
             recycle,
+            elsewhere: registry::Elsewhere::Stays,
         };
         let worker = Worker {
             broker: self.broker,
@@ -300,6 +301,7 @@ fn count(metrics: &Metrics, operation: Operation, answer: Answer) {
         Operation::PutObject => StorageOperation::PutObject,
         Operation::PutObjectTagging => StorageOperation::PutObjectTagging,
         Operation::RestoreObject => StorageOperation::RestoreObject,
+        Operation::UploadPart => StorageOperation::UploadPart,
         Operation::UploadPartCopy => StorageOperation::UploadPartCopy,
     };
     let result = match answer {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use super::registry::GuardedRegistry;
+use super::registry::{Elsewhere, GuardedRegistry};
 use super::template::Template;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -29,6 +29,19 @@ impl Once {
     /// # Errors
     /// The guard's refusal, and whatever keeps it from being asked.
     pub async fn new(config: &Config, db: Db, storage: Storage) -> Result<Self, Failure> {
+        Self::with(config, db, storage, Elsewhere::Stays).await
+    }
+
+    /// As [`Once::new`], for objects whose rows say that their content is elsewhere, too: what is left of a migration.
+    /// Whoever hands one over has seen that no storage but the database has it.
+    ///
+    /// # Errors
+    /// As [`Once::new`].
+    pub async fn for_migration(config: &Config, db: Db, storage: Storage) -> Result<Self, Failure> {
+        Self::with(config, db, storage, Elsewhere::Goes).await
+    }
+
+    async fn with(config: &Config, db: Db, storage: Storage, elsewhere: Elsewhere) -> Result<Self, Failure> {
         let held = |why: &str| Failure::new(Advice::Hold, why);
         let buckets = config.storage.buckets.clone().ok_or_else(|| held("the buckets are not configured"))?;
         let binding = crate::db::environment::Buckets::configured(&config.storage);
@@ -52,6 +65,7 @@ impl Once {
             compared: crate::fresh::Fresh::default(),
             object,
             recycle,
+            elsewhere,
         };
         let (mode, meter) = (config.recycle.mode, Arc::new(|_| {}));
         let recycler = Recycler::new(storage.clone(), server, registry, mode, Clock::system(), meter);
@@ -61,6 +75,15 @@ impl Once {
     /// Does the server keep keys to the byte?
     pub fn exact_keys(&self) -> bool {
         self.exact_keys
+    }
+
+    /// Brings one file to its outcome, with the tries that a delivery would have.
+    ///
+    /// # Errors
+    /// As [`Recycler::attempt`].
+    pub async fn recycle(&self, job: Job) -> Result<Outcome, Failure> {
+        let file = Move::from(job);
+        retry(Pauses::system(WITHIN_A_DELIVERY), || self.recycler.attempt(&file)).await
     }
 
     /// Brings one file to its outcome, with the tries that a delivery would have, if its object was written before this

@@ -26,6 +26,26 @@ pub(super) struct GuardedRegistry {
     pub(super) compared: Fresh<Result<(), Failure>>,
     pub(super) object: Bucket<Object>,
     pub(super) recycle: Bucket<Recycle>,
+    pub(super) elsewhere: Elsewhere,
+}
+
+/// What becomes of an object whose rows say that their content is not in S3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Elsewhere {
+    /// It stays: nobody has asked for it.
+    Stays,
+    /// It goes, as one without a row would.
+    Goes,
+}
+
+impl Elsewhere {
+    fn of(self, liveness: Vec<Liveness>) -> Vec<Liveness> {
+        let of = |one| match (one, self) {
+            (Liveness::Elsewhere, Self::Goes) => Liveness::Dead,
+            _ => one,
+        };
+        liveness.into_iter().map(of).collect()
+    }
 }
 
 impl Registry for GuardedRegistry {
@@ -48,7 +68,7 @@ impl Registry for GuardedRegistry {
                 "the database is not the one that it was: it has been set back, or replaced by a copy";
             return Err(Failure::new(Advice::Hold, error));
         }
-        Ok(liveness)
+        Ok(self.elsewhere.of(liveness))
     }
 
     /// Not held by a pause: what is noted here has happened already.
@@ -57,7 +77,7 @@ impl Registry for GuardedRegistry {
         let rows: Vec<_> = entries.into_iter().map(|entry| self.row(entry)).collect();
         let noted =
             retry(Pauses::system(WITHIN_A_DELIVERY), || async { Ok(self.registry.note(&rows).await?) });
-        Ok(noted.await.map_err(out)?.liveness)
+        Ok(self.elsewhere.of(noted.await.map_err(out)?.liveness))
     }
 
     async fn doubt_key(&self, file: &FileRef) -> Result<(), Failure> {

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use aws_sdk_s3::primitives::ByteStream;
-use bytes::Bytes;
 use futures_util::future::try_join;
 use tokio::time::timeout;
 
@@ -33,7 +31,7 @@ impl Storage {
 
     async fn compare(&self, key: &ObjectKey, source: &Head, copy: &Head) -> Result<bool, StorageError> {
         let (mut source, mut copy) =
-            try_join(self.read(Side::Object, key, source), self.read(Side::Recycle, key, copy)).await?;
+            try_join(self.open(Side::Object, key, source), self.open(Side::Recycle, key, copy)).await?;
         loop {
             let (one, other) = try_join(source.fill(), copy.fill()).await?;
             let length = one.min(other);
@@ -44,46 +42,5 @@ impl Storage {
                 return Ok(false);
             }
         }
-    }
-
-    async fn read<'a>(
-        &self,
-        side: Side,
-        key: &'a ObjectKey,
-        head: &Head,
-    ) -> Result<Reading<'a>, StorageError> {
-        let asked = Asked { operation: Operation::GetObject, side, key: Some(key.as_str()) };
-        let request = self
-            .client()
-            .get_object()
-            .bucket(self.bucket(side))
-            .key(key.as_str())
-            .if_match(head.etag.as_sent());
-        let output = self.send(asked, || request.send()).await?;
-        Ok(Reading { asked, body: output.body, chunk: Bytes::new(), patience: self.patience() })
-    }
-}
-
-/// A body on its way in.
-struct Reading<'a> {
-    asked: Asked<'a>,
-    body: ByteStream,
-    /// What has arrived and is not compared yet.
-    chunk: Bytes,
-    /// How long one piece may take.
-    patience: Duration,
-}
-
-impl Reading<'_> {
-    /// Waits until there is something to compare; 0 at the end.
-    async fn fill(&mut self) -> Result<usize, StorageError> {
-        while self.chunk.is_empty() {
-            let next = timeout(self.patience, self.body.next()).await;
-            let late = |_| StorageError::new(self.asked, Kind::Timeout, "in the middle of the answer");
-            let Some(chunk) = next.map_err(late)? else { return Ok(0) };
-            self.chunk =
-                chunk.map_err(|_| StorageError::new(self.asked, Kind::Connection, "the answer broke off"))?;
-        }
-        Ok(self.chunk.len())
     }
 }

@@ -42,6 +42,17 @@ impl ETag {
         parts.parse().ok().filter(|parts| *parts > 0)
     }
 
+    /// The ETag of an object of one piece with this MD5, where ETags are made of contents.
+    pub fn of_md5(md5: [u8; 16]) -> Self {
+        Self(format!("{:032x}", u128::from_be_bytes(md5)))
+    }
+
+    /// The ETag of an object of parts with these MD5s, where ETags are made of contents.
+    pub fn of_parts(md5s: &[[u8; 16]]) -> Self {
+        let whole = Md5::digest(md5s.concat());
+        Self(format!("{:032x}-{}", u128::from_be_bytes(whole.into()), md5s.len()))
+    }
+
     /// Is one of the two what multipart arithmetic makes of the other? The ETag of an object in a single
     /// part is the MD5 of its part's MD5, so it proves the content of a copy in one piece.
     fn is_single_part_of(&self, whole: &Self) -> bool {
@@ -103,6 +114,16 @@ mod tests {
         assert!(single.proves_same_content(&whole) && whole.proves_same_content(&single));
         assert!(!ETag::new(format!("{hash}-2")).proves_same_content(&whole));
         assert!(!ETag::new(format!("{HELLO}-1")).proves_same_content(&whole));
+    }
+
+    #[test]
+    fn an_etag_is_made_of_the_md5_of_the_content_or_of_its_parts() {
+        let md5 = |text: &str| <[u8; 16]>::from(Md5::digest(text));
+        assert_eq!(ETag::of_md5(md5("hello")), ETag::new(HELLO));
+        // As `{ printf hello | openssl md5 -binary; printf world | openssl md5 -binary; } | md5sum` has it.
+        let parts = ETag::of_parts(&[md5("hello"), md5("world")]);
+        assert_eq!(parts, ETag::new("065947336a2f2a95ba8899f3675c3be6-2"));
+        assert!(ETag::of_parts(&[md5("hello")]).proves_same_content(&ETag::of_md5(md5("hello"))));
     }
 
     #[test]

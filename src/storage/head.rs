@@ -15,6 +15,9 @@ use crate::file::ObjectKey;
 /// Our metadata on a copy: the ETag that its source had, where the copy's own cannot prove anything.
 pub(super) const SOURCE_ETAG: &str = "fr-source-etag";
 
+/// Our metadata on an object that a migration to the storage wrote: its environment.
+pub(super) const MIGRATED: &str = "fr-migrated";
+
 /// An object as the server describes it.
 #[allow(clippy::struct_excessive_bools, reason = "independent findings, not states of one thing")]
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +132,11 @@ impl Storage {
 }
 
 impl Head {
+    /// The environment whose migration wrote it, by its mark; nothing where it is nobody's mark.
+    pub fn migrated_by(&self) -> Option<&str> {
+        self.attributes.metadata.get(MIGRATED).map(String::as_str)
+    }
+
     /// What a listing says of an object; nothing where it does not say its ETag. What it does not tell is empty:
     /// metadata and tags come along with a copy all the same, an encryption and a website redirect do not.
     pub fn listed(object: &Listed) -> Option<Self> {

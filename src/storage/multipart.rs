@@ -19,6 +19,7 @@ use crate::failpoint;
 use crate::outcome::Advice;
 use crate::retry::{Pauses, Schedule};
 
+pub(super) use plan::Whole;
 pub use unfinished::{Leftovers, UnfinishedCopy};
 
 /// Parts of one object that are copied at the same time.

@@ -54,6 +54,7 @@ operations! {
     PutObject,
     PutObjectTagging,
     RestoreObject,
+    UploadPart,
     UploadPartCopy,
 }
 

@@ -39,7 +39,7 @@ pub(super) fn needed(operation: Operation, side: Side) -> Option<String> {
         Operation::CreateMultipartUpload => Some(format!(
             "s3:PutObject on the {side} bucket, and where the object has tags s3:PutObjectTagging on the {side} bucket"
         )),
-        Operation::PutObject | Operation::CompleteMultipartUpload => one("PutObject"),
+        Operation::PutObject | Operation::UploadPart | Operation::CompleteMultipartUpload => one("PutObject"),
         // A condition on what is there is a look at it.
         Operation::DeleteObject | Operation::DeleteObjects => {
             Some(format!("s3:DeleteObject on the {side} bucket, and s3:GetObject for a condition"))

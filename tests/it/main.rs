@@ -39,6 +39,7 @@ mod logs;
 mod mapping;
 mod mapping_database;
 mod mapping_rows;
+mod migrate;
 #[cfg(feature = "failpoints")]
 mod move_crash;
 mod move_decides;

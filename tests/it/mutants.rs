@@ -56,6 +56,13 @@ const MUTANTS: &[(&str, &str)] = &[
     ("template_doubted", "template::with_nothing_to_compare_the_first_misses_are_doubted"),
     ("wait_for_others", "beside::case_46_what_is_not_committed_yet_beside_a_deletion_is_waited_for"),
     (
+        "version_of_row",
+        "migrate::meanwhile::a_file_that_is_edited_on_the_way_is_left_for_the_next_run_which_moves_the_newer_content",
+    ),
+    ("condition_on_put", "migrate::there::the_same_content_counts_as_done_and_other_content_is_untouched"),
+    ("mark_of_migration", "migrate::there::the_same_content_counts_as_done_and_other_content_is_untouched"),
+    ("proof_of_reclaim", "migrate::reclaimed::only_what_the_object_is_proven_to_have_is_cleared"),
+    (
         "restore_under_way",
         "triggers::copies::case_45_a_restore_that_is_half_done_says_of_no_file_that_it_is_dead",
     ),

@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["cli"],
     &["service", "explain", "doctor"],
-    &["audit", "erase", "listener", "worker", "replay", "restore", "http"],
+    &["audit", "erase", "listener", "migrate", "worker", "replay", "restore", "http"],
     &["guard", "intake", "inventory", "resolve", "recycle"],
     &["db", "broker", "storage"],
     &["gate", "health", "metrics", "stop", "logging", "failpoint"],

@@ -74,7 +74,7 @@ fn reason() -> impl TypedValueParser<Value = DeadReason> {
 }
 
 /// `10/s`, or `0.5/s`.
-fn rate(text: &str) -> Result<f64, String> {
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix("/s").and_then(|number| number.parse::<f64>().ok());
     number
         .filter(|rate| rate.is_finite() && *rate > 0.0)

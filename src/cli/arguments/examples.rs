@@ -118,6 +118,18 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "migrate",
+        &[
+            ("file-recycler migrate --to storage", "how many files and bytes that would be"),
+            (
+                "file-recycler migrate --to storage --older-than 90d --bandwidth 20MB/s --apply",
+                "while people work",
+            ),
+            ("file-recycler migrate --reclaim --apply", "clears what is proven to be in the storage"),
+            ("file-recycler migrate --to database --record Contact:7c9e6679-7425-40de-944b-e07fc1f90ae7", ""),
+        ],
+    ),
+    (
         "explain",
         &[
             ("file-recycler explain 0f8fad5b-d9cb-469f-a165-70867728950e", "a file, or a record"),

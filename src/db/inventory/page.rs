@@ -15,7 +15,7 @@ const PATIENCE_MS: u32 = 600_000;
 /// A plan that is made before its values are known takes every range of ids for a two-hundredth of its table, less than
 /// a page, and would read and sort what is left of the range for each page. Indexes give the order; where none does, a
 /// sort is still made, and then it costs so much by the planner's count that it would be compiled.
-const PLANNED_IN_ORDER: &str =
+pub(in crate::db) const PLANNED_IN_ORDER: &str =
     "SELECT set_config('enable_sort', 'off', true), set_config('jit', 'off', true)";
 
 /// Where a page begins.

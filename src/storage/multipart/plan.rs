@@ -5,7 +5,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use super::PARTS_AT_ONCE;
 use crate::storage::copy::Transfer;
 use crate::storage::error::Asked;
-use crate::storage::{Kind, Operation, Storage, StorageError};
+use crate::storage::{Kind, Operation, Side, Storage, StorageError};
 
 /// Most parts of an object (Amazon S3 user guide, "multipart upload limits").
 const MAX_PARTS: u64 = 10_000;
@@ -27,6 +27,19 @@ impl Part {
     }
 }
 
+/// An object whose parts are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::storage) struct Whole<'a> {
+    /// The bucket that has it.
+    pub(in crate::storage) side: Side,
+    /// Its key.
+    pub(in crate::storage) key: &'a str,
+    /// Its version, where it is not the latest that is meant.
+    pub(in crate::storage) version: Option<&'a str>,
+    /// Its size in bytes.
+    pub(in crate::storage) size: u64,
+}
+
 impl Storage {
     /// The source's own parts, where it has several and the server tells; else even ones. Where they are not the
     /// source's, the copy's ETag comes out different, and the note in its metadata is the proof.
@@ -34,7 +47,7 @@ impl Storage {
         let size = transfer.source.size;
         let count = transfer.source.etag.parts().filter(|count| (2..=MAX_PARTS).contains(&u64::from(*count)));
         let own = match count {
-            Some(count) => self.own_lengths(transfer, count).await?,
+            Some(count) => self.own_lengths(Whole::of(transfer), count).await?,
             None => None,
         };
         Ok(own.map_or_else(|| even(size, part_size(size)), |lengths| parts_of(&lengths)))
@@ -42,25 +55,25 @@ impl Storage {
 
     /// The lengths of the source's parts. Uploaders cut even parts, mostly: the first and the last one tell, and
     /// all are asked about only where those two do not fit.
-    async fn own_lengths(
+    pub(in crate::storage) async fn own_lengths(
         &self,
-        transfer: &Transfer<'_>,
+        whole: Whole<'_>,
         count: u32,
     ) -> Result<Option<Vec<u64>>, StorageError> {
-        let size = transfer.source.size;
-        let Some(first) = self.part_length(transfer, 1).await? else { return Ok(None) };
+        let size = whole.size;
+        let Some(first) = self.part_length(whole, 1).await? else { return Ok(None) };
         if first >= size {
             // It takes no notice of the number, and tells of the whole object.
             return Ok(None);
         }
         let before_last = first.saturating_mul(u64::from(count) - 1);
         if (size.saturating_sub(first)..size).contains(&before_last)
-            && self.part_length(transfer, count).await? == Some(size - before_last)
+            && self.part_length(whole, count).await? == Some(size - before_last)
         {
             return Ok(Some(even(size, first).into_iter().map(Part::length).collect()));
         }
         let lengths: Vec<Option<u64>> = stream::iter(1..=count)
-            .map(|number| self.part_length(transfer, number))
+            .map(|number| self.part_length(whole, number))
             .buffered(PARTS_AT_ONCE)
             .try_collect()
             .await?;
@@ -72,14 +85,14 @@ impl Storage {
     ///
     /// Without a condition: some servers answer with the part's own ETag and compare that. It is a hint; what
     /// is copied is under the condition of every part.
-    async fn part_length(&self, transfer: &Transfer<'_>, number: u32) -> Result<Option<u64>, StorageError> {
-        let asked = Asked { operation: Operation::HeadObject, side: transfer.from, key: Some(transfer.key) };
+    async fn part_length(&self, whole: Whole<'_>, number: u32) -> Result<Option<u64>, StorageError> {
+        let asked = Asked { operation: Operation::HeadObject, side: whole.side, key: Some(whole.key) };
         let request = self
             .client()
             .head_object()
-            .bucket(self.bucket(transfer.from))
-            .key(transfer.key)
-            .set_version_id(transfer.version.map(str::to_owned))
+            .bucket(self.bucket(whole.side))
+            .key(whole.key)
+            .set_version_id(whole.version.map(str::to_owned))
             .set_part_number(i32::try_from(number).ok());
         match self.send(asked, || request.send()).await {
             Ok(output) => Ok(output
@@ -89,6 +102,14 @@ impl Storage {
             Err(error) if matches!(error.kind, Kind::NotImplemented | Kind::BadRequest) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl<'a> Whole<'a> {
+    /// What a transfer copies.
+    fn of(transfer: &Transfer<'a>) -> Self {
+        let Transfer { from: side, key, version, source, .. } = *transfer;
+        Self { side, key, version, size: source.size }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Copies in parts that were begun and not finished: a note in the recycle bucket says of which source each is, so
-//! that the next try goes on with the parts that are there, and what nobody goes on with is aborted.
+//! that the next try goes on with the parts that are there, and what nobody goes on with is aborted. The same of uploads
+//! in parts to the object bucket, which nobody goes on with.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,8 +16,12 @@ use crate::storage::error::Asked;
 use crate::storage::head::moment;
 use crate::storage::{ETag, Kind, Operation, Side, Storage, StorageError};
 
-/// Below our own prefix, in the recycle bucket.
-const FOLDER: &str = ".file-recycler/copies/";
+/// Notes of copies to the recycle bucket, below our own prefix in it.
+const COPIES: &str = ".file-recycler/copies/";
+/// Notes of uploads to the object bucket; also in the recycle bucket, where the rights to write our own notes are.
+const UPLOADS: &str = ".file-recycler/uploads/";
+/// The folders of notes, with the bucket that their uploads are in.
+const FOLDERS: [(&str, Side); 2] = [(COPIES, Side::Recycle), (UPLOADS, Side::Object)];
 /// How long a copy must have been idle before it counts as left behind. A copy that somebody works on gets a new
 /// part far more often.
 pub const IDLE: Duration = Duration::from_hours(24);
@@ -50,6 +55,7 @@ pub struct Leftovers {
 pub struct UnfinishedCopy {
     note_key: String,
     upload: String,
+    side: Side,
 }
 
 impl Note {
@@ -65,13 +71,18 @@ impl Note {
 }
 
 /// The folder of a key's notes, whatever characters the key has.
-fn folder(key: &str) -> String {
-    format!("{FOLDER}{}/", Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes()))
+fn folder(below: &str, key: &str) -> String {
+    format!("{below}{}/", Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes()))
 }
 
 /// One note for each upload: to forget one leaves those of others.
-fn note_key(key: &str, upload: &str) -> String {
-    format!("{}{}.json", folder(key), Uuid::new_v5(&Uuid::NAMESPACE_OID, upload.as_bytes()))
+fn note_key(below: &str, key: &str, upload: &str) -> String {
+    format!("{}{}.json", folder(below, key), Uuid::new_v5(&Uuid::NAMESPACE_OID, upload.as_bytes()))
+}
+
+/// Is an upload that is not there what was wanted: finished by a request whose answer was lost, or aborted?
+fn is_gone(error: &StorageError) -> bool {
+    matches!(error.kind, Kind::ConcurrentRequest | Kind::NotFound)
 }
 
 impl Storage {
@@ -81,7 +92,7 @@ impl Storage {
         &self,
         transfer: &Transfer<'_>,
     ) -> Result<Option<(String, Parts)>, StorageError> {
-        for (note_key, _) in self.notes(&folder(transfer.key)).await? {
+        for (note_key, _) in self.notes(&folder(COPIES, transfer.key)).await? {
             let Some(note) = self.read_note(&note_key).await? else { continue };
             let ours = Note::of(transfer, &note.upload);
             if (&note.source_etag, note.size) != (&ours.source_etag, ours.size) {
@@ -91,11 +102,10 @@ impl Storage {
             if note != ours {
                 continue;
             }
-            match self.list_parts(transfer.key, &note.upload).await {
+            match self.list_parts(Side::Recycle, transfer.key, &note.upload).await {
                 Ok((parts, _)) => return Ok(Some((note.upload, parts))),
                 // It was finished or aborted, or cannot be looked at.
-                Err(error) if matches!(error.kind, Kind::ConcurrentRequest | Kind::NotFound) => {}
-                Err(error) if error.refuses() => {}
+                Err(error) if is_gone(&error) || error.refuses() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -104,15 +114,30 @@ impl Storage {
 
     /// Notes that this upload is of this source. Without the note it cannot be resumed, and is found by nobody.
     pub(super) async fn write_note(&self, transfer: &Transfer<'_>, upload: &str) -> Result<(), StorageError> {
-        let key = note_key(transfer.key, upload);
-        let asked = Asked { operation: Operation::PutObject, side: Side::Recycle, key: Some(&key) };
-        let bytes = serde_json::to_vec(&Note::of(transfer, upload))
+        self.put_note(&note_key(COPIES, transfer.key, upload), &Note::of(transfer, upload)).await
+    }
+
+    /// Notes that an upload to this key of the object bucket was begun.
+    pub(in crate::storage) async fn note_upload(
+        &self,
+        key: &ObjectKey,
+        upload: &str,
+    ) -> Result<(), StorageError> {
+        let (key, upload) = (key.as_str(), upload.to_owned());
+        let note_key = note_key(UPLOADS, key, &upload);
+        let note = Note { key: key.to_owned(), upload, source_etag: String::new(), size: 0, class: None };
+        self.put_note(&note_key, &note).await
+    }
+
+    async fn put_note(&self, key: &str, note: &Note) -> Result<(), StorageError> {
+        let asked = Asked { operation: Operation::PutObject, side: Side::Recycle, key: Some(key) };
+        let bytes = serde_json::to_vec(note)
             .map_err(|_| StorageError::new(asked, Kind::BadRequest, "cannot be built"))?;
         let request = self
             .client()
             .put_object()
             .bucket(self.bucket(Side::Recycle))
-            .key(&key)
+            .key(key)
             .content_type("application/json")
             .body(ByteStream::from(bytes));
         self.send(asked, || request.send()).await.map(drop)
@@ -120,21 +145,51 @@ impl Storage {
 
     /// Best effort: a note without its upload is swept later.
     pub(super) async fn forget(&self, key: &str, upload: &str) {
-        if let Err(error) = self.delete_note(&note_key(key, upload)).await {
+        self.forget_note(&note_key(COPIES, key, upload)).await;
+    }
+
+    /// As `forget`, of an upload.
+    pub(in crate::storage) async fn forget_upload(&self, key: &ObjectKey, upload: &str) {
+        self.forget_note(&note_key(UPLOADS, key.as_str(), upload)).await;
+    }
+
+    async fn forget_note(&self, note_key: &str) {
+        if let Err(error) = self.delete_note(note_key).await {
             tracing::debug!(%error, "the note of a copy in parts stays behind");
         }
+    }
+
+    /// Aborts an upload to the object bucket, and forgets it.
+    pub(in crate::storage) async fn abort_upload(
+        &self,
+        key: &ObjectKey,
+        upload: &str,
+    ) -> Result<(), StorageError> {
+        let note_key = note_key(UPLOADS, key.as_str(), upload);
+        self.abort_copy(key, &UnfinishedCopy { note_key, upload: upload.to_owned(), side: Side::Object })
+            .await
+    }
+
+    /// Aborts all uploads to this key of the object bucket that were begun and not finished.
+    pub(in crate::storage) async fn abort_uploads(&self, key: &ObjectKey) -> Result<(), StorageError> {
+        for copy in self.unfinished_below(UPLOADS, Side::Object, key).await? {
+            self.abort_copy(key, &copy).await?;
+        }
+        Ok(())
     }
 
     /// Aborts the copies in parts that nobody has gone on with for a day; only those that this program began.
     /// One that cannot be aborted keeps no other.
     pub async fn abort_leftovers(&self, now: OffsetDateTime) -> Result<Leftovers, StorageError> {
         let mut leftovers = Leftovers::default();
-        for (note_key, written) in self.notes(FOLDER).await? {
-            if let Err(error) = self.sweep(&note_key, written, now, &mut leftovers).await {
-                if error.is_outage() {
-                    return Err(error);
+        for (below, side) in FOLDERS {
+            for (note_key, written) in self.notes(below).await? {
+                if let Err(error) = self.sweep(side, (&note_key, written), now, &mut leftovers).await {
+                    if error.is_outage() {
+                        return Err(error);
+                    }
+                    tracing::info!(%error, "a copy in parts that was left behind stays");
                 }
-                tracing::info!(%error, "a copy in parts that was left behind stays");
             }
         }
         Ok(leftovers)
@@ -143,30 +198,40 @@ impl Storage {
     /// The copies in parts of this key that were begun and are not finished; a note and an upload for each.
     pub async fn unfinished_copies(&self, key: &ObjectKey) -> Result<Vec<UnfinishedCopy>, StorageError> {
         let mut copies = Vec::new();
-        for (note_key, _) in self.notes(&folder(key.as_str())).await? {
+        for (below, side) in FOLDERS {
+            copies.extend(self.unfinished_below(below, side, key).await?);
+        }
+        Ok(copies)
+    }
+
+    async fn unfinished_below(
+        &self,
+        below: &str,
+        side: Side,
+        key: &ObjectKey,
+    ) -> Result<Vec<UnfinishedCopy>, StorageError> {
+        let mut copies = Vec::new();
+        for (note_key, _) in self.notes(&folder(below, key.as_str())).await? {
             let note = self.read_note(&note_key).await?.filter(|note| note.key == key.as_str());
-            copies.extend(note.map(|note| UnfinishedCopy { note_key, upload: note.upload }));
+            copies.extend(note.map(|note| UnfinishedCopy { note_key, upload: note.upload, side }));
         }
         Ok(copies)
     }
 
     /// Aborts a copy in parts, whoever works on it: its parts hold the content.
     pub async fn abort_copy(&self, key: &ObjectKey, copy: &UnfinishedCopy) -> Result<(), StorageError> {
-        let asked = Asked {
-            operation: Operation::AbortMultipartUpload,
-            side: Side::Recycle,
-            key: Some(key.as_str()),
-        };
+        let asked =
+            Asked { operation: Operation::AbortMultipartUpload, side: copy.side, key: Some(key.as_str()) };
         match self.abort(asked, &copy.upload).await {
-            Err(error) if !matches!(error.kind, Kind::ConcurrentRequest | Kind::NotFound) => Err(error),
+            Err(error) if !is_gone(&error) => Err(error),
             _ => self.delete_note(&copy.note_key).await,
         }
     }
 
     async fn sweep(
         &self,
-        note_key: &str,
-        written: Option<OffsetDateTime>,
+        side: Side,
+        (note_key, written): (&str, Option<OffsetDateTime>),
         now: OffsetDateTime,
         leftovers: &mut Leftovers,
     ) -> Result<(), StorageError> {
@@ -175,25 +240,24 @@ impl Storage {
             // It is gone, or nobody can read it.
             return if is_old(written) { self.delete_note(note_key).await } else { Ok(()) };
         };
-        let last = match self.list_parts(&note.key, &note.upload).await {
+        let last = match self.list_parts(side, &note.key, &note.upload).await {
             Ok((_, last)) => {
                 leftovers.unfinished += 1;
                 last.max(written)
             }
-            Err(error) if matches!(error.kind, Kind::ConcurrentRequest | Kind::NotFound) => written,
+            Err(error) if is_gone(&error) => written,
             Err(error) => return Err(error),
         };
         if !is_old(last) {
             return Ok(());
         }
-        let asked =
-            Asked { operation: Operation::AbortMultipartUpload, side: Side::Recycle, key: Some(&note.key) };
+        let asked = Asked { operation: Operation::AbortMultipartUpload, side, key: Some(&note.key) };
         match self.abort(asked, &note.upload).await {
             Ok(()) => {
                 leftovers.aborted += 1;
                 tracing::info!(key = note.key, "a copy in parts that was left behind is aborted");
             }
-            Err(error) if matches!(error.kind, Kind::ConcurrentRequest | Kind::NotFound) => {}
+            Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),
         }
         self.delete_note(note_key).await
@@ -237,16 +301,17 @@ impl Storage {
     /// The parts that an upload has, and when the last of them came.
     async fn list_parts(
         &self,
+        side: Side,
         key: &str,
         upload: &str,
     ) -> Result<(Parts, Option<OffsetDateTime>), StorageError> {
-        let asked = Asked { operation: Operation::ListParts, side: Side::Recycle, key: Some(key) };
+        let asked = Asked { operation: Operation::ListParts, side, key: Some(key) };
         let (mut parts, mut last, mut marker) = (Parts::new(), None, None);
         loop {
             let request = self
                 .client()
                 .list_parts()
-                .bucket(self.bucket(Side::Recycle))
+                .bucket(self.bucket(side))
                 .key(key)
                 .upload_id(upload)
                 .set_part_number_marker(marker);

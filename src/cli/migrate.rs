@@ -1,0 +1,261 @@
+//! `migrate`: contents between the rows of files and the storage. A dry run tells what it would be.
+
+mod progress;
+mod words;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use uuid::Uuid;
+
+use super::arguments::{Migrate, To};
+use super::next::Next;
+use super::output::{Failed, Finding, operator, print, suggest, write};
+use super::parts;
+use super::report::Report;
+use super::requests::Requests;
+use crate::clock::Clock;
+use crate::config::{Config, Needs, Profile};
+use crate::db::Db;
+use crate::db::migrate::{Count, Direction, Filter, Migration};
+use crate::db::schema::SchemaState;
+use crate::file::SchemaName;
+use crate::guard::Verdict;
+use crate::migrate::{Bounds, FileResult, Migrator, Parts, PutAway, Settings};
+use crate::service::Once;
+use crate::storage::{Capabilities, Storage};
+use progress::Progress;
+use words::{Document, Expected, text};
+
+/// Files that a person is shown one by one.
+const SHOWN: usize = 50;
+
+pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Result<Finding, Failed> {
+    config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::configuration)?;
+    let direction = direction(config, &arguments)?;
+    let filter = filter(&arguments, &Clock::system())?;
+    let db = parts::database(config)?;
+    let requests = Requests::default();
+    let storage = parts::storage_observed(config, requests.observe()).await?;
+    let mark = environment(config, &db, &storage, arguments.apply).await?;
+    let catalog = db.discover(&config.crm).await?;
+    let migration = db.migration(&catalog, direction, filter).await?;
+    let planned = planned(&db, &migration, arguments.limit).await?;
+    let expected = expected(config, &storage, &arguments, direction, &planned).await?;
+    let server = if arguments.apply { storage.probe().await? } else { Capabilities::unknown() };
+    let settings = settings(&arguments, direction);
+    let run = format!("migrate-{}", Uuid::new_v4());
+    let once = if arguments.apply {
+        let once = Once::for_migration(config, db.clone(), storage.clone()).await;
+        Some(Arc::new(once.map_err(|failure| Failed::new(format!("nothing is changed: {}", failure.error)))?))
+    } else {
+        None
+    };
+    let mut report = Report::begin(arguments.report.as_deref())?;
+    if arguments.apply {
+        db.record_change(&operator(), "migrate", &described(&arguments, &run)).await?;
+    }
+    let stop = parts::listening(config)?;
+    let parts = Parts {
+        db: db.clone(),
+        migration: migration.clone(),
+        storage,
+        server,
+        template: config.storage.key_template.clone(),
+        mark,
+        run,
+        put_away: put_away(once),
+        stop,
+    };
+    let migrator = Arc::new(Migrator::new(parts, settings));
+    let (mut progress, mut shown) =
+        (Progress::new(planned.bytes.unsigned_abs(), planned.files.unsigned_abs()), Vec::new());
+    let begun = Instant::now();
+    let summary = migrator
+        .run(|file| {
+            progress.add(file.bytes.unwrap_or_default());
+            if json {
+                line(file)?;
+            } else if (!file.result.is_done() || file.why.is_some()) && shown.len() < SHOWN {
+                shown.push(file.clone());
+            }
+            report.add(file)
+        })
+        .await;
+    progress.end();
+    report.end()?;
+    let took = begun.elapsed();
+    let sizes =
+        if direction == Direction::ToDatabase { Vec::new() } else { sizes(&db, &migration, &summary).await };
+    let document =
+        Document::new(&arguments, &summary, expected, took, requests.counted(), migration.warnings(), sizes);
+    print(json, &document, || text(&document, &summary, &shown))?;
+    let unclear = shown.iter().find(|file| !file.result.is_well());
+    suggest(json, unclear.map(|file| Next::Explain(file.file_id.to_string())));
+    Ok(Finding::healthy_if(summary.is_well()))
+}
+
+fn direction(config: &Config, arguments: &Migrate) -> Result<Direction, Failed> {
+    if config.crm.profile != Profile::Creatio {
+        return Err(Failed::usage(
+            "crm.profile is not creatio: where another application keeps its contents is not known",
+        ));
+    }
+    if arguments.recycle_objects && arguments.to != Some(To::Database) {
+        return Err(Failed::usage("--recycle-objects: goes with --to database only"));
+    }
+    Ok(match arguments.to {
+        Some(To::Storage) => Direction::ToStorage,
+        Some(To::Database) => Direction::ToDatabase,
+        None => Direction::Reclaim,
+    })
+}
+
+fn filter(arguments: &Migrate, clock: &Clock) -> Result<Filter, Failed> {
+    let schema = |option: &str, name: &str| {
+        SchemaName::try_from(name.trim())
+            .map_err(|error| Failed::usage(format!("{option}: the schema {error}")))
+    };
+    let record = match &arguments.record {
+        None => None,
+        Some(record) => {
+            let (name, id) = record.split_once(':').ok_or_else(|| {
+                Failed::usage(
+                    "--record: is not SCHEMA:ID, as in Contact:7c9e6679-7425-40de-944b-e07fc1f90ae7",
+                )
+            })?;
+            let id = Uuid::try_parse(id.trim())
+                .map_err(|_| Failed::usage(format!("--record: '{}' is no UUID", id.escape_debug())))?;
+            Some((schema("--record", name)?, id))
+        }
+    };
+    Ok(Filter {
+        schemas: arguments.schema.iter().map(|name| schema("--schema", name)).collect::<Result<_, _>>()?,
+        record,
+        modified_before: arguments.older_than.map(|time| time.resolve(clock.now())),
+        larger_than: arguments.larger_than,
+    })
+}
+
+/// The environment's id; with `apply` only where the guard lets anybody work.
+async fn environment(config: &Config, db: &Db, storage: &Storage, apply: bool) -> Result<String, Failed> {
+    let state = db.environment().await?;
+    if !state.is_primary {
+        return Err(
+            Failed::new("the database is a replica: rows are changed on the primary only").then(Next::Doctor)
+        );
+    }
+    if db.schema_state().await? != SchemaState::Current {
+        return Err(Failed::not_installed());
+    }
+    if apply {
+        // As a worker: a pause stops it.
+        match parts::verdict(config, db, storage).await? {
+            Verdict::Open(_) => {}
+            closed => return Err(parts::refused(&closed)),
+        }
+    }
+    Ok(state.environment.map(|environment| environment.id.to_string()).unwrap_or_default())
+}
+
+/// What is meant, all tables together.
+async fn planned(db: &Db, migration: &Migration, limit: Option<u64>) -> Result<Count, Failed> {
+    let mut all = Count::default();
+    for table in migration.tables() {
+        let count = db.migration_count(migration, table).await?;
+        all.files += count.files;
+        all.bytes += count.bytes;
+        all.stored += count.stored;
+    }
+    let limit = limit.and_then(|limit| i64::try_from(limit).ok()).filter(|limit| *limit < all.files);
+    if let Some(limit) = limit {
+        // Of files that are not known yet: their share.
+        let share = |bytes: i64| {
+            i64::try_from(i128::from(bytes) * i128::from(limit) / i128::from(all.files)).unwrap_or(bytes)
+        };
+        all = Count { files: limit, bytes: share(all.bytes), stored: share(all.stored) };
+    }
+    Ok(all)
+}
+
+async fn expected(
+    config: &Config,
+    storage: &Storage,
+    arguments: &Migrate,
+    direction: Direction,
+    planned: &Count,
+) -> Result<Expected, Failed> {
+    let begun = Instant::now();
+    storage.check().await?;
+    let request = begun.elapsed();
+    let (files, bytes) = (planned.files.unsigned_abs(), planned.bytes.unsigned_abs());
+    Ok(Expected::new(arguments, direction, (files, bytes), request, config.recycle.concurrency))
+}
+
+fn settings(arguments: &Migrate, direction: Direction) -> Settings {
+    #[allow(clippy::cast_precision_loss, reason = "bytes a second")]
+    let bandwidth = arguments.bandwidth.filter(|bound| *bound > 0).map(|bound| bound as f64);
+    Settings {
+        direction,
+        apply: arguments.apply,
+        recycle_objects: arguments.recycle_objects,
+        limit: arguments.limit,
+        rate: arguments.rate,
+        bandwidth,
+        bounds: Bounds { wal: Some(arguments.wal).filter(|bound| *bound > 0) },
+    }
+}
+
+/// By the worker's own move.
+fn put_away(once: Option<Arc<Once>>) -> PutAway {
+    Arc::new(move |job| {
+        let once = once.clone();
+        Box::pin(async move {
+            match once {
+                Some(once) => once.recycle(job).await,
+                // A dry run moves nothing.
+                None => Ok(crate::outcome::Outcome::WouldMove),
+            }
+        })
+    })
+}
+
+fn line(file: &FileResult) -> Result<(), String> {
+    let line = serde_json::to_string(file).map_err(|error| error.to_string())?;
+    match write(&line) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("nobody reads any more".to_owned()),
+        Err(failed) => Err(failed.message),
+    }
+}
+
+/// What the tables take of which something was, or would be, cleared.
+async fn sizes(
+    db: &Db,
+    migration: &Migration,
+    summary: &crate::migrate::Summary,
+) -> Vec<(SchemaName, String, u64)> {
+    let mut sizes = Vec::new();
+    for table in migration.tables() {
+        if summary.tables.contains_key(&table.schema)
+            && let Ok(size) = db.size_of_table(table).await
+        {
+            sizes.push((table.schema.clone(), table.name.clone(), size.unsigned_abs()));
+        }
+    }
+    sizes
+}
+
+/// What was asked for, for the trail.
+fn described(arguments: &Migrate, run: &str) -> String {
+    let what = match arguments.to {
+        Some(To::Storage) => "to the storage",
+        Some(To::Database) if arguments.recycle_objects => "to the database, objects to the recycle bucket",
+        Some(To::Database) => "to the database",
+        None => "clearing rows whose content is proven to be in the storage",
+    };
+    let which =
+        if arguments.schema.is_empty() { "all schemas".to_owned() } else { arguments.schema.join(", ") };
+    let record = arguments.record.as_ref().map(|record| format!(", record {record}")).unwrap_or_default();
+    format!("{what}: {which}{record}, as {run}")
+}

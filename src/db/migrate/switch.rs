@@ -1,0 +1,76 @@
+//! The statements that switch rows over: each a transaction of its own, and only for rows that are still what was read.
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::content::columns;
+use super::{Migration, Table, Version};
+use crate::db::Db;
+use crate::db::error::{Attempted, DbError};
+use crate::db::sql::built;
+
+const DOING: &str = "switching rows over";
+
+/// A content that has come from the storage.
+#[derive(Clone, Debug)]
+pub struct Arrived {
+    /// Its row.
+    pub row: Version,
+    /// All of it.
+    pub content: Bytes,
+    /// Its MD5: the server compares it once more.
+    pub md5: [u8; 16],
+}
+
+impl Db {
+    /// Says of these rows that their content is in S3; those of which it is said now. Their `"Data"` stays.
+    pub async fn switch_to_storage(
+        &self,
+        migration: &Migration,
+        table: &Table,
+        rows: &[Version],
+    ) -> Result<Vec<Uuid>, DbError> {
+        let (ids, versions) = columns(rows);
+        sqlx::query_scalar(built(&table.statements.to_storage))
+            .bind(ids)
+            .bind(versions)
+            .bind(migration.s3)
+            .fetch_all(&self.pool)
+            .await
+            .attempted(DOING)
+    }
+
+    /// Takes `"Data"` away from these rows; those that have none now.
+    pub async fn clear_contents(&self, table: &Table, rows: &[Version]) -> Result<Vec<Uuid>, DbError> {
+        let (ids, versions) = columns(rows);
+        sqlx::query_scalar(built(&table.statements.clear))
+            .bind(ids)
+            .bind(versions)
+            .fetch_all(&self.pool)
+            .await
+            .attempted(DOING)
+    }
+
+    /// Gives these rows their contents and says that they are in the database; those that have them now.
+    pub async fn switch_to_database(
+        &self,
+        migration: &Migration,
+        table: &Table,
+        arrived: &[Arrived],
+    ) -> Result<Vec<Uuid>, DbError> {
+        let ids: Vec<Uuid> = arrived.iter().map(|one| one.row.id).collect();
+        let versions: Vec<&str> = arrived.iter().map(|one| one.row.version.as_str()).collect();
+        let contents: Vec<&[u8]> = arrived.iter().map(|one| &*one.content).collect();
+        let digests: Vec<String> =
+            arrived.iter().map(|one| format!("{:032x}", u128::from_be_bytes(one.md5))).collect();
+        sqlx::query_scalar(built(&table.statements.to_database))
+            .bind(ids)
+            .bind(versions)
+            .bind(migration.database)
+            .bind(contents)
+            .bind(digests)
+            .fetch_all(&self.pool)
+            .await
+            .attempted(DOING)
+    }
+}

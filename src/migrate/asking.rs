@@ -1,0 +1,55 @@
+//! Questions to both servers, with the tries and the patience that a run without a queue has.
+
+use crate::db::DbError;
+use crate::outcome::{Advice, DeadReason, Failure};
+use crate::retry::{ON_THE_WAY, Pauses, outlast};
+use crate::storage::{Kind, StorageError};
+
+use super::Migrator;
+
+impl Migrator {
+    /// Asks the database, through an outage as well.
+    pub(super) async fn database<T, F>(&self, ask: impl Fn() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, DbError>>,
+    {
+        outlast(Pauses::system(ON_THE_WAY), || async {
+            ask().await.map_err(|error| {
+                let lasts = error.is_denied() || error.is_missing();
+                let failure = Failure::from(error);
+                if lasts { Failure { advice: Advice::Hold, ..failure } } else { failure }
+            })
+        })
+        .await
+    }
+
+    /// Asks the storage, through an outage as well. That an object is not there, is another one or cannot be read now is
+    /// an answer.
+    pub(super) async fn storage<T, F>(&self, ask: impl Fn() -> F) -> Result<Result<T, StorageError>, Failure>
+    where
+        F: Future<Output = Result<T, StorageError>>,
+    {
+        outlast(Pauses::system(ON_THE_WAY), || async {
+            match ask().await {
+                Ok(answer) => Ok(Ok(answer)),
+                Err(error)
+                    if matches!(error.kind, Kind::PreconditionFailed | Kind::NotFound | Kind::Archived) =>
+                {
+                    Ok(Err(error))
+                }
+                Err(error) => Err(Failure::from(self.parts.storage.judge(error).await)),
+            }
+        })
+        .await
+    }
+}
+
+/// A sentence about something that no try mends.
+pub(super) fn lasting(why: impl Into<String>) -> Failure {
+    Failure::new(Advice::GiveUp(DeadReason::Internal), why)
+}
+
+/// Is the trouble one of single rows: something in the database refuses what is asked for this one?
+pub(super) fn is_of_rows(failure: &Failure) -> bool {
+    matches!(failure.advice, Advice::GiveUp(_))
+}

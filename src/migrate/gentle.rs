@@ -1,0 +1,224 @@
+//! Kind to the database: a look every so often, and nothing new begins while it has other things to do.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::db::Db;
+use crate::db::migrate::Look;
+use crate::outcome::{UnknownWord, words};
+use crate::stop::Stop;
+
+/// How often there is a look.
+const EVERY: Duration = Duration::from_millis(200);
+/// A look that takes so long says by itself that the server is busy.
+const SLOW: Duration = Duration::from_secs(1);
+/// A replica may be so far behind, in bytes.
+const LAG: i64 = 64 * 1024 * 1024;
+/// Sessions of others that may be at work.
+const ACTIVE: i64 = 16;
+
+words! {
+    /// What is waited for.
+    Wait {
+        /// The server writes more to its log than it may.
+        Wal => "wal",
+        /// A replica is too far behind.
+        Lag => "lag",
+        /// Others are at work, or the server answers slowly.
+        Busy => "busy",
+        /// An operator has paused the environment.
+        Paused => "paused",
+    }
+}
+
+/// What the database has to bear at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// What the server writes to its log, by whomever, in bytes a second; nothing: any amount.
+    pub wal: Option<u64>,
+}
+
+/// What the looks say together: pure.
+#[derive(Debug)]
+struct Judge {
+    bounds: Bounds,
+    /// The log's end at the last look, and when that was.
+    last: Option<(i64, Instant)>,
+    /// Bytes of the log that were written beyond the bound and are not paid off.
+    debt: f64,
+}
+
+impl Judge {
+    fn new(bounds: Bounds) -> Self {
+        Self { bounds, last: None, debt: 0.0 }
+    }
+
+    /// What has to be waited for now.
+    fn judge(&mut self, look: &Look, took: Duration, now: Instant) -> Option<Wait> {
+        self.count(look.wal, now);
+        if look.paused {
+            Some(Wait::Paused)
+        } else if look.lag.is_some_and(|lag| lag > LAG) {
+            Some(Wait::Lag)
+        } else if look.active > ACTIVE || took > SLOW {
+            Some(Wait::Busy)
+        } else if self.debt > 0.0 {
+            Some(Wait::Wal)
+        } else {
+            None
+        }
+    }
+
+    fn count(&mut self, wal: i64, now: Instant) {
+        let last = self.last.replace((wal, now));
+        let (Some(bound), Some((before, at))) = (self.bounds.wal, last) else { return };
+        #[allow(clippy::cast_precision_loss, reason = "bytes of some seconds")]
+        let (written, bound) = ((wal - before).max(0) as f64, bound as f64);
+        let allowed = bound * now.saturating_duration_since(at).as_secs_f64();
+        // What was not used is not saved up.
+        self.debt = (self.debt + written - allowed).max(0.0);
+    }
+}
+
+/// The looks of one run.
+#[derive(Debug)]
+pub(super) struct Gentle {
+    now: watch::Receiver<Option<Wait>>,
+    seen: Arc<Mutex<Seen>>,
+    _looking: AbortOnDropHandle<()>,
+}
+
+/// What the looks have seen so far.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    /// The log's end at the first look, and at the last.
+    wal: Option<(i64, i64)>,
+    /// What others do cannot be seen.
+    blind: bool,
+    /// How long was waited for what.
+    waited: BTreeMap<Wait, Duration>,
+}
+
+impl Gentle {
+    /// Begins to look.
+    pub(super) fn watch(db: Db, bounds: Bounds, stop: Stop) -> Self {
+        let (tell, now) = watch::channel(None);
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let looking = tokio::spawn(look(db, bounds, tell, Arc::clone(&seen), stop));
+        Self { now, seen, _looking: AbortOnDropHandle::new(looking) }
+    }
+
+    /// Waits until nothing has to be waited for.
+    pub(super) async fn clear(&self) {
+        // The sender goes with the end of the looks: then nobody waits any more.
+        drop(self.now.clone().wait_for(Option::is_none).await);
+    }
+
+    /// How long was waited for what.
+    pub(super) fn waited(&self) -> BTreeMap<Wait, Duration> {
+        seen(&self.seen).waited.clone()
+    }
+
+    /// What the server wrote to its log between the first look and the last.
+    pub(super) fn wal(&self) -> Option<u64> {
+        seen(&self.seen).wal.and_then(|(first, last)| u64::try_from(last - first).ok())
+    }
+
+    /// Could the looks not see what others do?
+    pub(super) fn is_blind(&self) -> bool {
+        seen(&self.seen).blind
+    }
+}
+
+/// Sums are whole whatever panicked.
+fn seen(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn look(db: Db, bounds: Bounds, tell: watch::Sender<Option<Wait>>, sees: Arc<Mutex<Seen>>, stop: Stop) {
+    let mut judge = Judge::new(bounds);
+    loop {
+        let begun = Instant::now();
+        let waits = *tell.borrow();
+        match db.migration_look().await {
+            Ok(look) => {
+                let wait = judge.judge(&look, begun.elapsed(), Instant::now());
+                {
+                    let mut seen = seen(&sees);
+                    seen.wal = Some((seen.wal.map_or(look.wal, |(first, _)| first), look.wal));
+                    seen.blind = !look.sees;
+                }
+                if waits != wait {
+                    tracing::info!(waits_for = wait.map(Wait::as_str), "kind to the database");
+                    tell.send_replace(wait);
+                }
+            }
+            // Whoever works meets it, too, and waits for its end.
+            Err(error) => tracing::debug!(%error, "no look at how the server fares"),
+        }
+        tokio::select! {
+            // What is in flight is finished now, whatever the server has to bear.
+            () = stop.requested() => {
+                tell.send_replace(None);
+                return;
+            }
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        if let Some(wait) = waits {
+            *seen(&sees).waited.entry(wait).or_default() += begun.elapsed();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: i64 = 1024 * 1024;
+
+    fn look(wal: i64) -> Look {
+        Look { wal, sees: true, ..Look::default() }
+    }
+
+    #[test]
+    fn the_log_grows_no_faster_than_it_may_over_time() {
+        let start = Instant::now();
+        let mut judge = Judge::new(Bounds { wal: Some(10 * MIB.unsigned_abs()) });
+        let mut at = |seconds: f64, wal: i64| {
+            judge.judge(&look(wal * MIB), Duration::ZERO, start + Duration::from_secs_f64(seconds))
+        };
+        // The first look has nothing to compare with.
+        assert_eq!(at(0.0, 500), None);
+        assert_eq!(at(1.0, 509), None);
+        // 30 MiB in a second are paid off two seconds later.
+        assert_eq!(at(2.0, 539), Some(Wait::Wal));
+        assert_eq!(at(3.0, 539), Some(Wait::Wal));
+        assert_eq!(at(4.0, 539), None);
+        // A quiet hour saves nothing up.
+        assert_eq!(at(3_600.0, 539), None);
+        assert_eq!(at(3_601.0, 560), Some(Wait::Wal));
+    }
+
+    #[test]
+    fn each_measure_is_kept() {
+        let now = Instant::now();
+        for (look, took, expected) in [
+            (look(0), Duration::ZERO, None),
+            (Look { lag: Some(LAG), active: ACTIVE, ..look(0) }, SLOW, None),
+            (Look { lag: Some(LAG + 1), ..look(0) }, Duration::ZERO, Some(Wait::Lag)),
+            (Look { active: ACTIVE + 1, ..look(0) }, Duration::ZERO, Some(Wait::Busy)),
+            (look(0), SLOW + Duration::from_millis(1), Some(Wait::Busy)),
+            (Look { paused: true, lag: Some(i64::MAX), ..look(0) }, Duration::ZERO, Some(Wait::Paused)),
+        ] {
+            assert_eq!(Judge::new(Bounds { wal: None }).judge(&look, took, now), expected, "{look:?}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What became of each file, and of all of them together.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::gentle::Wait;
+use crate::file::{ObjectKey, SchemaName};
+use crate::outcome::{UnknownWord, words};
+
+words! {
+    /// What became, or in a dry run would become, of one file.
+    Migrated {
+        /// Its content is where it was to go, proven, and its row says so.
+        Migrated => "migrated",
+        /// The same; the object with this very content was there before.
+        AlreadyThere => "already_there",
+        /// It would be.
+        WouldMigrate => "would_migrate",
+        /// Its row has no content any more; the object has it, proven.
+        Reclaimed => "reclaimed",
+        /// It would be.
+        WouldReclaim => "would_reclaim",
+        /// Somebody changed or is changing its row: for the next run.
+        Edited => "edited",
+        /// Its row was deleted meanwhile.
+        Gone => "gone",
+        /// Its row has no content: there is nothing to move.
+        NoContent => "no_content",
+        /// Another object is under its key, and it is not ours: untouched.
+        Differs => "differs",
+        /// Its object is not there.
+        Missing => "missing",
+        /// Larger than a row can have.
+        TooLarge => "too_large",
+        /// Its object is in an archive class and cannot be read now.
+        Archived => "archived",
+        /// Its row says another size than its content has: untouched.
+        SizeDiffers => "size_differs",
+        /// Its object is not proven to have the row's content: the row keeps it.
+        Unproven => "unproven",
+        /// It could not be done.
+        Failed => "failed",
+    }
+}
+
+impl Migrated {
+    /// Is it done, or nothing to be done, or done by the next run?
+    pub const fn is_well(self) -> bool {
+        matches!(
+            self,
+            Self::Migrated
+                | Self::AlreadyThere
+                | Self::WouldMigrate
+                | Self::Reclaimed
+                | Self::WouldReclaim
+                | Self::Edited
+                | Self::Gone
+                | Self::NoContent
+        )
+    }
+
+    /// Was, or would be, something done?
+    pub const fn is_done(self) -> bool {
+        matches!(
+            self,
+            Self::Migrated | Self::AlreadyThere | Self::WouldMigrate | Self::Reclaimed | Self::WouldReclaim
+        )
+    }
+}
+
+/// One file's line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileResult {
+    /// The file.
+    pub file_id: Uuid,
+    /// Its schema.
+    pub schema: SchemaName,
+    /// Its object's key; nothing where none can be made for it.
+    pub key: Option<ObjectKey>,
+    /// What became of it.
+    pub result: Migrated,
+    /// Its content's length in bytes, as far as it is known.
+    pub bytes: Option<u64>,
+    /// What else a person may want to know; never empty where it is not well.
+    pub why: Option<String>,
+    /// What its content takes in the table, compressed maybe.
+    #[serde(skip)]
+    pub stored: u64,
+    /// The storage was out of reach: others will fare alike.
+    #[serde(skip)]
+    pub outage: bool,
+}
+
+/// Files and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Count {
+    /// How many.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What their contents take in the table.
+    pub stored_bytes: u64,
+}
+
+/// What became of all of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// By result.
+    pub counts: BTreeMap<Migrated, Count>,
+    /// What was or would be done, by schema.
+    pub tables: BTreeMap<SchemaName, Count>,
+    /// Files above 8 MiB among them, and their parts.
+    pub in_parts: (u64, u64),
+    /// How long was waited for what.
+    pub waited: BTreeMap<Wait, Duration>,
+    /// What the server wrote to its log meanwhile, by whomever, in bytes; nothing where it was not looked at.
+    pub wal: Option<u64>,
+    /// This role cannot see what others do at the server, nor replicas.
+    pub blind: bool,
+    /// A stop was asked for before the end.
+    pub interrupted: bool,
+    /// Why it ended before the end by itself.
+    pub stopped: Option<String>,
+}
+
+impl Count {
+    fn add(&mut self, file: &FileResult) {
+        self.files += 1;
+        self.bytes += file.bytes.unwrap_or_default();
+        self.stored_bytes += file.stored;
+    }
+}
+
+impl Summary {
+    /// Adds a file.
+    pub fn add(&mut self, file: &FileResult) {
+        self.counts.entry(file.result).or_default().add(file);
+        if file.result.is_done() {
+            self.tables.entry(file.schema.clone()).or_default().add(file);
+            let part = crate::storage::PART as u64;
+            if let Some(bytes) = file.bytes.filter(|bytes| *bytes > part) {
+                self.in_parts.0 += 1;
+                self.in_parts.1 += bytes.div_ceil(part);
+            }
+        }
+    }
+
+    /// How many had this result.
+    pub fn of(&self, result: Migrated) -> Count {
+        self.counts.get(&result).copied().unwrap_or_default()
+    }
+
+    /// What was, or would be, done.
+    pub fn done(&self) -> Count {
+        let mut all = Count::default();
+        for count in self.counts.iter().filter(|(result, _)| result.is_done()).map(|(_, count)| count) {
+            all.files += count.files;
+            all.bytes += count.bytes;
+            all.stored_bytes += count.stored_bytes;
+        }
+        all
+    }
+
+    /// Was all done, as far as it can be?
+    pub fn is_well(&self) -> bool {
+        let well = self.counts.iter().all(|(result, count)| result.is_well() || count.files == 0);
+        well && !self.interrupted && self.stopped.is_none()
+    }
+}

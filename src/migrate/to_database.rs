@@ -1,0 +1,316 @@
+//! From the storage to rows: the content is compared with its digest on the way, and row and content change in one
+//! statement. The object stays, unless it is wanted in the recycle bucket.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, StreamExt as _};
+use md5::{Digest as _, Md5};
+
+use super::asking::{is_of_rows, lasting};
+use super::groups::{SMALL, weight};
+use super::proof::{Digest16, Parts, says};
+use super::{FileResult, Migrated, Migrator};
+use crate::db::migrate::{Arrived, Candidate, Direction, Table};
+use crate::failpoint;
+use crate::file::ObjectKey;
+use crate::outcome::{Failure, Outcome};
+use crate::storage::{ETag, Head, Side, Small};
+
+/// The longest content that PostgreSQL puts together in one value, in bytes: a gibibyte with its own header and some room
+/// (PostgreSQL manual, appendix K, "field size").
+const LONGEST: u64 = 1024 * 1024 * 1024 - 64 * 1024;
+
+/// What came of one object.
+enum Got {
+    /// Its content, proven.
+    Content(Bytes, Digest16),
+    /// It is too large for a group.
+    Large,
+    /// Not its content: why.
+    Not(Migrated, Option<String>),
+}
+
+impl Migrator {
+    /// A group of small files, or one large one.
+    pub(super) async fn to_database(
+        &self,
+        table: &Table,
+        rows: Vec<Candidate>,
+    ) -> Result<Vec<FileResult>, Failure> {
+        let bytes = rows.iter().map(|row| weight(row, Direction::ToDatabase)).sum();
+        let (mut results, mut arrived) = (Vec::new(), Vec::new());
+        let (mut large, mut not) = (Vec::new(), Vec::new());
+        {
+            // A large one is streamed: what is held of it at once is two pieces.
+            let _room = self.budget.take(u64::min(bytes, 2 * SMALL)).await;
+            let got = rows.into_iter().map(|row| async move {
+                let got = self.get(table, &row).await;
+                (row, got)
+            });
+            let got: Vec<_> = got.collect();
+            let got: Vec<_> = stream::iter(got).buffer_unordered(64).collect().await;
+            for (row, got) in got {
+                match got {
+                    Ok(Got::Content(content, md5)) => arrived.push((row, content, md5)),
+                    Ok(Got::Large) => large.push(row),
+                    Ok(Got::Not(what, why)) => not.push((row, what, why)),
+                    Err(failure) => results.push(self.failed(table, &row, &failure)),
+                }
+            }
+            failpoint::reach("migrate::content_read");
+            results.extend(self.into_rows(table, arrived).await?);
+            results.extend(self.not(table, not).await?);
+        }
+        for row in large {
+            self.gentle.clear().await;
+            let _room = self.budget.take(2 * SMALL).await;
+            results.push(match self.stream_into_row(table, &row).await {
+                Ok(result) => result,
+                Err(failure) if matches!(failure.advice, crate::outcome::Advice::Hold) => {
+                    return Err(failure);
+                }
+                Err(failure) => self.failed(table, &row, &failure),
+            });
+        }
+        if self.settings.recycle_objects {
+            failpoint::reach("migrate::before_putting_away");
+            self.put_objects_away(table, &mut results).await;
+        }
+        Ok(results)
+    }
+
+    async fn get(&self, table: &Table, row: &Candidate) -> Result<Got, Failure> {
+        let key = match self.key(row.id, &table.schema) {
+            Ok(key) => key,
+            Err(error) => return Err(lasting(format!("it has no key: {error}"))),
+        };
+        if weight(row, Direction::ToDatabase) > SMALL {
+            return Ok(Got::Large);
+        }
+        let storage = &self.parts.storage;
+        let (etag, content) = match self.storage(|| storage.read_small(Side::Object, &key, SMALL)).await? {
+            Ok(Small::Whole(etag, content)) => (etag, content),
+            Ok(Small::Larger) => return Ok(Got::Large),
+            Ok(Small::Nothing) => {
+                // Some servers say of a bucket that is away what they say of an object.
+                self.storage(|| storage.check()).await??;
+                let why =
+                    "its object is not in the object bucket: `explain` tells where it may be".to_owned();
+                return Ok(Got::Not(Migrated::Missing, Some(why)));
+            }
+            Err(error) if error.kind == crate::storage::Kind::Archived => {
+                return Ok(Got::Not(Migrated::Archived, Some(error.to_string())));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(why) = other_size(row, content.len() as u64) {
+            return Ok(Got::Not(Migrated::SizeDiffers, Some(why)));
+        }
+        let md5: Digest16 = Md5::digest(&content).into();
+        if says(&etag, md5, None) == Some(true) || self.is_what_it_says(&key, &etag, &content, md5).await? {
+            return Ok(Got::Content(content, md5));
+        }
+        let why = "what was read is not what the object's ETag stands for, twice".to_owned();
+        Ok(Got::Not(Migrated::Unproven, Some(why)))
+    }
+
+    /// The ETag does not stand for a content in one piece: for one in parts, or for none; then it is read once more.
+    async fn is_what_it_says(
+        &self,
+        key: &ObjectKey,
+        etag: &ETag,
+        content: &Bytes,
+        md5: Digest16,
+    ) -> Result<bool, Failure> {
+        let storage = &self.parts.storage;
+        let head = self.storage(|| storage.head(Side::Object, key)).await??;
+        let Some(head) = head.filter(|head| head.etag == *etag) else { return Ok(false) };
+        if let Ok(Some(lengths)) = self.storage(|| storage.part_lengths(Side::Object, key, &head)).await? {
+            let mut parts = Parts::new(lengths);
+            parts.update(content);
+            if says(etag, md5, Some(parts)) == Some(true) {
+                return Ok(true);
+            }
+        }
+        let again = self.storage(|| storage.read_small(Side::Object, key, SMALL)).await??;
+        Ok(matches!(again, Small::Whole(again, second) if again == *etag && second == *content))
+    }
+
+    async fn into_rows(
+        &self,
+        table: &Table,
+        arrived: Vec<(Candidate, Bytes, Digest16)>,
+    ) -> Result<Vec<FileResult>, Failure> {
+        if arrived.is_empty() {
+            return Ok(Vec::new());
+        }
+        let contents: Vec<Arrived> = arrived
+            .iter()
+            .map(|(row, content, md5)| Arrived { row: row.version(), content: content.clone(), md5: *md5 })
+            .collect();
+        let (db, migration) = (&self.parts.db, &self.parts.migration);
+        let (mut results, mut left) = (Vec::new(), Vec::new());
+        match self.database(|| db.switch_to_database(migration, table, &contents)).await {
+            Ok(done) => {
+                for (row, ..) in arrived {
+                    if done.contains(&row.id) {
+                        results.push(self.told(table, &row, Migrated::Migrated, None));
+                    } else {
+                        left.push(row);
+                    }
+                }
+            }
+            // Something in the database refuses one of them.
+            Err(failure) if is_of_rows(&failure) => {
+                for ((row, ..), content) in arrived.into_iter().zip(&contents) {
+                    let one = std::slice::from_ref(content);
+                    match self.database(|| db.switch_to_database(migration, table, one)).await {
+                        Ok(done) if done.is_empty() => left.push(row),
+                        Ok(_) => results.push(self.told(table, &row, Migrated::Migrated, None)),
+                        Err(failure) => results.push(self.failed(table, &row, &failure)),
+                    }
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+        failpoint::reach("migrate::content_in_row");
+        results.extend(self.left(table, left).await?);
+        Ok(results)
+    }
+
+    /// A large one: piece by piece to the database's server, which puts them together.
+    async fn stream_into_row(&self, table: &Table, row: &Candidate) -> Result<FileResult, Failure> {
+        let key = match self.key(row.id, &table.schema) {
+            Ok(key) => key,
+            Err(error) => return Err(lasting(format!("it has no key: {error}"))),
+        };
+        let storage = &self.parts.storage;
+        let not = |what, why: &str| Ok(self.told(table, row, what, Some(why.to_owned())));
+        let Some(head) = self.storage(|| storage.head(Side::Object, &key)).await?? else {
+            self.storage(|| storage.check()).await??;
+            return not(
+                Migrated::Missing,
+                "its object is not in the object bucket: `explain` tells where it may be",
+            );
+        };
+        if head.archived {
+            return not(Migrated::Archived, "its object is in an archive class: ask for it first");
+        }
+        if head.size > LONGEST {
+            return not(
+                Migrated::TooLarge,
+                "a row cannot have so much: PostgreSQL's values end at a gibibyte",
+            );
+        }
+        if let Some(why) = other_size(row, head.size) {
+            return not(Migrated::SizeDiffers, &why);
+        }
+        let lengths = self.storage(|| storage.part_lengths(Side::Object, &key, &head)).await?.ok().flatten();
+        let mut arrival = self.database(|| self.parts.db.arrival()).await?;
+        let read = self.read_pieces(&key, &head, lengths, &mut arrival).await;
+        let proven = match read {
+            Ok(Read { proven: true, .. }) => Ok(true),
+            // The ETag does not say: the same once more is proof enough that it came over as it is.
+            Ok(Read { md5, .. }) => self.digest_of(&key, &head).await.map(|again| again == md5),
+            Err(failure) => Err(failure),
+        };
+        match proven {
+            Ok(true) => {}
+            Ok(false) => {
+                arrival.give_up().await;
+                return not(Migrated::Unproven, "it was read twice, and came differently");
+            }
+            Err(failure) => {
+                arrival.give_up().await;
+                return Err(failure);
+            }
+        }
+        failpoint::reach("migrate::content_read");
+        self.gentle.clear().await;
+        // Not tried again by itself: the pieces go with the connection. The next run does it.
+        let done =
+            arrival.into_row(&self.parts.migration, table, &row.version()).await.map_err(Failure::from)?;
+        failpoint::reach("migrate::content_in_row");
+        if done {
+            return Ok(self.told(table, row, Migrated::Migrated, None));
+        }
+        let mut left = self.left(table, vec![row.clone()]).await?;
+        left.pop().ok_or_else(|| lasting("a row has no end"))
+    }
+
+    async fn read_pieces(
+        &self,
+        key: &ObjectKey,
+        head: &Head,
+        lengths: Option<Vec<u64>>,
+        arrival: &mut crate::db::migrate::Arrival,
+    ) -> Result<Read, Failure> {
+        let mut content = self.storage(|| self.parts.storage.open(Side::Object, key, head)).await??;
+        let (mut whole, mut parts) = (Md5::new(), lengths.map(Parts::new));
+        let (mut piece, mut size) = (BytesMut::new(), 0);
+        let full = usize::try_from(SMALL).unwrap_or(usize::MAX);
+        loop {
+            let chunk = content.next().await?;
+            let is_end = chunk.is_none();
+            if let Some(chunk) = chunk {
+                whole.update(&chunk);
+                if let Some(parts) = &mut parts {
+                    parts.update(&chunk);
+                }
+                size += chunk.len() as u64;
+                piece.extend_from_slice(&chunk);
+            }
+            while piece.len() >= full || is_end && !piece.is_empty() {
+                let now = piece.split_to(full.min(piece.len()));
+                self.gentle.clear().await;
+                arrival.add(&now, Md5::digest(&now).into()).await.map_err(Failure::from)?;
+            }
+            if is_end {
+                break;
+            }
+        }
+        if size != head.size {
+            return Err(lasting("the object's content ended before its end"));
+        }
+        let md5: Digest16 = whole.finalize().into();
+        Ok(Read { proven: says(&head.etag, md5, parts) == Some(true), md5 })
+    }
+
+    async fn digest_of(&self, key: &ObjectKey, head: &Head) -> Result<Digest16, Failure> {
+        let mut content = self.storage(|| self.parts.storage.open(Side::Object, key, head)).await??;
+        let mut whole = Md5::new();
+        while let Some(chunk) = content.next().await? {
+            whole.update(&chunk);
+        }
+        Ok(whole.finalize().into())
+    }
+
+    /// The objects of what is in the database now, to the recycle bucket: by the worker's own move, which finds for each
+    /// that no row says S3.
+    async fn put_objects_away(&self, table: &Table, results: &mut [FileResult]) {
+        let done = results.iter_mut().filter(|file| file.result == Migrated::Migrated);
+        let moves: Vec<_> = done.map(|file| self.put_object_away(table, file)).collect();
+        stream::iter(moves).buffer_unordered(64).collect::<()>().await;
+    }
+
+    async fn put_object_away(&self, table: &Table, file: &mut FileResult) {
+        let Some(key) = file.key.clone() else { return };
+        file.why = match self.put_away(file.file_id, &table.schema, &key).await {
+            Ok(Outcome::Moved | Outcome::AlreadyMoved | Outcome::Missing) => None,
+            Ok(other) => Some(format!("its object stays: {}", other.as_str())),
+            Err(failure) => Some(format!("its object stays, `audit` names it: {}", failure.error)),
+        };
+    }
+}
+
+/// What reading an object has shown.
+struct Read {
+    /// It is what its ETag stands for.
+    proven: bool,
+    md5: Digest16,
+}
+
+/// The row says another size than the object has. Zero tells none: it is what an empty column says, too.
+fn other_size(row: &Candidate, size: u64) -> Option<String> {
+    let said = row.size.and_then(|said| u64::try_from(said).ok()).filter(|said| *said > 0)?;
+    (said != size).then(|| format!("the row says {said} bytes, its object has {size}"))
+}

@@ -1,0 +1,327 @@
+//! From rows to the storage: the object first, proven; then the row, if it is still what was read.
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use md5::{Digest as _, Md5};
+
+use super::asking::lasting;
+use super::groups::SMALL;
+use super::proof::{Digest16, Same};
+use super::switch::{Now, Statement};
+use super::{FileResult, Migrated, Migrator};
+use crate::db::migrate::{Candidate, Piece, Table};
+use crate::failpoint;
+use crate::file::ObjectKey;
+use crate::outcome::{Failure, Outcome};
+use crate::storage::{ETag, Head, PART, Side, Upload};
+
+/// Parts of one object that are on their way at the same time.
+const PARTS_AT_ONCE: usize = 3;
+/// How often an object that appears and goes again is tried.
+const TRIES: usize = 3;
+
+/// What is in the storage now.
+enum Put {
+    /// The row's content, written now.
+    Written,
+    /// The row's content, which was there.
+    Was,
+    /// Not the row's content: why it could not be.
+    Not(Migrated, Option<String>),
+}
+
+impl Migrator {
+    /// A group of small files, or one large one.
+    pub(super) async fn to_storage(
+        &self,
+        table: &Table,
+        rows: Vec<Candidate>,
+    ) -> Result<Vec<FileResult>, Failure> {
+        let (mut results, mut ready) = (Vec::new(), Vec::new());
+        for row in rows {
+            match self.unfit(table, &row) {
+                Some(result) => results.push(result),
+                None => ready.push(row),
+            }
+        }
+        let large = ready.iter().any(|row| row.length.unwrap_or_default().unsigned_abs() > SMALL);
+        let put = if large {
+            let mut put = Vec::new();
+            for row in ready {
+                let result = self.put_large(table, &row).await;
+                put.push((row, result));
+            }
+            put
+        } else {
+            self.put_small(table, ready).await?
+        };
+        let (mut written, mut not) = (Vec::new(), Vec::new());
+        for (row, result) in put {
+            match result {
+                Ok(Put::Written) => written.push((row, Migrated::Migrated)),
+                Ok(Put::Was) => written.push((row, Migrated::AlreadyThere)),
+                Ok(Put::Not(what, why)) => not.push((row, what, why)),
+                Err(failure) => results.push(self.failed(table, &row, &failure)),
+            }
+        }
+        failpoint::reach("migrate::object_written");
+        results.extend(self.switch(table, written).await?);
+        results.extend(self.not(table, not).await?);
+        Ok(results)
+    }
+
+    /// What keeps a row from being moved, by what it says itself.
+    pub(super) fn unfit(&self, table: &Table, row: &Candidate) -> Option<FileResult> {
+        let Some(length) = row.length else {
+            return Some(self.told(table, row, Migrated::NoContent, None));
+        };
+        // Zero tells nothing: it is what an empty column says, too.
+        let size = row.size.filter(|size| *size != 0 && *size != length)?;
+        let why = format!("the row says {size} bytes, its content has {length}");
+        Some(self.told(table, row, Migrated::SizeDiffers, Some(why)))
+    }
+
+    async fn put_small(
+        &self,
+        table: &Table,
+        rows: Vec<Candidate>,
+    ) -> Result<Vec<(Candidate, Result<Put, Failure>)>, Failure> {
+        let bytes = rows.iter().filter_map(|row| row.length).sum::<i64>().unsigned_abs();
+        let _room = self.budget.take(bytes).await;
+        let versions: Vec<_> = rows.iter().map(Candidate::version).collect();
+        let mut contents = self.database(|| self.parts.db.contents(table, &versions)).await?;
+        let mut work = Vec::new();
+        let mut done = Vec::new();
+        for row in rows {
+            match contents.iter().position(|(id, _)| *id == row.id).map(|at| contents.swap_remove(at).1) {
+                Some(content) => work.push((row, content)),
+                None => done.push((row, Ok(Put::Not(Migrated::Edited, None)))),
+            }
+        }
+        let count = work.len().max(1);
+        let put = work.into_iter().map(|(row, content)| async move {
+            let result = self.put_whole(table, &row, content).await;
+            (row, result)
+        });
+        let put: Vec<_> = put.collect();
+        done.extend(stream::iter(put).buffer_unordered(count).collect::<Vec<_>>().await);
+        Ok(done)
+    }
+
+    async fn put_whole(&self, table: &Table, row: &Candidate, content: Bytes) -> Result<Put, Failure> {
+        let key = match self.key(row.id, &table.schema) {
+            Ok(key) => key,
+            Err(error) => return Err(lasting(format!("it has no key: {error}"))),
+        };
+        let md5: Digest16 = Md5::digest(&content).into();
+        for _ in 0..TRIES {
+            let (storage, server) = (&self.parts.storage, &self.parts.server);
+            let put =
+                self.storage(|| storage.put_new(&key, &self.parts.mark, content.clone(), server)).await?;
+            match put {
+                Ok(etag) if etag.proves_same_content(&ETag::of_md5(md5)) => return Ok(Put::Written),
+                Ok(_) => return self.read_back(table, row, Some(md5), &key).await,
+                Err(_) => {
+                    if let Some(put) = self.occupied(table, row, Some(md5), &key).await? {
+                        return Ok(put);
+                    }
+                }
+            }
+        }
+        Err(lasting("the object under its key keeps changing"))
+    }
+
+    async fn put_large(&self, table: &Table, row: &Candidate) -> Result<Put, Failure> {
+        let key = match self.key(row.id, &table.schema) {
+            Ok(key) => key,
+            Err(error) => return Err(lasting(format!("it has no key: {error}"))),
+        };
+        for _ in 0..TRIES {
+            // Before hundreds of megabytes go out for nothing.
+            if self.look(&key).await?.is_some()
+                && let Some(put) = self.occupied(table, row, None, &key).await?
+            {
+                return Ok(put);
+            }
+            let length = row.length.unwrap_or_default().unsigned_abs();
+            let put = if length > PART as u64 {
+                self.put_parts(table, row, &key).await?
+            } else {
+                let _room = self.budget.take(length).await;
+                let length = usize::try_from(length).unwrap_or(PART);
+                match self.piece(table, &row.version(), row, 0, length).await? {
+                    Some(content) => return Box::pin(self.put_whole(table, row, content.into())).await,
+                    None => Some(Put::Not(Migrated::Edited, None)),
+                }
+            };
+            if let Some(put) = put {
+                return Ok(put);
+            }
+        }
+        Err(lasting("the object under its key keeps changing"))
+    }
+
+    /// In parts; nothing where an object has appeared under the key meanwhile.
+    async fn put_parts(
+        &self,
+        table: &Table,
+        row: &Candidate,
+        key: &ObjectKey,
+    ) -> Result<Option<Put>, Failure> {
+        let (storage, server) = (&self.parts.storage, &self.parts.server);
+        let upload = self.storage(|| storage.begin_new(key, &self.parts.mark)).await??;
+        let length = usize::try_from(row.length.unwrap_or_default()).unwrap_or_default();
+        let parts: Vec<_> = (0..length)
+            .step_by(PART)
+            .zip(1..)
+            .map(|(first, number)| {
+                let (upload, size) = (&upload, PART.min(length - first));
+                self.put_part(table, row, upload, number, Piece { first, length: size })
+            })
+            .collect();
+        let parts = stream::iter(parts).buffered(PARTS_AT_ONCE).try_collect::<Vec<_>>().await;
+        let parts = match parts {
+            Ok(parts) => parts,
+            Err(failure) => {
+                storage.abort_new(&upload).await;
+                return Err(failure);
+            }
+        };
+        let Some(parts) = parts.into_iter().collect::<Option<Vec<_>>>() else {
+            storage.abort_new(&upload).await;
+            return Ok(Some(Put::Not(Migrated::Edited, None)));
+        };
+        let (etags, digests): (Vec<ETag>, Vec<Digest16>) = parts.into_iter().unzip();
+        match self.storage(|| storage.complete_new(&upload, &etags, server)).await {
+            Ok(Ok(etag)) if etag == ETag::of_parts(&digests) => Ok(Some(Put::Written)),
+            Ok(Ok(_)) => self.read_back(table, row, None, key).await.map(Some),
+            Ok(Err(_)) => {
+                storage.abort_new(&upload).await;
+                Ok(None)
+            }
+            Err(failure) => {
+                storage.abort_new(&upload).await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// One part; its ETag and its MD5. Nothing where the row is another version by now.
+    async fn put_part(
+        &self,
+        table: &Table,
+        row: &Candidate,
+        upload: &Upload<'_>,
+        number: i32,
+        part: Piece,
+    ) -> Result<Option<(ETag, Digest16)>, Failure> {
+        self.gentle.clear().await;
+        let _room = self.budget.take(part.length as u64).await;
+        let Some(content) = self.piece(table, &row.version(), row, part.first, part.length).await? else {
+            return Ok(None);
+        };
+        let content = Bytes::from(content);
+        let md5: Digest16 = Md5::digest(&content).into();
+        let storage = &self.parts.storage;
+        let etag = self.storage(|| storage.put_part(upload, number, content.clone())).await??;
+        failpoint::reach("migrate::part_written");
+        Ok(Some((etag, md5)))
+    }
+
+    /// An object is under the key: is it the row's content? Nothing where it is not there any more, and the row's content
+    /// can be written.
+    async fn occupied(
+        &self,
+        table: &Table,
+        row: &Candidate,
+        md5: Option<Digest16>,
+        key: &ObjectKey,
+    ) -> Result<Option<Put>, Failure> {
+        let Some(head) = self.look(key).await? else { return Ok(None) };
+        match self.same(table, row, md5, key, &head).await? {
+            Same::Yes => return Ok(Some(Put::Was)),
+            Same::RowChanged => return Ok(Some(Put::Not(Migrated::Edited, None))),
+            Same::ObjectChanged => return Ok(None),
+            Same::No => {}
+        }
+        if head.migrated_by() != Some(self.parts.mark.as_str())
+            && !failpoint::removed("protection::mark_of_migration")
+        {
+            let why = "an object with other content is under its key".to_owned();
+            return Ok(Some(Put::Not(Migrated::Differs, Some(why))));
+        }
+        // What an earlier run wrote of a row that was edited before it was switched: no row has ever named it, unless it was
+        // brought back to the database since; so it is kept for as long as a backup may name it.
+        match self.put_away(row.id, &table.schema, key).await? {
+            Outcome::Moved | Outcome::AlreadyMoved | Outcome::Missing => Ok(None),
+            other => {
+                let why = format!("an older content of it is under its key, and stays: {}", other.as_str());
+                Ok(Some(Put::Not(Migrated::Differs, Some(why))))
+            }
+        }
+    }
+
+    /// The answer to a write does not prove what was written: reading it does.
+    async fn read_back(
+        &self,
+        table: &Table,
+        row: &Candidate,
+        md5: Option<Digest16>,
+        key: &ObjectKey,
+    ) -> Result<Put, Failure> {
+        let Some(head) = self.look(key).await? else {
+            return Err(lasting("the object was written, and is not there"));
+        };
+        match self.same(table, row, md5, key, &head).await? {
+            Same::Yes => Ok(Put::Written),
+            Same::RowChanged => Ok(Put::Not(Migrated::Edited, None)),
+            Same::No | Same::ObjectChanged => Err(lasting("the object is not what was written")),
+        }
+    }
+
+    async fn look(&self, key: &ObjectKey) -> Result<Option<Head>, Failure> {
+        Ok(self.storage(|| self.parts.storage.head(Side::Object, key)).await??)
+    }
+
+    /// The rows whose objects are there.
+    async fn switch(
+        &self,
+        table: &Table,
+        written: Vec<(Candidate, Migrated)>,
+    ) -> Result<Vec<FileResult>, Failure> {
+        if written.is_empty() {
+            return Ok(Vec::new());
+        }
+        let switched = self.in_one_statement(table, Statement::ToStorage, written).await?;
+        failpoint::reach("migrate::row_switched");
+        let (mut results, mut left) = (Vec::new(), Vec::new());
+        for (row, what, end) in switched {
+            match end {
+                Ok(true) => results.push(self.told(table, &row, what, None)),
+                Ok(false) => left.push(row),
+                Err(failure) => results.push(self.failed(table, &row, &failure)),
+            }
+        }
+        for (row, now) in self.now(table, left).await? {
+            results.push(if now == Now::Gone {
+                self.left_by_the_gone(table, &row).await
+            } else {
+                self.told(table, &row, Migrated::Edited, None)
+            });
+        }
+        Ok(results)
+    }
+
+    /// A row went while its object was written: that is nobody's now, and goes the way of all such.
+    async fn left_by_the_gone(&self, table: &Table, row: &Candidate) -> FileResult {
+        let why = match self.key(row.id, &table.schema) {
+            Err(_) => None,
+            Ok(key) => match self.put_away(row.id, &table.schema, &key).await {
+                Ok(Outcome::Moved | Outcome::AlreadyMoved | Outcome::Missing) => None,
+                Ok(other) => Some(format!("its object stays: {}", other.as_str())),
+                Err(failure) => Some(format!("its object stays, `audit` names it: {}", failure.error)),
+            },
+        };
+        self.told(table, row, Migrated::Gone, why)
+    }
+}

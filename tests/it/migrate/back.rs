@@ -1,0 +1,109 @@
+//! To the database.
+
+use file_recycler::storage::Side;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{S3, SERVERS, in_row, migrate, row_is};
+use crate::support::crm::{DATABASE_STORAGE, FILE_TYPE, S3_STORAGE};
+use crate::support::world::{World, world};
+
+/// A file of a contact, whose content is in S3, by its row of so many bytes.
+async fn in_s3(world: &World, size: usize) -> Uuid {
+    let file = in_row(world, b"").await;
+    let sql = format!(
+        r#"UPDATE "ContactFile" SET "Data" = NULL, "Size" = {size}, "SysFileStorageId" = '{S3_STORAGE}' WHERE "Id" = '{file}'"#
+    );
+    world.crm.sql(sql).await;
+    file
+}
+
+#[tokio::test]
+async fn what_is_not_what_the_row_says_is_told_and_stays() {
+    for s3 in SERVERS.into_iter().chain([S3::Opaque]) {
+        world(s3, async |world| {
+            let [good, unknown, longer, missing] = [
+                in_s3(&world, 7).await,
+                in_s3(&world, 0).await,
+                in_s3(&world, 7).await,
+                in_s3(&world, 7).await,
+            ];
+            world.storage.put(Side::Object, &good.to_string(), b"content").await;
+            world.storage.put(Side::Object, &unknown.to_string(), b"any size").await;
+            world.storage.put(Side::Object, &longer.to_string(), b"content and more").await;
+            let said = migrate(&world, &["--to", "database", "--apply"], 1).await;
+            let expected = json!({ "migrated": 2, "size_differs": 1, "missing": 1 });
+            assert_eq!(said.counts(), expected, "{:?}", said.files);
+            row_is(&world, good, DATABASE_STORAGE, Some(b"content")).await;
+            row_is(&world, unknown, DATABASE_STORAGE, Some(b"any size")).await;
+            for file in [longer, missing] {
+                row_is(&world, file, S3_STORAGE, None).await;
+                assert!(said.file(file)["why"].is_string());
+            }
+            world.storage.holds(&good.to_string(), Some(b"content"), None).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_object_whose_row_tells_no_size_is_streamed_where_it_is_large() {
+    world(S3::Foreign, async |world| {
+        let file = in_s3(&world, 0).await;
+        let content: Vec<u8> =
+            (0..9_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        world.storage.put(Side::Object, &file.to_string(), &content).await;
+        let said = migrate(&world, &["--to", "database", "--apply"], 0).await;
+        assert_eq!(said.counts(), json!({ "migrated": 1 }), "{:?}", said.files);
+        super::same_as_row(&world, file).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_object_that_another_row_has_in_s3_stays() {
+    for other_storage in [S3_STORAGE.to_owned(), Uuid::new_v4().to_string()] {
+        world(S3::Embedded, async |world| {
+            let file = in_s3(&world, 7).await;
+            world.storage.put(Side::Object, &file.to_string(), b"content").await;
+            // The CRM copies rows to other tables under the same id.
+            let sql = format!(
+                r#"INSERT INTO "SysFile" ("Id", "TypeId", "Size", "SysFileStorageId")
+                   VALUES ('{file}', '{FILE_TYPE}', 7, '{other_storage}')"#
+            );
+            world.crm.sql(sql).await;
+            let line = ["--to", "database", "--schema", "ContactFile", "--recycle-objects", "--apply"];
+            let said = migrate(&world, &line, 0).await;
+            assert_eq!(said.counts(), json!({ "migrated": 1 }), "{:?}", said.files);
+            assert_eq!(said.file(file)["why"], "its object stays: alive");
+            row_is(&world, file, DATABASE_STORAGE, Some(b"content")).await;
+            world.storage.holds(&file.to_string(), Some(b"content"), None).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_the_database_refuses_to_change_keeps_no_other() {
+    world(S3::Embedded, async |world| {
+        let [refused, other] = [in_s3(&world, 7).await, in_s3(&world, 7).await];
+        for file in [refused, other] {
+            world.storage.put(Side::Object, &file.to_string(), b"content").await;
+        }
+        world
+            .crm
+            .sql(format!(
+                r#"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+                     BEGIN IF NEW."Id" = '{refused}' THEN RAISE EXCEPTION 'this row is sealed'; END IF; RETURN NEW; END $$;
+                   CREATE TRIGGER seal BEFORE UPDATE ON "ContactFile" FOR EACH ROW EXECUTE FUNCTION refuse()"#
+            ))
+            .await;
+        let said = migrate(&world, &["--to", "database", "--apply"], 1).await;
+        assert_eq!(said.counts(), json!({ "failed": 1, "migrated": 1 }), "{:?}", said.files);
+        let why = said.file(refused)["why"].as_str().unwrap();
+        assert!(why.contains("this row is sealed"), "{why}");
+        row_is(&world, refused, S3_STORAGE, None).await;
+        row_is(&world, other, DATABASE_STORAGE, Some(b"content")).await;
+    })
+    .await;
+}

@@ -1,0 +1,60 @@
+//! Something is under the key already.
+
+use file_recycler::storage::Side;
+use serde_json::json;
+
+use super::{S3, SERVERS, in_row, migrate, row_is, same_as_row};
+use crate::support::crm::{DATABASE_STORAGE, S3_STORAGE};
+use crate::support::world::world;
+
+#[tokio::test]
+async fn the_same_content_counts_as_done_and_other_content_is_untouched() {
+    for s3 in SERVERS.into_iter().chain([S3::Opaque]) {
+        world(s3, async |world| {
+            let [same, longer, other] = [
+                in_row(&world, b"content").await,
+                in_row(&world, b"content").await,
+                in_row(&world, b"content").await,
+            ];
+            for (file, content) in
+                [(same, &b"content"[..]), (longer, b"a longer content"), (other, b"another")]
+            {
+                world.storage.put(Side::Object, &file.to_string(), content).await;
+            }
+            let done = migrate(&world, &["--to", "storage", "--apply"], 1).await;
+            assert_eq!(done.counts(), json!({ "already_there": 1, "differs": 2 }), "{:?}", done.files);
+            row_is(&world, same, S3_STORAGE, Some(b"content")).await;
+            for (file, content) in [(longer, &b"a longer content"[..]), (other, b"another")] {
+                assert_eq!(done.file(file)["result"], "differs");
+                row_is(&world, file, DATABASE_STORAGE, Some(b"content")).await;
+                world.storage.holds(&file.to_string(), Some(content), None).await;
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_object_in_parts_is_compared_by_its_parts_whoever_cut_it() {
+    for s3 in SERVERS {
+        world(s3, async |world| {
+            let file = super::large(&world, 1_000_000).await;
+            assert_eq!(
+                migrate(&world, &["--to", "storage", "--apply"], 0).await.counts(),
+                json!({ "migrated": 1 })
+            );
+            let content = world.object(Side::Object, file).await.unwrap();
+            let parts: Vec<Vec<u8>> = content.chunks(6_000_000).map(<[u8]>::to_vec).collect();
+            let create = world.storage.client.create_multipart_upload();
+            world.storage.put_in_parts(create, &file.to_string(), &parts).await;
+            assert_eq!(
+                migrate(&world, &["--reclaim", "--apply"], 0).await.counts(),
+                json!({ "reclaimed": 1 })
+            );
+            let back = migrate(&world, &["--to", "database", "--apply"], 0).await;
+            assert_eq!(back.counts(), json!({ "migrated": 1 }), "{:?}", back.files);
+            same_as_row(&world, file).await;
+        })
+        .await;
+    }
+}
