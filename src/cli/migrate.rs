@@ -45,7 +45,6 @@ pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Resu
     }
     let planned = planned(&db, &migration, arguments.limit).await?;
     let expected = expected(config, &storage, &arguments, direction, &planned).await?;
-    let server = if arguments.apply { storage.probe().await? } else { Capabilities::unknown() };
     let settings = settings(&arguments, direction);
     let run = format!("migrate-{}", Uuid::new_v4());
     let once = if arguments.apply {
@@ -63,7 +62,7 @@ pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Resu
         db: db.clone(),
         migration: migration.clone(),
         storage,
-        server,
+        server: once.as_ref().map_or(Capabilities::unknown(), |once| once.server()),
         template: config.storage.key_template.clone(),
         mark,
         run,
@@ -205,7 +204,10 @@ fn settings(arguments: &Migrate, direction: Direction) -> Settings {
         limit: arguments.limit,
         rate: arguments.rate,
         bandwidth,
-        bounds: Bounds { wal: Some(arguments.wal).filter(|bound| *bound > 0) },
+        bounds: Bounds {
+            wal: Some(arguments.wal).filter(|bound| *bound > 0),
+            sessions: Some(arguments.sessions).filter(|bound| *bound > 0),
+        },
     }
 }
 

@@ -28,8 +28,8 @@ pub use sql::PAGE;
 pub use switch::Arrived;
 
 const DOING: &str = "preparing a migration";
-/// What a page or a count may take at most, in milliseconds: between two rows that are wanted there may be many that
-/// are not.
+/// What a page, a count, or a statement about a large content may take at most, in milliseconds: between two rows that are
+/// wanted there may be many that are not, and a content may have a gigabyte.
 const PATIENCE_MS: &str = "600000";
 
 /// Where contents go.

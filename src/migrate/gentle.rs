@@ -22,8 +22,6 @@ const EVERY: Duration = Duration::from_millis(200);
 const SLOW: Duration = Duration::from_secs(1);
 /// A replica may be so far behind, in bytes.
 const LAG: i64 = 64 * 1024 * 1024;
-/// Sessions of others that may be at work.
-const ACTIVE: i64 = 16;
 
 words! {
     /// What is waited for.
@@ -44,6 +42,8 @@ words! {
 pub struct Bounds {
     /// What the server writes to its log, by whomever, in bytes a second; nothing: any amount.
     pub wal: Option<u64>,
+    /// Sessions of others that may be at work; nothing: any number.
+    pub sessions: Option<u32>,
 }
 
 /// What the looks say together: pure.
@@ -68,7 +68,7 @@ impl Judge {
             Some(Wait::Paused)
         } else if look.lag.is_some_and(|lag| lag > LAG) {
             Some(Wait::Lag)
-        } else if look.active > ACTIVE || took > SLOW {
+        } else if self.bounds.sessions.is_some_and(|most| look.active > most.into()) || took > SLOW {
             Some(Wait::Busy)
         } else if self.debt > 0.0 {
             Some(Wait::Wal)
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn the_log_grows_no_faster_than_it_may_over_time() {
         let start = Instant::now();
-        let mut judge = Judge::new(Bounds { wal: Some(10 * MIB.unsigned_abs()) });
+        let mut judge = Judge::new(Bounds { wal: Some(10 * MIB.unsigned_abs()), sessions: None });
         let mut at = |seconds: f64, wal: i64| {
             judge.judge(&look(wal * MIB), Duration::ZERO, start + Duration::from_secs_f64(seconds))
         };
@@ -210,15 +210,19 @@ mod tests {
     #[test]
     fn each_measure_is_kept() {
         let now = Instant::now();
+        let bounds = Bounds { wal: None, sessions: Some(16) };
         for (look, took, expected) in [
             (look(0), Duration::ZERO, None),
-            (Look { lag: Some(LAG), active: ACTIVE, ..look(0) }, SLOW, None),
+            (Look { lag: Some(LAG), active: 16, ..look(0) }, SLOW, None),
             (Look { lag: Some(LAG + 1), ..look(0) }, Duration::ZERO, Some(Wait::Lag)),
-            (Look { active: ACTIVE + 1, ..look(0) }, Duration::ZERO, Some(Wait::Busy)),
+            (Look { active: 17, ..look(0) }, Duration::ZERO, Some(Wait::Busy)),
             (look(0), SLOW + Duration::from_millis(1), Some(Wait::Busy)),
             (Look { paused: true, lag: Some(i64::MAX), ..look(0) }, Duration::ZERO, Some(Wait::Paused)),
         ] {
-            assert_eq!(Judge::new(Bounds { wal: None }).judge(&look, took, now), expected, "{look:?}");
+            assert_eq!(Judge::new(bounds).judge(&look, took, now), expected, "{look:?}");
         }
+        let any = Bounds { sessions: None, ..bounds };
+        let crowded = Look { active: i64::MAX, ..look(0) };
+        assert_eq!(Judge::new(any).judge(&crowded, Duration::ZERO, now), None);
     }
 }

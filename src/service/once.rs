@@ -14,13 +14,13 @@ use crate::guard::{Guard, Verdict, compare};
 use crate::outcome::{Advice, Failure, Outcome};
 use crate::recycle::{Job, Move, Recycler};
 use crate::retry::{Pauses, WITHIN_A_DELIVERY, retry};
-use crate::storage::{Side, Storage};
+use crate::storage::{Capabilities, Side, Storage};
 
 /// Moves files on an operator's word.
 pub struct Once {
     recycler: Recycler<GuardedRegistry>,
     storage: Storage,
-    exact_keys: bool,
+    server: Capabilities,
 }
 
 impl Once {
@@ -69,12 +69,17 @@ impl Once {
         };
         let (mode, meter) = (config.recycle.mode, Arc::new(|_| {}));
         let recycler = Recycler::new(storage.clone(), server, registry, mode, Clock::system(), meter);
-        Ok(Self { recycler, storage, exact_keys: server.exact_keys })
+        Ok(Self { recycler, storage, server })
     }
 
     /// Does the server keep keys to the byte?
     pub fn exact_keys(&self) -> bool {
-        self.exact_keys
+        self.server.exact_keys
+    }
+
+    /// What the storage's server can do.
+    pub fn server(&self) -> Capabilities {
+        self.server
     }
 
     /// Brings one file to its outcome, with the tries that a delivery would have.

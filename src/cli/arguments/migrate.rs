@@ -42,6 +42,9 @@ pub(in crate::cli) struct Migrate {
     /// Waits while the database's server writes more than this to its log, as in 32MiB/s, over time; 0: no bound
     #[arg(long, value_name = "SIZE/s", default_value = "64MiB/s", value_parser = size)]
     pub(in crate::cli) wal: u64,
+    /// Waits while more than so many sessions of others are at work at the database's server; 0: no bound
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub(in crate::cli) sessions: u32,
     /// With --to database: moves each object to the recycle bucket, once its content is in its row
     #[arg(long)]
     pub(in crate::cli) recycle_objects: bool,
@@ -73,8 +76,8 @@ other content under a file's key is told, and untouched.
 
 To the database, the object stays: --recycle-objects moves it to the recycle bucket as a worker would.
 
-It waits while the server's log grows faster than --wal, a replica is more than 64 MiB behind, more than 16 other sessions \
-are at work, the server answers slowly, or the environment is paused.
+It waits while the server's log grows faster than --wal, a replica is more than 64 MiB behind, more than --sessions \
+others are at work, the server answers slowly, or the environment is paused.
 
 With --json each file is a line, and the last line is the summary. Exit code 1 where a file could not be moved.
 

@@ -6,15 +6,13 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Executor as _, Postgres};
 use uuid::Uuid;
 
-use super::{Migration, Table, Version};
+use super::{Migration, PATIENCE_MS, Table, Version};
 use crate::db::Db;
 use crate::db::error::{Attempted, DbError, Problem};
 use crate::db::sql::built;
 
 const READING: &str = "reading a file's content";
 const WRITING: &str = "writing a file's content";
-/// What the one statement that puts pieces together may take, in milliseconds: it writes up to a gigabyte.
-const ASSEMBLY_MS: &str = "600000";
 
 /// A piece of a content: its first byte, from 0 on, and its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +173,7 @@ impl Arrival {
         row: &Version,
     ) -> Result<bool, DbError> {
         sqlx::query("SELECT set_config('statement_timeout', $1, false)")
-            .bind(ASSEMBLY_MS)
+            .bind(PATIENCE_MS)
             .execute(&mut *self.connection)
             .await
             .attempted(WRITING)?;

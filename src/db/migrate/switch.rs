@@ -4,7 +4,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::content::columns;
-use super::{Migration, Table, Version};
+use super::{Migration, PATIENCE_MS, Table, Version};
 use crate::db::Db;
 use crate::db::error::{Attempted, DbError};
 use crate::db::sql::built;
@@ -40,15 +40,23 @@ impl Db {
             .attempted(DOING)
     }
 
-    /// Takes `"Data"` away from these rows; those that have none now.
+    /// Takes `"Data"` away from these rows; those that have none now. What a large one has in the table takes its time to go.
     pub async fn clear_contents(&self, table: &Table, rows: &[Version]) -> Result<Vec<Uuid>, DbError> {
         let (ids, versions) = columns(rows);
-        sqlx::query_scalar(built(&table.statements.clear))
+        let mut tx = self.pool.begin().await.attempted(DOING)?;
+        sqlx::query("SELECT set_config('statement_timeout', $1, true)")
+            .bind(PATIENCE_MS)
+            .execute(&mut *tx)
+            .await
+            .attempted(DOING)?;
+        let cleared = sqlx::query_scalar(built(&table.statements.clear))
             .bind(ids)
             .bind(versions)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *tx)
             .await
-            .attempted(DOING)
+            .attempted(DOING)?;
+        tx.commit().await.attempted(DOING)?;
+        Ok(cleared)
     }
 
     /// Gives these rows their contents and says that they are in the database; those that have them now.
