@@ -42,9 +42,11 @@ SELECT format('GRANT SELECT ("Data"%s, xmin, ctid), UPDATE ("SysFileStorageId", 
 GRANT TEMPORARY ON DATABASE :"DBNAME" TO :"migrate_role";
 
 -- OPTIONAL: what others do is seen, so that the CRM's own work and the replicas are waited for. A superuser has to grant it.
-SELECT rolsuper OR pg_has_role(rolname, 'pg_read_all_stats', 'USAGE WITH ADMIN OPTION') AS may_show
+SELECT pg_has_role(:'migrate_role', 'pg_read_all_stats', 'MEMBER') AS sees,
+       rolsuper OR pg_has_role(rolname, 'pg_read_all_stats', 'USAGE WITH ADMIN OPTION') AS may_show
   FROM pg_roles WHERE rolname = current_user \gset
-\if :may_show
+\if :sees
+\elif :may_show
   GRANT pg_read_all_stats TO :"migrate_role";
 \else
   \warn 'NOT granted, only a superuser may: GRANT pg_read_all_stats'
