@@ -98,7 +98,7 @@ impl Migrator {
     /// Nothing is asked yet. It looks at the database every so often from here on.
     pub fn new(parts: Parts, settings: Settings) -> Self {
         let gentle = Gentle::watch(parts.db.clone(), settings.bounds, parts.stop.clone());
-        let pace = Pace::new(settings.rate, settings.bandwidth);
+        let pace = Pace::new(settings.rate, settings.bandwidth, tokio::time::Instant::now());
         Self { parts, settings, gentle, pace, budget: Budget::default() }
     }
 

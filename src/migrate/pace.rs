@@ -20,8 +20,8 @@ pub(super) struct Pace {
 }
 
 impl Rate {
-    fn new(per_second: f64) -> Self {
-        Self { per_second, paid: Mutex::new(Instant::now()) }
+    fn new(per_second: f64, now: Instant) -> Self {
+        Self { per_second, paid: Mutex::new(now) }
     }
 
     /// Takes so many; when it is their turn.
@@ -37,8 +37,9 @@ impl Rate {
 }
 
 impl Pace {
-    pub(super) fn new(files: Option<f64>, bytes: Option<f64>) -> Self {
-        Self { files: files.map(Rate::new), bytes: bytes.map(Rate::new) }
+    pub(super) fn new(files: Option<f64>, bytes: Option<f64>, now: Instant) -> Self {
+        let rate = |bound: Option<f64>| bound.map(|per_second| Rate::new(per_second, now));
+        Self { files: rate(files), bytes: rate(bytes) }
     }
 
     /// Takes files and bytes; when it is their turn.
@@ -55,7 +56,7 @@ mod tests {
     #[test]
     fn no_more_begins_in_a_second_than_may() {
         let start = Instant::now();
-        let pace = Pace::new(Some(10.0), Some(1_000.0));
+        let pace = Pace::new(Some(10.0), Some(1_000.0), start);
         let after = |seconds: f64| start + Duration::from_secs_f64(seconds);
         // Of the first nobody has anything to pay off; the second waits for the files, the third for the bytes.
         assert_eq!(pace.turn(start, 5, 100), start);
@@ -70,7 +71,7 @@ mod tests {
     #[test]
     fn without_a_bound_nobody_waits() {
         let now = Instant::now();
-        let pace = Pace::new(None, None);
+        let pace = Pace::new(None, None, now);
         assert_eq!((pace.turn(now, 1_000, u64::MAX), pace.turn(now, 1, 1)), (now, now));
     }
 }
