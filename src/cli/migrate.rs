@@ -90,7 +90,7 @@ pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Resu
     let sizes =
         if direction == Direction::ToDatabase { Vec::new() } else { sizes(&db, &migration, &summary).await };
     let document =
-        Document::new(&arguments, &summary, expected, took, requests.counted(), migration.warnings(), sizes);
+        Document::new(&arguments, &summary, expected, took, requests.counted(), migration.warnings(), &sizes);
     print(json, &document, || text(&document, &summary, &shown))?;
     let unclear = shown.iter().find(|file| !file.result.is_well());
     suggest(json, unclear.map(|file| Next::Explain(file.file_id.to_string())));

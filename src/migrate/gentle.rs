@@ -143,20 +143,25 @@ fn seen(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn look(db: Db, bounds: Bounds, tell: watch::Sender<Option<Wait>>, sees: Arc<Mutex<Seen>>, stop: Stop) {
+async fn look(
+    db: Db,
+    bounds: Bounds,
+    tell: watch::Sender<Option<Wait>>,
+    noted: Arc<Mutex<Seen>>,
+    stop: Stop,
+) {
     let mut judge = Judge::new(bounds);
     loop {
         let begun = Instant::now();
-        let waits = *tell.borrow();
         match db.migration_look().await {
             Ok(look) => {
                 let wait = judge.judge(&look, begun.elapsed(), Instant::now());
                 {
-                    let mut seen = seen(&sees);
-                    seen.wal = Some((seen.wal.map_or(look.wal, |(first, _)| first), look.wal));
-                    seen.blind = !look.sees;
+                    let mut so_far = seen(&noted);
+                    so_far.wal = Some((so_far.wal.map_or(look.wal, |(first, _)| first), look.wal));
+                    so_far.blind = !look.sees;
                 }
-                if waits != wait {
+                if *tell.borrow() != wait {
                     tracing::info!(waits_for = wait.map(Wait::as_str), "kind to the database");
                     tell.send_replace(wait);
                 }
@@ -164,16 +169,18 @@ async fn look(db: Db, bounds: Bounds, tell: watch::Sender<Option<Wait>>, sees: A
             // Whoever works meets it, too, and waits for its end.
             Err(error) => tracing::debug!(%error, "no look at how the server fares"),
         }
-        tokio::select! {
-            // What is in flight is finished now, whatever the server has to bear.
-            () = stop.requested() => {
-                tell.send_replace(None);
-                return;
-            }
-            () = tokio::time::sleep(EVERY) => {}
-        }
+        let waits = *tell.borrow();
+        let stopped = tokio::select! {
+            () = stop.requested() => true,
+            () = tokio::time::sleep(EVERY) => false,
+        };
         if let Some(wait) = waits {
-            *seen(&sees).waited.entry(wait).or_default() += begun.elapsed();
+            *seen(&noted).waited.entry(wait).or_default() += begun.elapsed();
+        }
+        if stopped {
+            // What is in flight is finished now, whatever the server has to bear.
+            tell.send_replace(None);
+            return;
         }
     }
 }

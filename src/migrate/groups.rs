@@ -13,10 +13,9 @@ const FILES: usize = 64;
 pub(super) fn weight(row: &Candidate, direction: Direction) -> u64 {
     let known = |size: Option<i64>| size.and_then(|size| u64::try_from(size).ok());
     match direction {
-        Direction::ToStorage => known(row.length).unwrap_or_default(),
         // Nothing of it comes here; the server reads it.
         Direction::Reclaim if known(row.length) <= Some(SMALL) => 0,
-        Direction::Reclaim => known(row.length).unwrap_or_default(),
+        Direction::ToStorage | Direction::Reclaim => known(row.length).unwrap_or_default(),
         // Zero tells none: it is what an empty column says, too.
         Direction::ToDatabase => known(row.size).filter(|size| *size > 0).unwrap_or(SMALL),
     }

@@ -57,7 +57,7 @@ impl Migrator {
                 }
             }
             failpoint::reach("migrate::content_read");
-            results.extend(self.into_rows(table, arrived).await?);
+            results.extend(self.give_rows(table, arrived).await?);
             results.extend(self.not(table, not).await?);
         }
         for row in large {
@@ -135,7 +135,7 @@ impl Migrator {
         Ok(matches!(again, Small::Whole(again, second) if again == *etag && second == *content))
     }
 
-    async fn into_rows(
+    async fn give_rows(
         &self,
         table: &Table,
         arrived: Vec<(Candidate, Bytes, Digest16)>,

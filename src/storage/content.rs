@@ -64,18 +64,18 @@ impl Storage {
         let bad = |what: &str| StorageError::new(asked, Kind::BadAnswer, what);
         let etag = output.e_tag().filter(|etag| !etag.is_empty()).map(ETag::new);
         let etag = etag.ok_or_else(|| bad("without an ETag"))?;
-        let size = output.content_length().and_then(|size| u64::try_from(size).ok());
-        let size = size.ok_or_else(|| bad("without a size"))?;
-        if size > most {
+        let length = output.content_length().and_then(|length| u64::try_from(length).ok());
+        let length = length.ok_or_else(|| bad("without a size"))?;
+        if length > most {
             return Ok(Small::Larger);
         }
         let mut content =
             Content { asked, body: output.body, chunk: Bytes::new(), patience: self.patience() };
-        let mut whole = bytes::BytesMut::with_capacity(usize::try_from(size).unwrap_or_default());
+        let mut whole = bytes::BytesMut::with_capacity(usize::try_from(length).unwrap_or_default());
         while let Some(chunk) = content.next().await? {
             whole.extend_from_slice(&chunk);
         }
-        if whole.len() as u64 != size {
+        if whole.len() as u64 != length {
             return Err(bad("shorter than it says"));
         }
         Ok(Small::Whole(etag, whole.freeze()))

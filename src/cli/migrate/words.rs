@@ -76,9 +76,8 @@ impl Expected {
         let parts = bytes / PART as u64;
         let requests = match direction {
             Direction::ToStorage => files + parts,
-            Direction::Reclaim => files,
             Direction::ToDatabase if arguments.recycle_objects => 2 * files + files / 250,
-            Direction::ToDatabase => files,
+            Direction::Reclaim | Direction::ToDatabase => files,
         };
         #[allow(clippy::cast_precision_loss, reason = "a guess")]
         let seconds = {
@@ -111,7 +110,7 @@ impl Document {
         took: Duration,
         requests: BTreeMap<&'static str, u64>,
         warnings: &[String],
-        sizes: Vec<(SchemaName, String, u64)>,
+        sizes: &[(SchemaName, String, u64)],
     ) -> Self {
         let of = |what: fn(crate::migrate::Count) -> u64| {
             Migrated::ALL.iter().map(|result| (result.as_str(), what(summary.of(*result)))).collect()

@@ -63,27 +63,11 @@ impl Statements {
             if direction == Direction::ToDatabase { size } else { length },
         );
         let bytes = if direction == Direction::ToDatabase { size } else { length };
-        let of_version = version_is("want.version");
-        let one = version_is("$2");
-        let wanted = |from: &str| {
-            format!(
-                r#"FROM {table} AS item JOIN unnest($1::uuid[], $2::text[]{from}) ON item."Id" = want.id AND {of_version}"#
-            )
-        };
-        let plain = wanted(") AS want(id, version");
-        // Who edits a row right now has it locked: it is left to the next run.
-        let switch = |set: &str, extra: &str, from: &str, names: &str, only: &str| -> Arc<str> {
-            format!(
-                r#"WITH same AS (
-  SELECT item.tableoid AS part, item.ctid AS place{extra}
-    {joined}{only}
-     FOR NO KEY UPDATE OF item SKIP LOCKED)
-UPDATE {table} AS item SET {set} FROM same WHERE item.tableoid = same.part AND item.ctid = same.place
-RETURNING item."Id""#,
-                joined = wanted(&format!("{from}) AS want(id, version{names}")),
-            )
-            .into()
-        };
+        let same = version_is("want.version");
+        let plain = format!(
+            r#"FROM {table} AS item JOIN unnest($1::uuid[], $2::text[]) AS want(id, version) ON item."Id" = want.id AND {same}"#
+        );
+        let one = format!(r#"FROM {table} AS item WHERE item."Id" = $1 AND {}"#, version_is("$2"));
         let empty = if required { r"''::bytea" } else { "NULL" };
         Self {
             page: format!(
@@ -104,26 +88,42 @@ now: format!(
             contents: format!(r#"SELECT item."Id", item."Data" {plain}"#).into(),
             digests: format!(r#"SELECT item."Id", md5(item."Data") {plain}"#).into(),
             piece: format!(
-                r#"SELECT substring(item."Data" FROM $3 FOR $4) FROM {table} AS item WHERE item."Id" = $1 AND {one}"#
+                r#"SELECT substring(item."Data" FROM $3 FOR $4) {one}"#
             )
             .into(),
             piece_digest: format!(
-                r#"SELECT md5(substring(item."Data" FROM $3 FOR $4)) FROM {table} AS item WHERE item."Id" = $1 AND {one}"#
+                r#"SELECT md5(substring(item."Data" FROM $3 FOR $4)) {one}"#
             )
             .into(),
-            to_storage: switch(r#""SysFileStorageId" = $3"#, "", "", "", ""),
-            clear: switch(&format!(r#""Data" = {empty}"#), "", "", "", ""),
+            to_storage: switch(&table, r#""SysFileStorageId" = $3"#, &plain, ""),
+            clear: switch(&table, &format!(r#""Data" = {empty}"#), &plain, ""),
             to_database: switch(
+                &table,
                 r#""SysFileStorageId" = $3, "Data" = same.data"#,
-                ", want.data",
-                ", $4::bytea[], $5::text[]",
-                ", data, digest",
                 // What comes in is compared with its digest once more, before the row has it.
-                " WHERE md5(want.data) = want.digest",
+                &format!(
+                    r#"FROM {table} AS item
+    JOIN unnest($1::uuid[], $2::text[], $4::bytea[], $5::text[]) AS want(id, version, data, digest)
+      ON item."Id" = want.id AND {same} AND md5(want.data) = want.digest"#
+                ),
+                ", want.data",
             ),
-            arrived: arrived(&table, &of_version),
+            arrived: arrived(&table, &same),
         }
     }
+}
+
+/// Changes the rows that are still what was read. Who edits a row right now has it locked: it is left to the next run.
+fn switch(table: &str, set: &str, from: &str, with: &str) -> Arc<str> {
+    format!(
+        r#"WITH same AS (
+  SELECT item.tableoid AS part, item.ctid AS place{with}
+    {from}
+     FOR NO KEY UPDATE OF item SKIP LOCKED)
+UPDATE {table} AS item SET {set} FROM same WHERE item.tableoid = same.part AND item.ctid = same.place
+RETURNING item."Id""#
+    )
+    .into()
 }
 
 /// The pieces, put together, into the row; only if all of them are there.
@@ -182,14 +182,13 @@ fn condition(file: &FileTable, direction: Direction, record: Option<&SchemaName>
         Direction::ToDatabase => format!("{ours} AND ($3::uuid IS NULL OR true)"),
     });
     all.push(match (record, file.parent.as_ref()) {
-        (None, _) => "$4::uuid IS NULL".to_owned(),
         (Some(schema), _) if file.weak => format!(
             r#"item."RecordSchemaName" = {} AND item."RecordId" = $4"#,
             quote_literal(schema.as_str())
         ),
         (Some(_), Some(link)) => format!("item.{} = $4", quote_identifier(&link.column)),
-        // No such table is asked.
-        (Some(_), None) => "$4::uuid IS NULL".to_owned(),
+        // Without a column for it, no table of a record's is asked.
+        (None, _) | (Some(_), None) => "$4::uuid IS NULL".to_owned(),
     });
     let modified = file.columns.iter().any(|column| column == "ModifiedOn");
     all.push(if modified {

@@ -321,9 +321,9 @@ impl Storage {
             let page = self.send(asked, || request.send()).await?;
             for part in page.parts() {
                 last = last.max(part.last_modified().copied().and_then(moment));
-                let (number, etag, size) = (part.part_number(), part.e_tag(), part.size());
-                if let (Some(number), Some(etag), Some(size)) = (number, etag, size) {
-                    parts.insert(number, (ETag::new(etag), u64::try_from(size).unwrap_or_default()));
+                let (number, etag, length) = (part.part_number(), part.e_tag(), part.size());
+                if let (Some(number), Some(etag), Some(length)) = (number, etag, length) {
+                    parts.insert(number, (ETag::new(etag), u64::try_from(length).unwrap_or_default()));
                 }
             }
             marker = page.next_part_number_marker;

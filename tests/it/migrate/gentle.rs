@@ -2,19 +2,20 @@
 
 use serde_json::json;
 
-use super::meanwhile::start_with;
+use super::meanwhile::start;
 use super::{S3, in_row, migrate};
 use crate::support::world::world;
 
 #[tokio::test]
 async fn it_waits_while_the_log_grows_faster_than_it_may() {
     world(S3::Embedded, async |world| {
-        for _ in 0..3 {
+        // More than are in work at the same time.
+        for _ in 0..16 {
             super::large(&world, 60_000).await;
         }
         migrate(&world, &["--to", "storage", "--apply"], 0).await;
-        let mut run = start_with(&world.environment, &["--to", "database", "--wal", "1KiB/s", "--apply"]);
-        run.says(r#"waits_for=Some("wal")"#).await;
+        let mut run = start(&world, &["--to", "database", "--wal", "1KiB/s", "--apply"]);
+        run.says(r#"waits_for="wal""#).await;
         run.interrupt().await;
         let said = run.ended(1).await;
         assert_eq!(said.summary["interrupted"], json!(true), "{}", said.summary);
@@ -30,14 +31,14 @@ async fn a_pause_holds_it_up_and_its_end_lets_it_go_on() {
         for _ in 0..8 {
             super::large(&world, 50_000).await;
         }
-        let mut run = start_with(&world.environment, &["--to", "storage", "--rate", "2/s", "--apply"]);
+        let mut run = start(&world, &["--to", "storage", "--rate", "2/s", "--apply"]);
         crate::support::process::eventually("it has begun", async || {
             let began = "SELECT count(*) FROM file_recycler.trail WHERE action = 'migrate'";
             (world.crm.number(began).await == 1).then_some(())
         })
         .await;
         world.cli(&["pause", "--why", "a test"]).await.expect(0);
-        run.says(r#"waits_for=Some("paused")"#).await;
+        run.says(r#"waits_for="paused""#).await;
         world.cli(&["resume"]).await.expect(0);
         let said = run.ended(0).await;
         assert_eq!(said.counts(), json!({ "migrated": 8 }), "{:?}", said.files);

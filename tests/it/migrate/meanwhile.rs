@@ -22,11 +22,8 @@ pub(super) struct Run {
 }
 
 /// Starts it.
-pub(super) async fn start(world: &World, arguments: &[&str]) -> Run {
-    start_with(&world.environment, arguments)
-}
-
-pub(super) fn start_with(environment: &[(String, String)], arguments: &[&str]) -> Run {
+pub(super) fn start(world: &World, arguments: &[&str]) -> Run {
+    let environment = &world.environment;
     let line = [&["migrate", "--json"], arguments].concat();
     let mut command = process::command(environment, &line);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -76,7 +73,7 @@ pub(super) struct Held(Arc<Control>);
 
 impl Held {
     /// Requests of this kind for a file's object.
-    pub(super) async fn at(world: &World, operation: Operation, file: Uuid) -> Self {
+    pub(super) fn at(world: &World, operation: Operation, file: Uuid) -> Self {
         let control = Arc::new(world.storage.control());
         control.fault(Rule::new(operation, Action::Hold { when: When::Before }).key(file.to_string()));
         Self(control)
@@ -103,8 +100,8 @@ async fn edit(world: &World, file: Uuid, content: &str) {
 async fn a_file_that_is_edited_on_the_way_is_left_for_the_next_run_which_moves_the_newer_content() {
     world(S3::Embedded, async |world| {
         let [edited, other] = [in_row(&world, b"content").await, in_row(&world, b"other").await];
-        let held = Held::at(&world, Operation::PutObject, edited).await;
-        let run = start(&world, &["--to", "storage", "--apply"]).await;
+        let held = Held::at(&world, Operation::PutObject, edited);
+        let run = start(&world, &["--to", "storage", "--apply"]);
         held.is_reached().await;
         edit(&world, edited, "newer").await;
         held.release();
@@ -126,8 +123,8 @@ async fn a_file_that_is_edited_on_the_way_is_left_for_the_next_run_which_moves_t
 async fn an_edit_of_anything_of_a_row_counts_also_where_the_content_stays() {
     world(S3::Embedded, async |world| {
         let file = in_row(&world, b"content").await;
-        let held = Held::at(&world, Operation::PutObject, file).await;
-        let run = start(&world, &["--to", "storage", "--apply"]).await;
+        let held = Held::at(&world, Operation::PutObject, file);
+        let run = start(&world, &["--to", "storage", "--apply"]);
         held.is_reached().await;
         world.crm.sql(format!(r#"UPDATE "ContactFile" SET "Notes" = 'x' WHERE "Id" = '{file}'"#)).await;
         held.release();
@@ -161,8 +158,8 @@ async fn a_file_that_is_deleted_on_the_way_leaves_no_object_behind_and_one_that_
     world(S3::Embedded, async |world| {
         let record = world.crm.record("Contact").await;
         let deleted = of_record(&world, record, b"content").await;
-        let held = Held::at(&world, Operation::PutObject, deleted).await;
-        let run = start(&world, &["--to", "storage", "--apply"]).await;
+        let held = Held::at(&world, Operation::PutObject, deleted);
+        let run = start(&world, &["--to", "storage", "--apply"]);
         held.is_reached().await;
         world.crm.delete("Contact", record).await;
         let added = in_row(&world, b"added").await;
@@ -182,8 +179,8 @@ async fn a_file_that_is_deleted_on_the_way_leaves_no_object_behind_and_one_that_
 async fn an_object_that_the_crm_writes_meanwhile_is_never_overwritten() {
     world(S3::Embedded, async |world| {
         let file = in_row(&world, b"content").await;
-        let held = Held::at(&world, Operation::PutObject, file).await;
-        let run = start(&world, &["--to", "storage", "--apply"]).await;
+        let held = Held::at(&world, Operation::PutObject, file);
+        let run = start(&world, &["--to", "storage", "--apply"]);
         held.is_reached().await;
         // A new version of the file, which the CRM puts where new files go.
         world.storage.control().put(&world.storage.object, &file.to_string(), &b"a new version"[..]);
@@ -206,8 +203,8 @@ async fn a_file_that_is_edited_on_the_way_back_stays_what_it_is() {
         let [edited, other] = [in_row(&world, b"content").await, in_row(&world, b"other").await];
         migrate(&world, &["--to", "storage", "--apply"], 0).await;
         migrate(&world, &["--reclaim", "--apply"], 0).await;
-        let held = Held::at(&world, Operation::GetObject, edited).await;
-        let run = start(&world, &["--to", "database", "--recycle-objects", "--apply"]).await;
+        let held = Held::at(&world, Operation::GetObject, edited);
+        let run = start(&world, &["--to", "database", "--recycle-objects", "--apply"]);
         held.is_reached().await;
         let sql = format!(r#"UPDATE "ContactFile" SET "Version" = 2 WHERE "Id" = '{edited}'"#);
         world.crm.sql(sql).await;
@@ -235,7 +232,7 @@ async fn interrupted_it_finishes_what_is_in_hand_and_goes_on_when_it_is_run_agai
             let hold = Action::Hold { when: When::Before };
             control.fault(Rule::new(Operation::PutObject, hold).key(file.to_string()));
         }
-        let mut run = start(&world, &["--to", "storage", "--apply"]).await;
+        let mut run = start(&world, &["--to", "storage", "--apply"]);
         eventually("some are on their way", async || (control.holding() >= 2).then_some(())).await;
         run.interrupt().await;
         run.says("finishing what is in flight").await;

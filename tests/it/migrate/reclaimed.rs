@@ -61,8 +61,8 @@ async fn a_row_that_is_edited_after_the_proof_keeps_its_content() {
     world(S3::Embedded, async |world| {
         let [edited, other] = [in_row(&world, b"content").await, in_row(&world, b"other").await];
         migrate(&world, &["--to", "storage", "--apply"], 0).await;
-        let held = super::meanwhile::Held::at(&world, recycler_test_s3::Operation::HeadObject, edited).await;
-        let run = super::meanwhile::start(&world, &["--reclaim", "--apply"]).await;
+        let held = super::meanwhile::Held::at(&world, recycler_test_s3::Operation::HeadObject, edited);
+        let run = super::meanwhile::start(&world, &["--reclaim", "--apply"]);
         held.is_reached().await;
         let sql = format!(r#"UPDATE "ContactFile" SET "Data" = 'newer', "Size" = 5 WHERE "Id" = '{edited}'"#);
         world.crm.sql(sql).await;

@@ -72,7 +72,14 @@ async fn what_cannot_be_meant_is_refused() {
                 "no table of files of the schema Nothing",
             ),
             (
-                vec!["migrate", "--reclaim", "--set", "crm.profile=events"],
+                vec![
+                    "migrate",
+                    "--reclaim",
+                    "--set",
+                    "crm.profile=events",
+                    "--set",
+                    "crm.trust_outside_events=true",
+                ],
                 2,
                 "where another application keeps its contents is not known",
             ),
