@@ -20,6 +20,8 @@ pub struct Looks {
     pub ready: bool,
     /// It works, with something that should be put right.
     pub degraded: bool,
+    /// Nobody has advanced the nonce for too long.
+    pub nonce_stale: bool,
     /// The guard lets files move.
     pub guard_open: bool,
     /// Exchange, queues and bindings are as they must be.
@@ -33,6 +35,7 @@ pub struct Looks {
 pub(super) struct States {
     ready: Gauge,
     degraded: Gauge,
+    nonce_stale: Gauge,
     guard_open: Gauge,
     topology_ok: Gauge,
     listener: Gauges<1>,
@@ -46,6 +49,12 @@ impl States {
                 registry,
                 "degraded",
                 "1 while it works with something that should be put right",
+                Gauge::default(),
+            ),
+            nonce_stale: add(
+                registry,
+                "nonce_stale",
+                "1 while nobody has advanced the nonce for too long",
                 Gauge::default(),
             ),
             guard_open: add(
@@ -206,6 +215,7 @@ impl Metrics {
         let states = &self.0.states;
         states.ready.set(i64::from(looks.ready));
         states.degraded.set(i64::from(looks.degraded));
+        states.nonce_stale.set(i64::from(looks.nonce_stale));
         states.guard_open.set(i64::from(looks.guard_open));
         states.topology_ok.set(i64::from(looks.topology_ok));
         for word in ListenerWord::ALL {

@@ -24,6 +24,7 @@ fn every_contracted_series_is_there_from_the_start() {
         "file_recycler_listener_silent_deletions 0",
         "file_recycler_intake_events_total{result=\"unavailable\"} 0",
         "file_recycler_ready 0",
+        "file_recycler_nonce_stale 0",
         "file_recycler_guard_open 0",
         "file_recycler_alive_after_move_total 0",
         "file_recycler_last_success_timestamp_seconds{half=\"worker\"} 0.0",
@@ -78,6 +79,7 @@ fn what_readyz_says_is_one_state_at_a_time() {
     let looks = Looks {
         ready: true,
         degraded: true,
+        nonce_stale: true,
         guard_open: true,
         topology_ok: false,
         listener: ListenerWord::Drift,
@@ -90,7 +92,12 @@ fn what_readyz_says_is_one_state_at_a_time() {
     assert_eq!(states.len(), ListenerWord::ALL.len(), "{states:?}");
     let on: Vec<&&str> = states.iter().filter(|line| line.ends_with(" 1")).collect();
     assert_eq!(on, [&"file_recycler_listener_state{state=\"drift\"} 1"]);
-    for line in ["file_recycler_ready 1", "file_recycler_degraded 1", "file_recycler_topology_ok 0"] {
+    for line in [
+        "file_recycler_ready 1",
+        "file_recycler_degraded 1",
+        "file_recycler_nonce_stale 1",
+        "file_recycler_topology_ok 0",
+    ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
 }
