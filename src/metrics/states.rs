@@ -183,6 +183,16 @@ impl Settings {
     }
 }
 
+/// A message in hand, counted until this is dropped.
+#[derive(Debug)]
+pub struct InHand(Gauge);
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// The storage's pace.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -240,6 +250,12 @@ impl Metrics {
     pub fn storage_pace(&self, limit: usize, in_flight: usize) {
         self.0.pace.limit.set(signed(limit as u64));
         self.0.pace.in_flight.set(signed(in_flight as u64));
+    }
+
+    /// One more message is in hand.
+    pub fn in_hand(&self) -> InHand {
+        self.0.in_hand.inc();
+        InHand(self.0.in_hand.clone())
     }
 
     /// The triggers failed this many times so far.

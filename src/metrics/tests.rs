@@ -14,6 +14,7 @@ fn every_contracted_series_is_there_from_the_start() {
         "file_recycler_outbox_rows 0",
         "file_recycler_outbox_oldest_seconds 0.0",
         "file_recycler_queue_messages{queue=\"dead\"} 0",
+        "file_recycler_deliveries_in_hand 0",
         "file_recycler_dead_letters_total{reason=\"crash-loop\"} 0",
         "file_recycler_dependency_up{name=\"storage\"} 0",
         "file_recycler_storage_requests_total{operation=\"copy_object\",result=\"retry\"} 0",
@@ -71,6 +72,20 @@ fn what_happened_is_counted_under_its_own_label() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
+}
+
+#[test]
+fn what_is_in_hand_is_counted_until_it_is_dropped() {
+    let metrics = Metrics::new();
+    let says = |line: &str| {
+        metrics.render().lines().any(|found| found == format!("file_recycler_deliveries_in_hand {line}"))
+    };
+    let (one, two) = (metrics.in_hand(), metrics.clone().in_hand());
+    assert!(says("2"));
+    drop(one);
+    assert!(says("1"));
+    drop(two);
+    assert!(says("0"));
 }
 
 #[test]
