@@ -66,7 +66,11 @@ impl Storage {
         let output = self.send(asked, || request.send()).await?;
         let id = output.upload_id.filter(|id| !id.is_empty());
         let id = id.ok_or_else(|| StorageError::new(asked, Kind::BadAnswer, "without an upload's id"))?;
-        self.note_upload(key, &id).await?;
+        if let Err(error) = self.note_upload(key, &id).await {
+            // Nobody would find it.
+            drop(self.abort_upload(key, &id).await);
+            return Err(error);
+        }
         Ok(Upload { key, id })
     }
 
