@@ -159,14 +159,15 @@ async fn look(
         match db.migration_look().await {
             Ok(look) => {
                 let wait = judge.judge(&look, begun.elapsed(), Instant::now());
+                let is_first = seen(&noted).wal.is_none();
                 {
                     let mut so_far = seen(&noted);
                     so_far.wal = Some((so_far.wal.map_or(look.wal, |(first, _)| first), look.wal));
                     so_far.blind = !look.sees;
                 }
-                if *tell.borrow() != wait {
+                let before = tell.send_replace(wait);
+                if before != wait && !(is_first && wait.is_none()) {
                     tracing::info!(waits_for = wait.map(Wait::as_str), "kind to the database");
-                    tell.send_replace(wait);
                 }
             }
             // Whoever works meets it, too, and waits for its end.

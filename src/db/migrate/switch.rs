@@ -39,10 +39,8 @@ impl Db {
             .bind(versions)
             .bind(migration.s3)
             .fetch_all(&mut *tx)
-            .await
-            .attempted(DOING)?;
-        tx.commit().await.attempted(DOING)?;
-        Ok(switched)
+            .await;
+        finish(tx, switched).await
     }
 
     /// Takes `"Data"` away from these rows; those that have none now. What a large one has in the table takes its time to go.
@@ -58,10 +56,8 @@ impl Db {
             .bind(ids)
             .bind(versions)
             .fetch_all(&mut *tx)
-            .await
-            .attempted(DOING)?;
-        tx.commit().await.attempted(DOING)?;
-        Ok(cleared)
+            .await;
+        finish(tx, cleared).await
     }
 
     /// Gives these rows their contents and says that they are in the database; those that have them now. One that has
@@ -84,10 +80,8 @@ impl Db {
             .bind(contents)
             .bind(digests)
             .fetch_all(&mut *tx)
-            .await
-            .attempted(DOING)?;
-        tx.commit().await.attempted(DOING)?;
-        Ok(switched)
+            .await;
+        finish(tx, switched).await
     }
 
     async fn switching(&self, migration: &Migration) -> Result<Transaction<'static, Postgres>, DbError> {
@@ -95,6 +89,21 @@ impl Db {
         prepare(&mut tx, migration).await?;
         Ok(tx)
     }
+}
+
+/// Commits, or waits until all is undone: the server tells of an error before it lets go of the rows, and whoever tries
+/// again at once would find them locked.
+async fn finish(
+    tx: Transaction<'static, Postgres>,
+    done: sqlx::Result<Vec<Uuid>>,
+) -> Result<Vec<Uuid>, DbError> {
+    if done.is_err() {
+        // What it was about is told by the error.
+        let _ = tx.rollback().await;
+        return done.attempted(DOING);
+    }
+    tx.commit().await.attempted(DOING)?;
+    done.attempted(DOING)
 }
 
 /// The application's own triggers on its tables find what they name without a schema; and a large content takes its time.
