@@ -40,6 +40,9 @@ pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Resu
     let mark = environment(config, &db, &storage, arguments.apply).await?;
     let catalog = db.discover(&config.crm).await?;
     let migration = db.migration(&catalog, direction, filter).await?;
+    if let Some(lacking) = db.lacking_to_migrate(&catalog, &migration, direction, arguments.apply).await? {
+        return Err(Failed::new(format!("nothing is changed: {lacking}")));
+    }
     let planned = planned(&db, &migration, arguments.limit).await?;
     let expected = expected(config, &storage, &arguments, direction, &planned).await?;
     let settings = settings(&arguments, direction);

@@ -3,6 +3,8 @@
 //!
 //! What is needed here is what `deploy/rights/database-run.sql` grants: a test takes each grant away by itself.
 
+mod migrate;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::FromRow;

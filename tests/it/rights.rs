@@ -4,5 +4,6 @@ mod broker;
 mod database;
 mod erase;
 mod grants;
+mod migrate;
 mod retention;
 mod storage;

@@ -47,6 +47,11 @@ class Programs:
         with open(marker, "w", encoding="utf-8") as file:
             file.write(wanted)
 
+    def add(self, packages):
+        """Those that one benchmark alone needs, beside the others': where they are there already, nobody is asked."""
+        pip = [self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, *packages], check=True)
+
     def unpack_debian(self, package):
         """A Debian package's files in a folder of our own: nothing of the system changes."""
         folder = os.path.join(self.peers, "debian")

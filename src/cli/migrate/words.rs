@@ -85,7 +85,8 @@ impl Expected {
                 [files, bytes, requests, concurrency as u64].map(|count| count as f64);
             let bound =
                 |bound: Option<u64>| bound.filter(|bound| *bound > 0).map(|bound| bytes / bound as f64);
-            let wal = bound(Some(arguments.wal)).filter(|_| direction == Direction::ToDatabase);
+            // To clear a content writes the pages that have it to the log once more.
+            let wal = bound(Some(arguments.wal)).filter(|_| direction != Direction::ToStorage);
             [
                 requests * request.as_secs_f64() / concurrency.max(1.0),
                 arguments.rate.map_or(0.0, |rate| files / rate),

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::page::{Page, Step};
 use super::root;
 use crate::drill::set_back;
-use crate::support::crm::{FILE_TYPE, S3_STORAGE};
+use crate::support::crm::{DATABASE_STORAGE, FILE_TYPE, S3_STORAGE};
 use crate::support::folder::Folder;
 use crate::support::process::{Service, eventually};
 use crate::support::tools::Dump;
@@ -178,6 +178,16 @@ impl Scene {
             ["file", file, "of", section, record, "is", "living"] => {
                 self.file(id(file), section, id(record)).await;
                 self.world.upload(id(file)).await;
+            }
+            ["file", file, "of", section, record, "is", "in", "the", "database"] => {
+                self.file(id(file), section, id(record)).await;
+                self.world
+                    .crm
+                    .sql(format!(
+                        r#"UPDATE "{section}File" SET "SysFileStorageId" = '{DATABASE_STORAGE}', "Data" = '{file}'
+                            WHERE "Id" = '{file}'"#
+                    ))
+                    .await;
             }
             ["file", file, "of", section, record, "is", "in", "the", "recycle", "bucket", "alone"] => {
                 self.file(id(file), section, id(record)).await;

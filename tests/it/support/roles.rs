@@ -108,6 +108,11 @@ impl Roles {
         self.apply("database-erase.sql", &[("erase_role", self.run.as_str())]).await;
     }
 
+    /// Applies `database-migrate.sql`.
+    pub async fn allow_migrate(&self) {
+        self.apply("database-migrate.sql", &[("migrate_role", self.run.as_str())]).await;
+    }
+
     async fn apply(&self, file: &str, variables: &[(&str, &str)]) {
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/rights").join(file);
         let mut psql = Command::new("psql");
