@@ -120,7 +120,7 @@ async fn contents_are_not_read_to_know_that_they_are_there() {
                    SELECT pg_stat_force_next_flush()"#
             ))
             .await;
-        world.storage.put(Side::Object, &id.to_string(), &[0x7a; 1_000_000]).await;
+        world.storage.put(Side::Object, &id.to_string(), &vec![0x7a; 1_000_000]).await;
         let read = async |what: &str| {
             let sql = format!("SELECT {what}::bigint FROM pg_statio_user_tables WHERE relname = 'ContactFile'");
             world.crm.number(sql).await
