@@ -38,7 +38,7 @@ impl Files {
     async fn new(world: &World) -> Self {
         let ids = [Uuid::new_v4(), Uuid::new_v4()];
         let record = world.crm.record("Contact").await;
-        world.crm.sql(r#"CREATE TABLE kept (id uuid PRIMARY KEY, content bytea)"#).await;
+        world.crm.sql("CREATE TABLE kept (id uuid PRIMARY KEY, content bytea)").await;
         for (id, bytes) in ids.iter().zip([7, 9 << 20]) {
             world
                 .crm
