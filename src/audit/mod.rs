@@ -38,6 +38,16 @@ pub struct Finding {
     pub size: Option<u64>,
     /// The size that the row says, where the object has another.
     pub row_size: Option<u64>,
+    /// Bytes of content that its rows have all the same, although they say that it is in S3; nothing where that cannot
+    /// be known.
+    pub data: Option<u64>,
+}
+
+impl Finding {
+    /// Bytes of content in its rows, where there are any.
+    pub fn data_in_row(&self) -> Option<u64> {
+        self.data.filter(|bytes| *bytes > 0)
+    }
 }
 
 /// Files and bytes.
@@ -60,6 +70,10 @@ pub struct Found {
     pub rows: u64,
     /// Files whose object has another size than their row says.
     pub other_size: u64,
+    /// Rows in S3 that have content all the same.
+    pub data_left: Total,
+    /// Files that are lost in both buckets, and whose rows have content.
+    pub lost_with_data: Total,
     /// The first orphans, as many as were asked for.
     pub orphans: Vec<Orphan>,
     /// Why it is not complete; empty where it is.
@@ -98,6 +112,7 @@ struct Batch {
     findings: Vec<Finding>,
     buckets: [Total; 2],
     rows: u64,
+    data_left: Total,
 }
 
 impl Total {
@@ -139,6 +154,9 @@ impl Found {
     fn add(&mut self, finding: &Finding, keep_orphans: usize) {
         self.classes.entry(finding.class).or_default().add(finding.size.unwrap_or_default());
         self.other_size += u64::from(finding.row_size.is_some());
+        if let Some(bytes) = finding.data_in_row().filter(|_| finding.class == Class::Lost) {
+            self.lost_with_data.add(bytes);
+        }
         if finding.class == Class::Orphan
             && self.orphans.len() < keep_orphans
             && let Some(file) = &finding.file
@@ -178,7 +196,9 @@ impl Audit {
                     None
                 }
             };
-            let Some(Batch { range, progress: far, findings, buckets, rows }) = batch else { break };
+            let Some(Batch { range, progress: far, findings, buckets, rows, data_left }) = batch else {
+                break;
+            };
             for finding in &findings {
                 found.add(finding, self.keep_orphans);
                 if let Err(error) = told(finding) {
@@ -187,6 +207,7 @@ impl Audit {
                 }
             }
             found.rows += rows;
+            found.data_left.join(data_left);
             for (total, more) in found.buckets.iter_mut().zip(buckets) {
                 total.join(more);
             }

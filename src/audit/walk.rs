@@ -139,12 +139,20 @@ pub(super) fn finding(
         class,
         size: object.or(copy).or(told),
         row_size: told.filter(|told| object.is_some_and(|object| object != *told)),
+        data: rows.iter().filter(|row| row.in_s3).filter_map(|row| row.data).max(),
     }
 }
 
 impl Batch {
     fn new(range: usize) -> Self {
-        Self { range, progress: 0.0, findings: Vec::new(), buckets: [Total::default(); 2], rows: 0 }
+        Self {
+            range,
+            progress: 0.0,
+            findings: Vec::new(),
+            buckets: [Total::default(); 2],
+            rows: 0,
+            data_left: Total::default(),
+        }
     }
 
     fn count(&mut self, entry: &Entry) {
@@ -154,6 +162,8 @@ impl Batch {
             }
         }
         self.rows += entry.rows.len() as u64;
+        let left = entry.rows.iter().filter(|row| row.in_s3).filter_map(|row| row.data);
+        left.filter(|bytes| *bytes > 0).for_each(|bytes| self.data_left.add(bytes));
     }
 
     /// Hands on what has been found so far; `false` where nobody takes it any more.

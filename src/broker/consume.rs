@@ -18,6 +18,7 @@ use super::error::BrokerError;
 use super::link::{ANSWER_TIMEOUT, Link};
 use super::message::{read_delivery_count, read_history, read_id};
 use crate::history::History;
+use crate::metrics::{InHand, Metrics};
 
 /// A message in our hands. Dropped without `ack` or `give_back` it comes again when its consumer is gone.
 pub struct Delivery {
@@ -35,6 +36,8 @@ pub struct Delivery {
     pub tag: u64,
     pub(super) properties: BasicProperties,
     acker: Acker,
+    /// Counted for as long as the message is in hand, however that ends.
+    _in_hand: Option<InHand>,
 }
 
 impl Delivery {
@@ -48,6 +51,7 @@ impl Delivery {
             body: Bytes::from(delivery.data),
             properties: delivery.properties,
             acker: delivery.acker,
+            _in_hand: None,
         }
     }
 
@@ -93,6 +97,8 @@ pub struct Consumer {
     channel: Channel,
     queue: String,
     cancelled: bool,
+    /// Counts what it hands out.
+    counts: Option<Metrics>,
     _link: Arc<Link>,
 }
 
@@ -105,7 +111,14 @@ impl Consumer {
         let started = channel.basic_consume(short(queue)?, "".into(), options, FieldTable::default());
         let deliveries = answered(&attempt, ANSWER_TIMEOUT, started).await;
         let deliveries = deliveries.map_err(|error| error.needing("the read permission on it"))?;
-        Ok(Self { deliveries, channel, queue: queue.to_owned(), cancelled: false, _link: link })
+        let queue = queue.to_owned();
+        Ok(Self { deliveries, channel, queue, cancelled: false, counts: None, _link: link })
+    }
+
+    /// The same, whose messages are counted from here until they are settled or dropped.
+    #[must_use]
+    pub fn counted(self, metrics: &Metrics) -> Self {
+        Self { counts: Some(metrics.clone()), ..self }
     }
 
     /// The next message. `None` comes only after [`Consumer::cancel`], when the messages that were on their
@@ -114,7 +127,10 @@ impl Consumer {
     pub async fn next(&mut self) -> Option<Result<Delivery, BrokerError>> {
         let attempt = || format!("consuming queue '{}'", self.queue);
         match self.deliveries.next().await {
-            Some(Ok(delivery)) => Some(Ok(Delivery::new(delivery))),
+            Some(Ok(delivery)) => {
+                let in_hand = self.counts.as_ref().map(Metrics::in_hand);
+                Some(Ok(Delivery { _in_hand: in_hand, ..Delivery::new(delivery) }))
+            }
             Some(Err(error)) => Some(Err(BrokerError::from_consumer(attempt(), &error))),
             None if self.cancelled => None,
             None => Some(Err(BrokerError::Connection {

@@ -19,6 +19,8 @@ use crate::audit::{Audit, Class, Finding, Found, Total};
 use crate::clock::Clock;
 use crate::config::{Config, Needs, Profile};
 use crate::db::Db;
+use crate::db::catalog::Catalog;
+use crate::db::contents::ReadableData;
 use crate::db::inventory::Reading;
 use crate::failpoint;
 use crate::inventory::Inventory;
@@ -39,6 +41,10 @@ struct Document {
     rows: u64,
     /// Files whose object has another size than their row says.
     other_size: u64,
+    /// Rows in S3 that still have content; nothing where this role may not know.
+    data_left: Option<Left>,
+    /// Files among the lost ones whose content is in their rows; nothing where this role may not know.
+    lost_with_data: Option<Total>,
     older_than_seconds: u64,
     /// Why it is not complete.
     missing: Vec<String>,
@@ -46,6 +52,15 @@ struct Document {
     waited: Waits,
     #[serde(skip_serializing_if = "Option::is_none")]
     fix: Option<fix::Fixed>,
+}
+
+/// What rows in S3 still have.
+#[derive(Serialize)]
+struct Left {
+    #[serde(flatten)]
+    total: Total,
+    /// Tables of which this role may not know.
+    tables_unread: u64,
 }
 
 /// How long the walks waited, added up over all that ran side by side.
@@ -64,6 +79,8 @@ struct Line<'a> {
     class: Class,
     size: Option<u64>,
     row_size: Option<u64>,
+    /// Have its rows, which say that it is in S3, content as well? Nothing where that cannot be known.
+    data_in_row: Option<bool>,
 }
 
 pub(super) async fn run(config: &Config, arguments: &Arguments, json: bool) -> Result<End, Failed> {
@@ -79,7 +96,9 @@ pub(super) async fn run(config: &Config, arguments: &Arguments, json: bool) -> R
     if arguments.fix.is_some() && arguments.apply {
         parts::admitted(config, &db, &storage).await?;
     }
-    let audit = audit(config, &db, &storage, arguments).await?;
+    let catalog = Arc::new(db.discover(&config.crm).await?);
+    let readable = db.readable_data(&catalog).await?;
+    let audit = audit(config, &db, &storage, (catalog, &readable), arguments).await?;
     let mut report = Report::begin(arguments.report.as_deref())?;
     let mut shown = Vec::new();
     let bar = bar();
@@ -102,15 +121,20 @@ pub(super) async fn run(config: &Config, arguments: &Arguments, json: bool) -> R
     let healthy = found.is_complete()
         && found.count(Class::Lost) + found.count(Class::Restorable) == 0
         && (found.count(Class::Orphan) == 0 || fix.as_ref().is_some_and(fix::Fixed::is_done));
-    let document = Document::new(&found, arguments, requests.total(), fix);
+    let document = Document::new(&found, &readable, arguments, requests.total(), fix);
     print(json, &document, || words::text(&document, &shown))?;
     Ok(End::healthy_if(healthy))
 }
 
-async fn audit(config: &Config, db: &Db, storage: &Storage, arguments: &Arguments) -> Result<Audit, Failed> {
-    let catalog = Arc::new(db.discover(&config.crm).await?);
+async fn audit(
+    config: &Config,
+    db: &Db,
+    storage: &Storage,
+    (catalog, readable): (Arc<Catalog>, &ReadableData),
+    arguments: &Arguments,
+) -> Result<Audit, Failed> {
     let template = config.storage.key_template.clone();
-    let reading = Arc::new(Reading::new(catalog, Inventory::apart(&template)));
+    let reading = Arc::new(Reading::new(catalog, Inventory::apart(&template), readable));
     db.is_settled(&reading).await?;
     Ok(Audit {
         inventory: Inventory::new(db.clone(), storage.clone(), reading, template),
@@ -127,7 +151,13 @@ fn orphan_before(older_than: std::time::Duration) -> time::OffsetDateTime {
 }
 
 impl Document {
-    fn new(found: &Found, arguments: &Arguments, requests: u64, fix: Option<fix::Fixed>) -> Self {
+    fn new(
+        found: &Found,
+        readable: &ReadableData,
+        arguments: &Arguments,
+        requests: u64,
+        fix: Option<fix::Fixed>,
+    ) -> Self {
         let by_class = |of: fn(&Total) -> u64| {
             let each = |class: &Class| (class.as_str(), found.classes.get(class).map_or(0, of));
             Class::ALL.iter().map(each).collect::<BTreeMap<_, _>>()
@@ -140,6 +170,10 @@ impl Document {
             buckets: BTreeMap::from([bucket(Side::Object), bucket(Side::Recycle)]),
             rows: found.rows,
             other_size: found.other_size,
+            data_left: readable
+                .is_any()
+                .then(|| Left { total: found.data_left, tables_unread: readable.unread() }),
+            lost_with_data: readable.is_any().then_some(found.lost_with_data),
             older_than_seconds: arguments.older_than.as_secs(),
             missing: found.missing.clone(),
             requests,
@@ -161,6 +195,7 @@ impl<'a> Line<'a> {
             class: finding.class,
             size: finding.size,
             row_size: finding.row_size,
+            data_in_row: finding.data.map(|bytes| bytes > 0),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `migrate`: contents between the rows of files and the storage. A dry run tells what it would be.
 
 mod progress;
+mod watch;
 mod words;
 
 use std::sync::Arc;
@@ -17,18 +18,22 @@ use super::requests::Requests;
 use crate::clock::Clock;
 use crate::config::{Config, Needs, Profile};
 use crate::db::Db;
+use crate::db::catalog::Catalog;
 use crate::db::migrate::{Count, Direction, Filter, Migration};
 use crate::db::schema::SchemaState;
 use crate::file::SchemaName;
-use crate::guard::Verdict;
+use crate::guard::{Fit, Guard, Verdict, compare, fit, wrong_template};
 use crate::migrate::{Bounds, FileResult, Migrator, Parts, PutAway, Settings};
 use crate::service::Once;
-use crate::storage::{Capabilities, Storage};
+use crate::storage::{Capabilities, Storage, Support};
 use progress::Progress;
+use watch::Watch;
 use words::{Document, Expected, text};
 
 /// Files that a person is shown one by one.
 const SHOWN: usize = 50;
+/// Rows in S3 that are looked for, to see that the key template is right.
+const SAMPLE: usize = 20;
 
 pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Result<Finding, Failed> {
     config.require(Needs { broker: false, ..Needs::ALL }).map_err(Failed::configuration)?;
@@ -37,43 +42,41 @@ pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Resu
     let db = parts::database(config)?;
     let requests = Requests::default();
     let storage = parts::storage_observed(config, requests.observe()).await?;
-    let mark = environment(config, &db, &storage, arguments.apply).await?;
+    let (environment, guard) = environment(config, &db, &storage, arguments.apply).await?;
     let catalog = db.discover(&config.crm).await?;
     let migration = db.migration(&catalog, direction, filter).await?;
     if let Some(lacking) = db.lacking_to_migrate(&catalog, &migration, direction, arguments.apply).await? {
         return Err(Failed::new(format!("nothing is changed: {lacking}")));
     }
+    if arguments.apply {
+        template_fits(config, &db, &storage, &catalog, &arguments).await?;
+    }
     let planned = planned(&db, &migration, arguments.limit).await?;
     let expected = expected(config, &storage, &arguments, direction, &planned).await?;
-    let settings = settings(&arguments, direction);
-    let run = format!("migrate-{}", Uuid::new_v4());
-    let once = if arguments.apply {
-        let once = Once::for_migration(config, db.clone(), storage.clone()).await;
-        Some(Arc::new(once.map_err(|failure| Failed::new(format!("nothing is changed: {}", failure.error)))?))
-    } else {
-        None
-    };
+    let once = once(config, &db, &storage, arguments.apply).await?;
+    let warnings = warnings(&migration, once.as_deref());
     let mut report = Report::begin(arguments.report.as_deref())?;
+    let stop = parts::listening(config)?;
+    let watch = if arguments.apply { Some(Watch::begin(guard, &db, &storage, &stop).await?) } else { None };
+    let run = format!("migrate-{}", Uuid::new_v4());
     if arguments.apply {
         db.record_change(&operator(), "migrate", &described(&arguments, &run)).await?;
     }
-    let stop = parts::listening(config)?;
     let parts = Parts {
         db: db.clone(),
         migration: migration.clone(),
         storage,
         server: once.as_ref().map_or(Capabilities::unknown(), |once| once.server()),
         template: config.storage.key_template.clone(),
-        mark,
+        environment,
         run,
         put_away: put_away(once),
         stop,
     };
-    let migrator = Arc::new(Migrator::new(parts, settings));
-    let (mut progress, mut shown) =
-        (Progress::new(planned.bytes.unsigned_abs(), planned.files.unsigned_abs()), Vec::new());
-    let begun = Instant::now();
-    let summary = migrator
+    let migrator = Arc::new(Migrator::new(parts, settings(&arguments, direction)));
+    let mut progress = Progress::new(planned.bytes.unsigned_abs(), planned.files.unsigned_abs());
+    let (mut shown, begun) = (Vec::new(), Instant::now());
+    let mut summary = migrator
         .run(|file| {
             progress.add(file.bytes.unwrap_or_default());
             if json {
@@ -86,11 +89,15 @@ pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Resu
         .await;
     progress.end();
     report.end()?;
+    if let Some(watch) = watch
+        && let Some(why) = watch.end().await
+    {
+        (summary.stopped, summary.interrupted) = (Some(why), false);
+    }
     let took = begun.elapsed();
     let sizes =
         if direction == Direction::ToDatabase { Vec::new() } else { sizes(&db, &migration, &summary).await };
-    let document =
-        Document::new(&arguments, &summary, expected, took, requests.counted(), migration.warnings(), &sizes);
+    let document = Document::new(&arguments, &summary, expected, took, requests.counted(), &warnings, &sizes);
     print(json, &document, || text(&document, &summary, &shown))?;
     let unclear = shown.iter().find(|file| !file.result.is_well());
     suggest(json, unclear.map(|file| Next::Explain(file.file_id.to_string())));
@@ -134,13 +141,18 @@ fn filter(arguments: &Migrate, clock: &Clock) -> Result<Filter, Failed> {
     Ok(Filter {
         schemas: arguments.schema.iter().map(|name| schema("--schema", name)).collect::<Result<_, _>>()?,
         record,
-        modified_before: arguments.older_than.map(|time| time.resolve(clock.now())),
+        modified_before: Some(arguments.older_than.resolve(clock.now())),
         larger_than: arguments.larger_than,
     })
 }
 
 /// The environment's id; with `apply` only where the guard lets anybody work.
-async fn environment(config: &Config, db: &Db, storage: &Storage, apply: bool) -> Result<String, Failed> {
+async fn environment(
+    config: &Config,
+    db: &Db,
+    storage: &Storage,
+    apply: bool,
+) -> Result<(String, Guard), Failed> {
     let state = db.environment().await?;
     if !state.is_primary {
         return Err(
@@ -150,14 +162,43 @@ async fn environment(config: &Config, db: &Db, storage: &Storage, apply: bool) -
     if db.schema_state().await? != SchemaState::Current {
         return Err(Failed::not_installed());
     }
+    let guard = Guard::new(parts::buckets(config)?);
     if apply {
+        compare(storage, db, &guard).await?;
         // As a worker: a pause stops it.
-        match parts::verdict(config, db, storage).await? {
+        match guard.verdict() {
             Verdict::Open(_) => {}
             closed => return Err(parts::refused(&closed)),
         }
     }
-    Ok(state.environment.map(|environment| environment.id.to_string()).unwrap_or_default())
+    let id = state.environment.map(|environment| environment.id.to_string()).unwrap_or_default();
+    Ok((id, guard))
+}
+
+/// Does a file that the CRM put into S3 show that the key template is right?
+async fn template_fits(
+    config: &Config,
+    db: &Db,
+    storage: &Storage,
+    catalog: &Catalog,
+    arguments: &Migrate,
+) -> Result<(), Failed> {
+    let template = &config.storage.key_template;
+    let rows = db.newest_files(catalog, SAMPLE).await?;
+    let why = match fit(storage, template, &rows).await? {
+        Fit::Fits => return Ok(()),
+        Fit::Other(right) => {
+            return Err(Failed::new(format!("nothing is changed: {}", wrong_template(template, &right))));
+        }
+        _ if arguments.trust_template => return Ok(()),
+        Fit::Empty => "no file is in S3 yet",
+        Fit::Nowhere => "of the newest files in S3 no object was found",
+    };
+    Err(Failed::new(format!(
+        "nothing is changed: {why}, and so nothing shows that storage.key_template ('{template}') is the CRM's: add a file in \
+         the CRM while its storage is S3, and run this again; or --trust-template"
+    ))
+    .then(Next::Doctor))
 }
 
 /// What is meant, all tables together.
@@ -194,6 +235,29 @@ async fn expected(
     Ok(Expected::new(arguments, direction, (files, bytes), request, config.recycle.concurrency))
 }
 
+/// For objects that nobody needs in the object bucket any more; a dry run has none.
+async fn once(config: &Config, db: &Db, storage: &Storage, apply: bool) -> Result<Option<Arc<Once>>, Failed> {
+    if !apply {
+        return Ok(None);
+    }
+    let once = Once::for_migration(config, db.clone(), storage.clone()).await;
+    let once = once.map_err(|failure| Failed::new(format!("nothing is changed: {}", failure.error)))?;
+    Ok(Some(Arc::new(once)))
+}
+
+/// What somebody should know.
+fn warnings(migration: &Migration, once: Option<&Once>) -> Vec<String> {
+    let mut warnings = migration.warnings().to_vec();
+    if once.is_some_and(|once| once.server().put_if_none_match != Support::Honoured) {
+        warnings.push(
+            "this storage keeps no condition on a write: that there was no object was seen by a look right before each, and \
+             what the CRM wrote in between may have been overwritten"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
 fn settings(arguments: &Migrate, direction: Direction) -> Settings {
     #[allow(clippy::cast_precision_loss, reason = "bytes a second")]
     let bandwidth = arguments.bandwidth.filter(|bound| *bound > 0).map(|bound| bound as f64);
@@ -213,11 +277,11 @@ fn settings(arguments: &Migrate, direction: Direction) -> Settings {
 
 /// By the worker's own move.
 fn put_away(once: Option<Arc<Once>>) -> PutAway {
-    Arc::new(move |job| {
+    Arc::new(move |job, etag| {
         let once = once.clone();
         Box::pin(async move {
             match once {
-                Some(once) => once.recycle(job).await,
+                Some(once) => once.recycle_object(job, &etag).await,
                 // A dry run moves nothing.
                 None => Ok(crate::outcome::Outcome::WouldMove),
             }

@@ -54,13 +54,7 @@ pub(super) async fn run(config: &Config, arguments: Restore, json: bool) -> Resu
     };
     let stop = parts::listening(config)?;
     let restorer = Arc::new(restorer(config, &arguments, db.clone(), storage.clone(), clock, stop).await?);
-    let total = match &which {
-        Some(Which::Files(files)) => Some(files.len() as u64),
-        Some(Which::DeletedSince(since)) => Some(db.count_recycled_since(*since).await?),
-        Some(Which::Record(..)) => None,
-        // Only for the bar: a server that takes too long to count is not waited for.
-        None => db.count_files(restorer.catalog()).await.ok(),
-    };
+    let total = how_many(&db, restorer.catalog(), which.as_ref()).await?;
     let mut report = Report::begin(arguments.report.as_deref())?;
     if arguments.apply {
         db.record_change(&operator(), "restore", &described(which.as_ref(), &arguments)).await?;
@@ -69,12 +63,13 @@ pub(super) async fn run(config: &Config, arguments: Restore, json: bool) -> Resu
     let source = Source {
         db: db.clone(),
         catalog: restorer.catalog().clone(),
+        readable: db.readable_data(restorer.catalog()).await?,
         template: config.storage.key_template.clone(),
         with_rows: arguments.with_rows,
         elsewhere: Arc::clone(&elsewhere),
         keyless: RefCell::default(),
     };
-    let inventory = inventory(config, &db, &storage, restorer.catalog());
+    let inventory = inventory(config, &source, &storage);
     let files = match which {
         Some(which) => source.stream(which).boxed_local(),
         None => all_files(inventory.clone()).boxed_local(),
@@ -165,11 +160,23 @@ fn may_be_asked(config: &Config, arguments: &Restore) -> Result<(), Failed> {
     Ok(())
 }
 
+/// How many files it will be, where that is known before.
+async fn how_many(db: &Db, catalog: &Catalog, which: Option<&Which>) -> Result<Option<u64>, Failed> {
+    Ok(match which {
+        Some(Which::Files(files)) => Some(files.len() as u64),
+        Some(Which::DeletedSince(since)) => Some(db.count_recycled_since(*since).await?),
+        Some(Which::Record(..)) => None,
+        // Only for the bar: a server that takes too long to count is not waited for.
+        None => db.count_files(catalog).await.ok(),
+    })
+}
+
 /// Both buckets and the database, by the restorer's own catalogue.
-fn inventory(config: &Config, db: &Db, storage: &Storage, catalog: &Catalog) -> Inventory {
+fn inventory(config: &Config, source: &Source, storage: &Storage) -> Inventory {
     let template = config.storage.key_template.clone();
-    let reading = Arc::new(Reading::new(Arc::new(catalog.clone()), Inventory::apart(&template)));
-    Inventory::new(db.clone(), storage.clone(), reading, template)
+    let catalog = Arc::new(source.catalog.clone());
+    let reading = Arc::new(Reading::new(catalog, Inventory::apart(&template), &source.readable));
+    Inventory::new(source.db.clone(), storage.clone(), reading, template)
 }
 
 async fn primary(db: &Db) -> Result<(), Failed> {

@@ -14,12 +14,14 @@ use uuid::Uuid;
 use super::Db;
 use super::alive::in_s3;
 use super::catalog::{Catalog, FILE_LINK, FileTable};
+use super::contents::{ReadableData, back_to_the_row};
 use super::error::{Attempted, DbError};
 use super::sql::{TableName, built, quote_identifier, quote_literal};
 use crate::file::SchemaName;
 
 pub use keyed::{KeyedBy, KeyedRow, KeyedWaiting};
 pub use memory::{DiscardedRow, HeldRow, Image, LedgerRow, Outbox, OutboxRow, ReplayRow, SuspectRow};
+pub(super) use row::{ENTITY_LINK_TYPE, WEB_LINK_TYPE};
 pub use row::{FileRow, Link, Listed, Parent, RecordRow, RowType};
 
 /// Most rows of one kind that are listed; the others are counted.
@@ -35,6 +37,7 @@ struct Raw {
     storage: Option<String>,
     in_s3: bool,
     size: Option<i64>,
+    data: Option<i64>,
     parent_column: Option<String>,
     parent_schema: Option<String>,
     parent_id: Option<Uuid>,
@@ -173,10 +176,11 @@ impl Db {
         id: Uuid,
         only: Option<&SchemaName>,
     ) -> Result<Vec<Raw>, DbError> {
+        let readable = self.readable_data(catalog).await?;
         let tables: Vec<String> = catalog
             .file_tables
             .iter()
-            .filter_map(|file| Some(select(catalog, file, &condition(file, whose)?)))
+            .filter_map(|file| Some(select(catalog, file, &condition(file, whose)?, &readable)))
             .collect();
         if tables.is_empty() {
             return Ok(Vec::new());
@@ -221,7 +225,7 @@ impl Db {
     }
 
     async fn with_parents(&self, catalog: &Catalog, rows: Vec<Raw>) -> Result<Vec<FileRow>, DbError> {
-        let mut rows: Vec<FileRow> = rows.into_iter().map(Raw::row).collect();
+        let mut rows: Vec<FileRow> = rows.into_iter().map(|row| row.row(catalog)).collect();
         let named = |row: &FileRow| row.parent.as_ref().map(|parent| (parent.schema.clone(), parent.id));
         let there = self.existing(catalog, &rows.iter().filter_map(named).collect::<Vec<_>>()).await?;
         for parent in rows.iter_mut().filter_map(|row| row.parent.as_mut()) {
@@ -233,7 +237,10 @@ impl Db {
 }
 
 impl Raw {
-    fn row(self) -> FileRow {
+    fn row(self, catalog: &Catalog) -> FileRow {
+        let left = self.in_s3 && self.data.is_some_and(|bytes| bytes > 0);
+        let table = table(catalog, &self.schema).filter(|_| left);
+        let back = table.map(|table| back_to_the_row(catalog, &table.quoted(), self.id));
         let hard = self.parent_id.zip(self.parent_schema).zip(self.parent_column);
         let hard =
             hard.map(|((id, schema), column)| Parent { schema, id, column, weak: false, exists: None });
@@ -249,6 +256,8 @@ impl Raw {
             storage: self.storage,
             in_s3: self.in_s3,
             size: self.size,
+            data_bytes: self.data,
+            back_to_the_row: back,
             parent: hard.or_else(weak),
         }
     }
@@ -271,7 +280,7 @@ fn condition(file: &FileTable, whose: Whose<'_>) -> Option<String> {
 }
 
 /// Rows of one table; `$2` are the storages that are ours.
-fn select(catalog: &Catalog, file: &FileTable, condition: &str) -> String {
+fn select(catalog: &Catalog, file: &FileTable, condition: &str, readable: &ReadableData) -> String {
     let storages = catalog.named("SysFileContentStorage").quoted();
     let (kind, storage) = if file.tells_storage {
         let code = format!(r#"(SELECT "Code"::text FROM {storages} WHERE "Id" = item."SysFileStorageId")"#);
@@ -294,7 +303,7 @@ fn select(catalog: &Catalog, file: &FileTable, condition: &str) -> String {
     };
     format!(
         r#"(SELECT {schema} AS schema, (space.nspname || '.' || part.relname)::text AS table_name, item."Id" AS id,
-                {kind} AS kind, {storage} AS storage, {s3} AS in_s3, {size} AS size, {column} AS parent_column,
+                {kind} AS kind, {storage} AS storage, {s3} AS in_s3, {size} AS size, {data} AS data, {column} AS parent_column,
                 {parent_schema} AS parent_schema, {parent} AS parent_id, {weak_schema} AS weak_schema,
                 {weak_id} AS weak_id
            FROM {table} AS item
@@ -303,6 +312,7 @@ fn select(catalog: &Catalog, file: &FileTable, condition: &str) -> String {
           WHERE {condition} ORDER BY item."Id" LIMIT {LISTED})"#,
         schema = quote_literal(file.schema.as_str()),
         s3 = in_s3(file, "$2"),
+        data = readable.length(file),
         table = file.table.quoted(),
     )
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::Db;
 use super::catalog::{Asks, Catalog};
+use super::contents::ReadableData;
 use super::error::{Attempted, DbError, Problem};
 use super::registry::Conditions;
 use super::sql::built;
@@ -36,6 +37,8 @@ pub struct InventoryRow {
     pub in_s3: bool,
     /// Its size in bytes, where the row tells it.
     pub size: Option<u64>,
+    /// Bytes of content that are in the row itself; nothing where that was not asked, or this role may not know it.
+    pub data: Option<u64>,
     /// Whose it is.
     pub owner: Owner,
 }
@@ -96,6 +99,7 @@ struct Raw {
     key: Option<String>,
     in_s3: bool,
     size: Option<i64>,
+    data: Option<i64>,
     parentless: bool,
     weak_schema: Option<String>,
     weak_id: Option<Uuid>,
@@ -103,10 +107,10 @@ struct Raw {
 
 impl Reading {
     /// The statements that read all tables of this catalogue. `apart`: each table's rows are a stream of their own,
-    /// since the file's schema is in the key.
-    pub fn new(catalog: Arc<Catalog>, apart: bool) -> Self {
+    /// since the file's schema is in the key. What rows have in `"Data"` is asked where it may be read.
+    pub fn new(catalog: Arc<Catalog>, apart: bool, readable: &ReadableData) -> Self {
         let (groups, again) = match &catalog.asks {
-            Asks::Creatio => (sql::by_id(&catalog, apart), sql::again_by_id(&catalog)),
+            Asks::Creatio => (sql::by_id(&catalog, apart, readable), sql::again_by_id(&catalog, readable)),
             Asks::Mapping(mapped) => (sql::by_key(mapped), sql::again_by_key(mapped)),
             Asks::Nothing => (Vec::new(), None),
         };
@@ -243,6 +247,7 @@ impl Db {
                 key: raw.key.and_then(|key| ObjectKey::try_from(key).ok()),
                 in_s3: raw.in_s3,
                 size: raw.size.and_then(|size| u64::try_from(size).ok()),
+                data: raw.data.and_then(|bytes| u64::try_from(bytes).ok()),
                 owner,
             })
         };

@@ -4,6 +4,7 @@
 //! A row's version is its `xmin`: every change of a row gives it another one, whatever was changed, and whoever did it.
 
 mod content;
+mod lock;
 mod look;
 mod sql;
 mod switch;
@@ -23,6 +24,7 @@ use super::sql::built;
 use crate::file::SchemaName;
 
 pub use content::{Arrival, Piece};
+pub use lock::Lock;
 pub use look::Look;
 pub use sql::PAGE;
 pub use switch::Arrived;
@@ -60,6 +62,8 @@ pub struct Filter {
 #[derive(Clone, Debug)]
 pub struct Migration {
     tables: Vec<Table>,
+    direction: Direction,
+    schema: String,
     /// The storage that rows are switched to: S3.
     s3: Uuid,
     /// The storage that rows are switched to: the database.
@@ -105,6 +109,10 @@ pub struct Version {
     pub version: String,
 }
 
+/// A row that is there: its id, whether it is still the version that was read, and whether it says that its content is
+/// where contents go.
+pub type Found = (Uuid, bool, bool);
+
 /// How many rows of a table are meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromRow)]
 pub struct Count {
@@ -127,6 +135,14 @@ impl Migration {
     /// The tables that are gone through, one after the other.
     pub fn tables(&self) -> &[Table] {
         &self.tables
+    }
+
+    /// The storage that rows name afterwards.
+    fn target(&self) -> Option<Uuid> {
+        match self.direction {
+            Direction::ToStorage | Direction::Reclaim => Some(self.s3),
+            Direction::ToDatabase => self.database,
+        }
     }
 
     /// What somebody should know before: tables that are left out, and why.
@@ -153,7 +169,7 @@ impl Db {
             ));
         }
         let codes = catalog.storage_codes.join(", ");
-        let s3 = *catalog.storages.first().ok_or_else(|| {
+        let s3 = self.first_storage(catalog).await?.ok_or_else(|| {
             not_ready(format!("the CRM has no storage with one of the codes of crm.storage_codes ({codes})"))
         })?;
         let database = self.database_storage(catalog).await?;
@@ -192,7 +208,8 @@ impl Db {
         }
         let storages = catalog.storages.clone();
         let other_storage = sql::other_storage(&catalog.file_tables);
-        Ok(Migration { tables, s3, database, storages, filter, warnings, other_storage })
+        let schema = catalog.schema.clone();
+        Ok(Migration { tables, direction, schema, s3, database, storages, filter, warnings, other_storage })
     }
 
     /// The next page of rows, from this id on.
@@ -232,12 +249,18 @@ impl Db {
         Ok(count)
     }
 
-    /// Those of these rows that are still there, each with whether it is still this very version.
-    pub async fn migration_now(&self, table: &Table, rows: &[Version]) -> Result<Vec<(Uuid, bool)>, DbError> {
+    /// Those of these rows that are still there.
+    pub async fn migration_now(
+        &self,
+        migration: &Migration,
+        table: &Table,
+        rows: &[Version],
+    ) -> Result<Vec<Found>, DbError> {
         let (ids, versions) = content::columns(rows);
         sqlx::query_as(built(&table.statements.now))
             .bind(ids)
             .bind(versions)
+            .bind(migration.target())
             .fetch_all(&self.pool)
             .await
             .attempted("asking whether rows are still the same")
@@ -261,6 +284,17 @@ impl Db {
             .fetch_one(&self.pool)
             .await
             .attempted("measuring a table")
+    }
+
+    /// The storage with the first of `crm.storage_codes` that there is.
+    async fn first_storage(&self, catalog: &Catalog) -> Result<Option<Uuid>, DbError> {
+        let table = catalog.named("SysFileContentStorage").quoted();
+        let sql: Arc<str> = format!(
+            r#"SELECT "Id" FROM {table} WHERE "Code" = ANY($1) ORDER BY array_position($1, "Code"::text), "Id""#
+        )
+        .into();
+        let query = sqlx::query_scalar(built(&sql)).bind(&catalog.storage_codes);
+        query.fetch_optional(&self.pool).await.attempted(DOING)
     }
 
     /// The id of the storage with the code `Database`.

@@ -4,6 +4,7 @@
 pub mod alive;
 mod beside;
 pub mod catalog;
+pub mod contents;
 pub mod dangling;
 pub mod discarded;
 pub mod environment;

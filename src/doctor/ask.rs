@@ -29,6 +29,7 @@ impl Examination<'_> {
             Name::OwnSchema => self.own_schema().boxed(),
             Name::CrmProfile => self.crm_profile().boxed(),
             Name::CrmSettings => self.crm_settings().boxed(),
+            Name::FileContents => self.file_contents().boxed(),
             Name::Triggers => self.triggers().boxed(),
             Name::CaptureFailures => self.capture_failures().boxed(),
             Name::Silence => self.silence().boxed(),

@@ -34,6 +34,8 @@ words! {
         CrmProfile => "crm-profile",
         /// The CRM's own features and settings.
         CrmSettings => "crm-settings",
+        /// Are contents in the database, or in the storage?
+        FileContents => "file-contents",
         /// Are the triggers as they must be?
         Triggers => "triggers",
         /// Deletions that could not be captured.
@@ -114,6 +116,7 @@ impl Name {
             | Self::OwnSchema
             | Self::CrmProfile
             | Self::CrmSettings
+            | Self::FileContents
             | Self::Triggers
             | Self::CaptureFailures
             | Self::Silence

@@ -67,6 +67,22 @@ impl Examination<'_> {
         Ok(verdict::crm_settings(&settings.map_err(|error| unanswered(&error))?))
     }
 
+    pub(super) async fn file_contents(&self) -> Judged {
+        let crm = &self.config.crm;
+        if crm.profile != Profile::Creatio {
+            return Ok(Finding::ok("another application's contents are not counted"));
+        }
+        let db = &self.db()?.db;
+        let asked = async {
+            let catalog = db.discover(crm).await?;
+            let readable = db.readable_data(&catalog).await?;
+            futures_util::future::try_join(db.where_contents_are(&catalog, &readable), db.crm_settings(crm))
+                .await
+        };
+        let (contents, settings) = asked.await.map_err(|error| unanswered(&error))?;
+        Ok(verdict::file_contents(contents.as_ref(), &settings.active_storage))
+    }
+
     pub(super) async fn triggers(&self) -> Judged {
         if self.config.crm.profile == Profile::Events {
             return Ok(Finding::ok("there is no application in this database: nothing is captured"));

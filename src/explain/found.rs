@@ -123,6 +123,8 @@ pub struct Object {
     pub archived: bool,
     /// A legal hold or Object Lock protects it.
     pub locked: bool,
+    /// The environment whose migration to the storage wrote it, by its mark.
+    pub migrated_by: Option<String>,
 }
 
 /// A message of the dead-letter queue.

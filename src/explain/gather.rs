@@ -357,6 +357,7 @@ impl Object {
         Self {
             present: true,
             bucket: bucket.to_owned(),
+            migrated_by: head.migrated_by().map(str::to_owned),
             size: head.size,
             etag: head.etag.to_string(),
             last_modified: head.last_modified,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::age::{moment, when};
-use super::found::{Foretold, Found, Hold, Message, Names};
+use super::found::{Foretold, Found, Hold, Message, Names, Object};
 use super::record;
 use crate::db::explain::{LedgerRow, OutboxRow, RowType};
 use crate::db::ledger::ERASED;
@@ -190,7 +190,7 @@ fn elsewhere(found: &Found) -> Fate {
     let has_no_content = row.is_some_and(|row| {
         matches!(row.kind, Some(RowType::WebLink | RowType::EntityLink)) && found.file_rows().count() == 1
     });
-    let in_object = found.objects.as_ref().is_some_and(|both| both.object.is_some());
+    let object = found.objects.as_ref().and_then(|both| both.object.as_ref());
     let mut sentence = match row {
         Some(row) if has_no_content => {
             let kind = if row.kind == Some(RowType::WebLink) { "web link" } else { "link to an entity" };
@@ -203,12 +203,28 @@ fn elsewhere(found: &Found) -> Fate {
         ),
         None => "The file stays: its row says that its content is not in S3.".to_owned(),
     };
-    if in_object {
-        sentence.push_str(
-            " An object under its key is in the object bucket all the same, as a migration leaves it; it is left alone.",
-        );
+    if let Some(object) = object {
+        sentence.push_str(&left_behind(found, object, has_no_content));
     }
     Fate::new(Would::Stay, sentence)
+}
+
+/// An object under the key of a file whose row says that its content is elsewhere.
+fn left_behind(found: &Found, object: &Object, has_no_content: bool) -> String {
+    let all_the_same = " An object under its key is in the object bucket all the same";
+    let environment = found.environment.as_ref().and_then(|it| it.id).map(|id| id.to_string());
+    match &object.migrated_by {
+        _ if has_no_content => format!("{all_the_same}; it is left alone."),
+        Some(by) if Some(by) == environment.as_ref() => format!(
+            "{all_the_same}, and bears the mark of our own migration to the storage: that was cut off before it switched the \
+             row, or the file has gone back to the database since. It is left alone; file-recycler migrate --to storage \
+             goes on where it was cut off."
+        ),
+        _ => format!(
+            "{all_the_same}, as a migration leaves it; it is left alone. If it has the very content of the row, \
+             file-recycler migrate --to storage switches the row to it, and else leaves both as they are."
+        ),
+    }
 }
 
 /// Where and since when it is in the recycle bucket.

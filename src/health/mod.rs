@@ -81,6 +81,33 @@ struct States {
     stale_nonce: Option<String>,
 }
 
+impl States {
+    fn report(&self) -> Report {
+        let mut dependencies = self.dependencies.clone();
+        if let Some(since) = self.blocked.filter(|_| dependencies.broker.ok) {
+            dependencies.broker = State { ok: false, since, message: Some(BLOCKED.to_owned()) };
+        }
+        let ready = Dependency::ALL.iter().all(|name| dependencies.of(*name).ok)
+            && self.listener.is.ok
+            && self.guard.ok
+            && self.topology.ok;
+        let mut guard = self.guard.clone();
+        if guard.ok {
+            guard.message.clone_from(&self.stale_nonce);
+        }
+        Report {
+            ready,
+            degraded: matches!(self.listener.state, ListenerWord::Drift | ListenerWord::Silent)
+                || self.stale_nonce.is_some(),
+            dependencies,
+            listener: self.listener.clone(),
+            guard,
+            topology: self.topology.clone(),
+            paused: self.paused.clone(),
+        }
+    }
+}
+
 impl Health {
     /// Nothing is well before it was checked. `metrics` gets `dependency_up` and `paused`, so that they
     /// never differ from what is reported here.
@@ -216,34 +243,14 @@ impl Health {
 
     /// Everything, at one moment.
     pub fn report(&self) -> Report {
-        let states = self.states();
-        let mut dependencies = states.dependencies.clone();
-        if let Some(since) = states.blocked.filter(|_| dependencies.broker.ok) {
-            dependencies.broker = State { ok: false, since, message: Some(BLOCKED.to_owned()) };
-        }
-        let ready = Dependency::ALL.iter().all(|name| dependencies.of(*name).ok)
-            && states.listener.is.ok
-            && states.guard.ok
-            && states.topology.ok;
-        let mut guard = states.guard.clone();
-        if guard.ok {
-            guard.message.clone_from(&states.stale_nonce);
-        }
-        Report {
-            ready,
-            degraded: matches!(states.listener.state, ListenerWord::Drift | ListenerWord::Silent)
-                || states.stale_nonce.is_some(),
-            dependencies,
-            listener: states.listener.clone(),
-            guard,
-            topology: states.topology.clone(),
-            paused: states.paused.clone(),
-        }
+        self.states().report()
     }
 
     /// Says to the metrics what [`report`](Self::report) says, so that the two never differ. Called before they are read.
     pub fn tell_metrics(&self) {
-        let report = self.report();
+        let states = self.states();
+        let (report, nonce_stale) = (states.report(), states.stale_nonce.is_some());
+        drop(states);
         for name in Dependency::ALL {
             // Also down for a broker that takes no messages, although it answers.
             self.0.metrics.dependency_up(*name, report.dependencies.of(*name).ok);
@@ -251,6 +258,7 @@ impl Health {
         self.0.metrics.looks(Looks {
             ready: report.ready,
             degraded: report.degraded,
+            nonce_stale,
             guard_open: report.guard.ok,
             topology_ok: report.topology.ok,
             listener: report.listener.state,

@@ -181,6 +181,12 @@ fn the_metrics_say_what_readyz_says() {
     health.listener(ListenerState::Silent("x".into()));
     assert!(says("file_recycler_ready 1") && says("file_recycler_degraded 1"));
     assert!(says("file_recycler_listener_state{state=\"silent\"} 1"));
+    // Silence degrades it, and says nothing of the nonce; the nonce is told beside it.
+    assert!(says("file_recycler_nonce_stale 0"));
+    health.stale_nonce(Some("x".into()));
+    assert!(says("file_recycler_nonce_stale 1"));
+    health.stale_nonce(None);
+    assert!(says("file_recycler_nonce_stale 0"));
     // It answers, and takes nothing.
     health.blocked(true);
     assert!(says("file_recycler_ready 0") && says("file_recycler_dependency_up{name=\"broker\"} 0"));

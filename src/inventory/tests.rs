@@ -16,6 +16,7 @@ fn keyed(key: &str) -> KeyedRow {
         key: None,
         in_s3: true,
         size: None,
+        data: None,
         owner: Owner::Fine,
     };
     KeyedRow { key: ObjectKey::try_from(key).unwrap(), row }

@@ -69,6 +69,6 @@ mod tests {
                 value.parse::<f64>().unwrap();
             }
         }
-        assert_eq!(families.len(), 37);
+        assert_eq!(families.len(), 39);
     }
 }

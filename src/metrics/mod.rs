@@ -22,7 +22,7 @@ use crate::event::EventType;
 use crate::outcome::{DeadReason, Dependency, Outcome};
 
 pub use labels::{Half, IntakeResult, ListenerWord, QueueKind, RequestResult, StorageOperation};
-pub use states::Looks;
+pub use states::{InHand, Looks};
 
 /// Upper bounds of the time of one move, in seconds.
 const MOVE_SECONDS: [f64; 14] =
@@ -52,6 +52,7 @@ struct Inner {
     outbox_rows: Gauge,
     outbox_oldest: Seconds,
     queue_messages: Gauges<1>,
+    in_hand: Gauge,
     dead_letters: Counters<1>,
     dependency_up: Gauges<1>,
     storage_requests: Counters<2>,
@@ -100,6 +101,12 @@ impl Metrics {
                 "queue_messages",
                 "Messages that are ready, by kind of queue",
                 Gauges::default(),
+            ),
+            in_hand: add(
+                registry,
+                "deliveries_in_hand",
+                "Messages of the work queue that were taken and are not settled yet",
+                Gauge::default(),
             ),
             dead_letters: add(registry, "dead_letters", "Dead letters, by reason", Counters::default()),
             dependency_up: add(registry, "dependency_up", "1 while it answers", Gauges::default()),

@@ -20,6 +20,8 @@ pub struct Looks {
     pub ready: bool,
     /// It works, with something that should be put right.
     pub degraded: bool,
+    /// Nobody has advanced the nonce for too long.
+    pub nonce_stale: bool,
     /// The guard lets files move.
     pub guard_open: bool,
     /// Exchange, queues and bindings are as they must be.
@@ -33,6 +35,7 @@ pub struct Looks {
 pub(super) struct States {
     ready: Gauge,
     degraded: Gauge,
+    nonce_stale: Gauge,
     guard_open: Gauge,
     topology_ok: Gauge,
     listener: Gauges<1>,
@@ -46,6 +49,12 @@ impl States {
                 registry,
                 "degraded",
                 "1 while it works with something that should be put right",
+                Gauge::default(),
+            ),
+            nonce_stale: add(
+                registry,
+                "nonce_stale",
+                "1 while nobody has advanced the nonce for too long",
                 Gauge::default(),
             ),
             guard_open: add(
@@ -174,6 +183,16 @@ impl Settings {
     }
 }
 
+/// A message in hand, counted until this is dropped.
+#[derive(Debug)]
+pub struct InHand(Gauge);
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// The storage's pace.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -206,6 +225,7 @@ impl Metrics {
         let states = &self.0.states;
         states.ready.set(i64::from(looks.ready));
         states.degraded.set(i64::from(looks.degraded));
+        states.nonce_stale.set(i64::from(looks.nonce_stale));
         states.guard_open.set(i64::from(looks.guard_open));
         states.topology_ok.set(i64::from(looks.topology_ok));
         for word in ListenerWord::ALL {
@@ -230,6 +250,12 @@ impl Metrics {
     pub fn storage_pace(&self, limit: usize, in_flight: usize) {
         self.0.pace.limit.set(signed(limit as u64));
         self.0.pace.in_flight.set(signed(in_flight as u64));
+    }
+
+    /// One more message is in hand.
+    pub fn in_hand(&self) -> InHand {
+        self.0.in_hand.inc();
+        InHand(self.0.in_hand.clone())
     }
 
     /// The triggers failed this many times so far.

@@ -14,6 +14,7 @@ fn every_contracted_series_is_there_from_the_start() {
         "file_recycler_outbox_rows 0",
         "file_recycler_outbox_oldest_seconds 0.0",
         "file_recycler_queue_messages{queue=\"dead\"} 0",
+        "file_recycler_deliveries_in_hand 0",
         "file_recycler_dead_letters_total{reason=\"crash-loop\"} 0",
         "file_recycler_dependency_up{name=\"storage\"} 0",
         "file_recycler_storage_requests_total{operation=\"copy_object\",result=\"retry\"} 0",
@@ -24,6 +25,7 @@ fn every_contracted_series_is_there_from_the_start() {
         "file_recycler_listener_silent_deletions 0",
         "file_recycler_intake_events_total{result=\"unavailable\"} 0",
         "file_recycler_ready 0",
+        "file_recycler_nonce_stale 0",
         "file_recycler_guard_open 0",
         "file_recycler_alive_after_move_total 0",
         "file_recycler_last_success_timestamp_seconds{half=\"worker\"} 0.0",
@@ -73,11 +75,26 @@ fn what_happened_is_counted_under_its_own_label() {
 }
 
 #[test]
+fn what_is_in_hand_is_counted_until_it_is_dropped() {
+    let metrics = Metrics::new();
+    let says = |line: &str| {
+        metrics.render().lines().any(|found| found == format!("file_recycler_deliveries_in_hand {line}"))
+    };
+    let (one, two) = (metrics.in_hand(), metrics.clone().in_hand());
+    assert!(says("2"));
+    drop(one);
+    assert!(says("1"));
+    drop(two);
+    assert!(says("0"));
+}
+
+#[test]
 fn what_readyz_says_is_one_state_at_a_time() {
     let metrics = Metrics::new();
     let looks = Looks {
         ready: true,
         degraded: true,
+        nonce_stale: true,
         guard_open: true,
         topology_ok: false,
         listener: ListenerWord::Drift,
@@ -90,7 +107,12 @@ fn what_readyz_says_is_one_state_at_a_time() {
     assert_eq!(states.len(), ListenerWord::ALL.len(), "{states:?}");
     let on: Vec<&&str> = states.iter().filter(|line| line.ends_with(" 1")).collect();
     assert_eq!(on, [&"file_recycler_listener_state{state=\"drift\"} 1"]);
-    for line in ["file_recycler_ready 1", "file_recycler_degraded 1", "file_recycler_topology_ok 0"] {
+    for line in [
+        "file_recycler_ready 1",
+        "file_recycler_degraded 1",
+        "file_recycler_nonce_stale 1",
+        "file_recycler_topology_ok 0",
+    ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// All contents together, in bytes. Each is held once as a piece of the database's answer or the storage's, and once as
 /// what is sent on.
-const ALL: usize = 20 * 1024 * 1024;
+const ALL: usize = 16 * 1024 * 1024;
 /// The unit in which room is given.
 const UNIT: usize = 1024;
 

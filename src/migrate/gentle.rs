@@ -20,6 +20,8 @@ use crate::stop::Stop;
 const EVERY: Duration = Duration::from_millis(200);
 /// A look that takes so long says by itself that the server is busy.
 const SLOW: Duration = Duration::from_secs(1);
+/// What others write is not waited for longer than this, once they have ceased.
+const LONGEST: Duration = Duration::from_secs(10);
 /// A replica may be so far behind, in bytes.
 const LAG: i64 = 64 * 1024 * 1024;
 
@@ -84,7 +86,7 @@ impl Judge {
         let (written, bound) = ((wal - before).max(0) as f64, bound as f64);
         let allowed = bound * now.saturating_duration_since(at).as_secs_f64();
         // What was not used is not saved up.
-        self.debt = (self.debt + written - allowed).max(0.0);
+        self.debt = (self.debt + written - allowed).clamp(0.0, bound * LONGEST.as_secs_f64());
     }
 }
 
@@ -110,7 +112,8 @@ struct Seen {
 impl Gentle {
     /// Begins to look.
     pub(super) fn watch(db: Db, bounds: Bounds, stop: Stop) -> Self {
-        let (tell, now) = watch::channel(None);
+        // Nothing begins before the first look.
+        let (tell, now) = watch::channel(Some(Wait::Busy));
         let seen = Arc::new(Mutex::new(Seen::default()));
         let looking = tokio::spawn(look(db, bounds, tell, Arc::clone(&seen), stop));
         Self { now, seen, _looking: AbortOnDropHandle::new(looking) }
@@ -167,7 +170,10 @@ async fn look(
                 }
             }
             // Whoever works meets it, too, and waits for its end.
-            Err(error) => tracing::debug!(%error, "no look at how the server fares"),
+            Err(error) => {
+                tracing::debug!(%error, "no look at how the server fares");
+                tell.send_replace(None);
+            }
         }
         let waits = *tell.borrow();
         let stopped = tokio::select! {

@@ -21,14 +21,20 @@ pub(super) fn weight(row: &Candidate, direction: Direction) -> u64 {
     }
 }
 
-/// Cuts a page into groups, in its order.
-pub(super) fn cut(rows: Vec<Candidate>, direction: Direction) -> Vec<Vec<Candidate>> {
+/// Cuts a page into groups, in its order: no more files in one than may begin in a second.
+pub(super) fn cut(rows: Vec<Candidate>, direction: Direction, rate: Option<f64>) -> Vec<Vec<Candidate>> {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive number; a larger one saturates"
+    )]
+    let most = rate.map_or(FILES, |rate| (rate.ceil() as usize).clamp(1, FILES));
     let mut groups: Vec<Vec<Candidate>> = Vec::new();
     let mut room = 0;
     for row in rows {
         let weight = weight(&row, direction);
         match groups.last_mut() {
-            Some(group) if weight <= room && group.len() < FILES => {
+            Some(group) if weight <= room && group.len() < most => {
                 room -= weight;
                 group.push(row);
             }
@@ -58,7 +64,7 @@ mod tests {
     }
 
     fn sizes(direction: Direction, lengths: &[u64]) -> Vec<Vec<i64>> {
-        let groups = cut(lengths.iter().map(|length| row(*length)).collect(), direction);
+        let groups = cut(lengths.iter().map(|length| row(*length)).collect(), direction, None);
         groups.iter().map(|group| group.iter().filter_map(|row| row.length).collect()).collect()
     }
 
@@ -73,15 +79,15 @@ mod tests {
         );
         assert_eq!(sizes(Direction::ToStorage, &[5 * MIB, 5 * MIB]), [vec![LARGE], vec![LARGE]]);
         assert_eq!(
-            cut(vec![row(0); 130], Direction::ToStorage).iter().map(Vec::len).collect::<Vec<_>>(),
+            cut(vec![row(0); 130], Direction::ToStorage, None).iter().map(Vec::len).collect::<Vec<_>>(),
             [64, 64, 2]
         );
-        assert_eq!(cut(Vec::new(), Direction::ToStorage), Vec::<Vec<Candidate>>::new());
+        assert_eq!(cut(Vec::new(), Direction::ToStorage, None), Vec::<Vec<Candidate>>::new());
     }
 
     #[test]
     fn what_is_not_known_to_be_small_counts_as_much_as_a_small_one_may() {
-        assert_eq!(cut(vec![row(0); 3], Direction::ToDatabase).len(), 3);
-        assert_eq!(cut(vec![row(SMALL); 3], Direction::Reclaim).len(), 1);
+        assert_eq!(cut(vec![row(0); 3], Direction::ToDatabase, None).len(), 3);
+        assert_eq!(cut(vec![row(SMALL); 3], Direction::Reclaim, None).len(), 1);
     }
 }

@@ -32,7 +32,7 @@ use crate::key_template::{KeyError, KeyTemplate};
 use crate::outcome::{Failure, Outcome};
 use crate::recycle::{EventContext, Job};
 use crate::stop::Stop;
-use crate::storage::{Capabilities, Storage};
+use crate::storage::{Capabilities, ETag, Storage};
 
 pub use gentle::{Bounds, Wait};
 pub use result::{Count, FileResult, Migrated, Summary};
@@ -41,8 +41,9 @@ use budget::Budget;
 use gentle::Gentle;
 use pace::Pace;
 
-/// Moves one object to the recycle bucket as a worker does: proven, and only where no row says that it is in S3.
-pub type PutAway = Arc<dyn Fn(Job) -> BoxFuture<'static, Result<Outcome, Failure>> + Send + Sync>;
+/// Moves one object to the recycle bucket as a worker does: proven, and only where no row says that it is in S3. Only the
+/// object with this ETag: another one that came since is nobody's to move.
+pub type PutAway = Arc<dyn Fn(Job, ETag) -> BoxFuture<'static, Result<Outcome, Failure>> + Send + Sync>;
 
 /// How contents are moved.
 #[derive(Clone, Debug)]
@@ -75,8 +76,8 @@ pub struct Parts {
     pub server: Capabilities,
     /// From a file to its key.
     pub template: KeyTemplate,
-    /// The environment's id: the mark of what it writes.
-    pub mark: String,
+    /// The environment's id.
+    pub environment: String,
     /// The run, as the ledger names it where objects are put away.
     pub run: String,
     /// For objects that nobody needs in the object bucket any more.
@@ -102,17 +103,29 @@ impl Migrator {
         Self { parts, settings, gentle, pace, budget: Budget::default() }
     }
 
+    /// What is noted in the objects that this run writes.
+    fn mark(&self) -> String {
+        format!("{} {}", self.parts.environment, self.parts.run)
+    }
+
+    /// Was this written by an earlier run of this environment? What this run has written is another row's of the same id.
+    fn is_of_an_earlier_run(&self, mark: &str) -> bool {
+        mark.split_once(' ')
+            .is_some_and(|(environment, run)| environment == self.parts.environment && run != self.parts.run)
+    }
+
     fn key(&self, id: uuid::Uuid, schema: &SchemaName) -> Result<ObjectKey, KeyError> {
         self.parts.template.key(&FileId::from(id), Some(schema))
     }
 
-    /// Moves the object under a key to the recycle bucket; not where any row with this id has it in a storage that is not
+    /// Moves the object with this ETag to the recycle bucket; not where any row with this id has it in a storage that is not
     /// the database.
     async fn put_away(
         &self,
         id: uuid::Uuid,
         schema: &SchemaName,
         key: &ObjectKey,
+        etag: &ETag,
     ) -> Result<Outcome, Failure> {
         let (db, migration) = (&self.parts.db, &self.parts.migration);
         if self.database(|| db.has_other_storage(migration, id)).await? {
@@ -120,6 +133,6 @@ impl Migrator {
         }
         let file = FileRef { file_id: FileId::from(id), schema: Some(schema.clone()), size: None, key: None };
         let event = EventContext { id: self.parts.run.clone(), record: None, deleted_at: None };
-        (self.parts.put_away)(Job { file, key: key.clone(), event }).await
+        (self.parts.put_away)(Job { file, key: key.clone(), event }, etag.clone()).await
     }
 }

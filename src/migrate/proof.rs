@@ -1,5 +1,6 @@
 //! Does an object have exactly a row's content? By its ETag where that is made of the content, else by reading both.
 
+use bytes::BytesMut;
 use md5::{Digest, Md5};
 
 use super::Migrator;
@@ -8,7 +9,7 @@ use super::groups::SMALL;
 use crate::db::migrate::{Candidate, Piece, Table, Version};
 use crate::file::ObjectKey;
 use crate::outcome::Failure;
-use crate::storage::{ETag, Head, PART, Side};
+use crate::storage::{ETag, Head, Kind, PART, Side};
 
 /// An MD5.
 pub(super) type Digest16 = [u8; 16];
@@ -94,7 +95,15 @@ impl Migrator {
         if whole.is_some_and(|md5| head.etag.proves_same_content(&ETag::of_md5(md5))) {
             return Ok(Same::Yes);
         }
-        if head.etag.parts().is_some_and(|parts| parts > 1) {
+        if whole.is_none() && length <= PART as u64 && head.etag.md5().is_some() && !head.opaque_etag {
+            let (version, piece) = (row.version(), Piece { first: 0, length: PART });
+            match self.database(|| self.parts.db.piece_digest(table, &version, piece)).await? {
+                None => return Ok(Same::RowChanged),
+                Some(md5) if head.etag == ETag::of_md5(md5) => return Ok(Same::Yes),
+                Some(_) => {}
+            }
+        }
+        if head.etag.parts().is_some_and(|parts| parts > 1) && !head.opaque_etag {
             match self.same_parts(table, row, key, head).await? {
                 Some(Same::No) | None => {}
                 Some(same) => return Ok(same),
@@ -137,18 +146,31 @@ impl Migrator {
         head: &Head,
     ) -> Result<Same, Failure> {
         let _place = self.budget.compare().await;
-        let Ok(mut content) = self.storage(|| self.parts.storage.open(Side::Object, key, head)).await? else {
-            return Ok(Same::ObjectChanged);
+        let mut content = match self.storage(|| self.parts.storage.open(Side::Object, key, head)).await? {
+            Ok(content) => content,
+            Err(error) if error.kind == Kind::Archived => return Err(error.into()),
+            Err(_) => return Ok(Same::ObjectChanged),
         };
-        let (version, mut first) = (row.version(), 0);
-        while let Some(chunk) = content.next().await? {
-            let Some(piece) = self.piece(table, &version, row, first, chunk.len()).await? else {
+        let (version, step, mut first) = (row.version(), step(row), 0);
+        let mut read = BytesMut::new();
+        loop {
+            let chunk = content.next().await?;
+            let is_end = chunk.is_none();
+            read.extend_from_slice(&chunk.unwrap_or_default());
+            if read.len() < step && !is_end {
+                continue;
+            }
+            let Some(piece) = self.piece(table, &version, row, first, read.len()).await? else {
                 return Ok(Same::RowChanged);
             };
-            if piece != chunk {
+            if piece != read {
                 return Ok(Same::No);
             }
-            first += chunk.len();
+            first += read.len();
+            read.clear();
+            if is_end {
+                break;
+            }
         }
         let all = u64::try_from(first).is_ok_and(|first| first == head.size);
         if all { Ok(Same::Yes) } else { Err(lasting("the object's content ended before its end")) }
@@ -163,10 +185,7 @@ impl Migrator {
         first: usize,
         length: usize,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        // Of a compressed content the server has to go through everything before the piece, each time: fewer and larger
-        // ones then.
-        let compressed = row.stored < row.length;
-        let step = if compressed { PART } else { usize::try_from(SMALL).unwrap_or(PART) };
+        let step = step(row);
         let mut whole = Vec::with_capacity(length);
         while whole.len() < length {
             let piece = Piece { first: first + whole.len(), length: step.min(length - whole.len()) };
@@ -180,6 +199,12 @@ impl Migrator {
         }
         Ok(Some(whole))
     }
+}
+
+/// How much of a row's content is read at once. Of a compressed one the server has to go through everything before a piece,
+/// each time: fewer and larger ones then.
+fn step(row: &Candidate) -> usize {
+    if row.stored < row.length { PART } else { usize::try_from(SMALL).unwrap_or(PART) }
 }
 
 /// The lengths of a migration's own parts.

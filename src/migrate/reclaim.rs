@@ -88,6 +88,10 @@ impl Migrator {
             let why = "its object is not in the object bucket: the row has the only content, and keeps it";
             return Ok(Proof::Not(Migrated::Missing, Some(why.to_owned())));
         };
+        if head.archived {
+            let why = "its object is in an archive class, and the row keeps the content that can be read";
+            return Ok(Proof::Not(Migrated::Archived, Some(why.to_owned())));
+        }
         Ok(match self.same(table, row, digest, &key, &head).await? {
             Same::Yes => Proof::Same,
             Same::No => Proof::Not(

@@ -94,6 +94,9 @@ pub struct FileResult {
     /// The storage was out of reach: others will fare alike.
     #[serde(skip)]
     pub outage: bool,
+    /// Its object was to go to the recycle bucket, and did not.
+    #[serde(skip)]
+    pub stays: bool,
 }
 
 /// Files and their bytes.
@@ -114,8 +117,8 @@ pub struct Summary {
     pub counts: BTreeMap<Migrated, Count>,
     /// What was or would be done, by schema.
     pub tables: BTreeMap<SchemaName, Count>,
-    /// Files above 8 MiB among them, and their parts.
-    pub in_parts: (u64, u64),
+    /// Objects that were to go to the recycle bucket, and did not.
+    pub objects_left: u64,
     /// How long was waited for what.
     pub waited: BTreeMap<Wait, Duration>,
     /// What the server wrote to its log meanwhile, by whomever, in bytes; nothing where it was not looked at.
@@ -140,13 +143,9 @@ impl Summary {
     /// Adds a file.
     pub fn add(&mut self, file: &FileResult) {
         self.counts.entry(file.result).or_default().add(file);
+        self.objects_left += u64::from(file.stays);
         if file.result.is_done() {
             self.tables.entry(file.schema.clone()).or_default().add(file);
-            let part = crate::storage::PART as u64;
-            if let Some(bytes) = file.bytes.filter(|bytes| *bytes > part) {
-                self.in_parts.0 += 1;
-                self.in_parts.1 += bytes.div_ceil(part);
-            }
         }
     }
 
@@ -169,6 +168,6 @@ impl Summary {
     /// Was all done, as far as it can be?
     pub fn is_well(&self) -> bool {
         let well = self.counts.iter().all(|(result, count)| result.is_well() || count.files == 0);
-        well && !self.interrupted && self.stopped.is_none()
+        well && self.objects_left == 0 && !self.interrupted && self.stopped.is_none()
     }
 }

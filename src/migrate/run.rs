@@ -109,9 +109,16 @@ impl Migrator {
         let mut rows = self.database(|| self.parts.db.migration_page(migration, table, begin)).await?;
         let last = rows.last().filter(|_| rows.len() >= PAGE).map(|row| row.id.as_u128());
         walk.begin = last.and_then(|last| last.checked_add(1)).map(Uuid::from_u128);
-        rows.truncate(usize::try_from(walk.left).unwrap_or(usize::MAX));
-        walk.left -= rows.len() as u64;
-        let groups = cut(rows, self.settings.direction);
+        // What cannot be moved by what its row says does not count: else a bound would be used up by it, in each run.
+        let mut left = walk.left;
+        rows.retain(|row| {
+            let counts = self.settings.direction != Direction::ToStorage || self.unfit(table, row).is_none();
+            let taken = left > 0;
+            left -= u64::from(counts && taken);
+            taken
+        });
+        walk.left = left;
+        let groups = cut(rows, self.settings.direction, self.settings.rate);
         Ok(Some(groups.into_iter().map(|rows| Group { table: index, rows }).collect()))
     }
 
@@ -132,7 +139,10 @@ impl Migrator {
             return Ok(rows.iter().map(|row| self.prospect(table, row)).collect());
         }
         let bytes = rows.iter().map(|row| weight(row, direction)).sum();
-        tokio::time::sleep_until(self.pace.turn(Instant::now(), rows.len() as u64, bytes)).await;
+        tokio::select! {
+            () = self.parts.stop.requested() => return Ok(Vec::new()),
+            () = tokio::time::sleep_until(self.pace.turn(Instant::now(), rows.len() as u64, bytes)) => {}
+        }
         self.gentle.clear().await;
         // What waited for its turn when a stop came has not begun.
         if self.parts.stop.is_requested() {

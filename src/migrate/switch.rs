@@ -24,6 +24,9 @@ pub(super) type Switched<T> = (Candidate, T, Result<bool, Failure>);
 pub(super) enum Now {
     /// It is the version that was read.
     Same,
+    /// It is another one, and says that its content is where it was to go: by our own statement, whose answer was lost. No
+    /// other migration runs.
+    Switched,
     /// It is another one.
     Changed,
     /// It is not there.
@@ -63,7 +66,7 @@ impl Migrator {
         let (db, migration) = (&self.parts.db, &self.parts.migration);
         match statement {
             Statement::ToStorage => self.database(|| db.switch_to_storage(migration, table, rows)).await,
-            Statement::Clear => self.database(|| db.clear_contents(table, rows)).await,
+            Statement::Clear => self.database(|| db.clear_contents(migration, table, rows)).await,
         }
     }
 
@@ -77,10 +80,17 @@ impl Migrator {
             return Ok(Vec::new());
         }
         let versions: Vec<Version> = rows.iter().map(Candidate::version).collect();
-        let there = self.database(|| self.parts.db.migration_now(table, &versions)).await?;
+        let (db, migration) = (&self.parts.db, &self.parts.migration);
+        let there = self.database(|| db.migration_now(migration, table, &versions)).await?;
+        let switches = self.settings.direction != Direction::Reclaim;
         let now = |row: Candidate| {
-            let found = there.iter().find(|(id, _)| *id == row.id).map(|(_, same)| *same);
-            (row, found.map_or(Now::Gone, |same| if same { Now::Same } else { Now::Changed }))
+            let now = match there.iter().find(|(id, ..)| *id == row.id) {
+                None => Now::Gone,
+                Some((_, true, _)) => Now::Same,
+                Some((_, false, true)) if switches => Now::Switched,
+                Some(_) => Now::Changed,
+            };
+            (row, now)
         };
         Ok(rows.into_iter().map(now).collect())
     }
@@ -89,8 +99,16 @@ impl Migrator {
     /// somebody's hands right now.
     pub(super) async fn left(&self, table: &Table, rows: Vec<Candidate>) -> Result<Vec<FileResult>, Failure> {
         let line = |(row, now): (Candidate, Now)| {
-            let what = if now == Now::Gone { Migrated::Gone } else { Migrated::Edited };
-            self.told(table, &row, what, None)
+            let own = self.settings.direction == Direction::ToDatabase && row.length.unwrap_or_default() > 0;
+            match now {
+                Now::Gone => self.told(table, &row, Migrated::Gone, None),
+                Now::Switched => self.told(table, &row, Migrated::Migrated, None),
+                Now::Same if own => {
+                    let why = "the row has another content of its own: nothing says which of them is newer";
+                    self.told(table, &row, Migrated::Differs, Some(why.to_owned()))
+                }
+                Now::Same | Now::Changed => self.told(table, &row, Migrated::Edited, None),
+            }
         };
         Ok(self.now(table, rows).await?.into_iter().map(line).collect())
     }
@@ -106,7 +124,7 @@ impl Migrator {
         for ((row, now), (_, what, why)) in self.now(table, asked).await?.into_iter().zip(rows) {
             lines.push(match now {
                 Now::Same => self.told(table, &row, what, why),
-                Now::Changed => self.told(table, &row, Migrated::Edited, None),
+                Now::Changed | Now::Switched => self.told(table, &row, Migrated::Edited, None),
                 Now::Gone => self.told(table, &row, Migrated::Gone, None),
             });
         }
@@ -130,7 +148,7 @@ impl Migrator {
         let (bytes, stored) = (known(bytes), known(stored).unwrap_or_default());
         let key = self.key(row.id, &table.schema).ok();
         let schema = table.schema.clone();
-        FileResult { file_id: row.id, schema, key, result, bytes, why, stored, outage: false }
+        FileResult { file_id: row.id, schema, key, result, bytes, why, stored, outage: false, stays: false }
     }
 
     /// The line of a file that could not be done.

@@ -4,25 +4,27 @@
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt as _};
 use md5::{Digest as _, Md5};
+use uuid::Uuid;
 
 use super::asking::{is_of_rows, lasting};
 use super::groups::{SMALL, weight};
 use super::proof::{Digest16, Parts, says};
+use super::switch::Now;
 use super::{FileResult, Migrated, Migrator};
-use crate::db::migrate::{Arrived, Candidate, Direction, Table};
+use crate::db::migrate::{Arrival, Arrived, Candidate, Direction, Table};
 use crate::failpoint;
 use crate::file::ObjectKey;
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::Failure;
 use crate::storage::{ETag, Head, Side, Small};
 
-/// The longest content that PostgreSQL puts together in one value, in bytes: a gibibyte with its own header and some room
-/// (PostgreSQL manual, appendix K, "field size").
-const LONGEST: u64 = 1024 * 1024 * 1024 - 64 * 1024;
+/// The longest content that a row gets, in bytes. A value may have a gibibyte (PostgreSQL manual, appendix K, "field size"),
+/// but `pg_dump` and logical replication write it in two digits for each byte: with more than this the next backup would fail.
+const LONGEST: u64 = 512 * 1024 * 1024 - 64 * 1024;
 
 /// What came of one object.
 enum Got {
     /// Its content, proven.
-    Content(Bytes, Digest16),
+    Content(Bytes, Digest16, ETag),
     /// It is too large for a group.
     Large,
     /// Not its content: why.
@@ -38,7 +40,7 @@ impl Migrator {
     ) -> Result<Vec<FileResult>, Failure> {
         let bytes = rows.iter().map(|row| weight(row, Direction::ToDatabase)).sum();
         let (mut results, mut arrived) = (Vec::new(), Vec::new());
-        let (mut large, mut not) = (Vec::new(), Vec::new());
+        let (mut large, mut not, mut objects) = (Vec::new(), Vec::new(), Vec::new());
         {
             // A large one is streamed: what is held of it at once is two pieces.
             let _room = self.budget.take(u64::min(bytes, 2 * SMALL)).await;
@@ -50,7 +52,10 @@ impl Migrator {
             let got: Vec<_> = stream::iter(got).buffer_unordered(64).collect().await;
             for (row, got) in got {
                 match got {
-                    Ok(Got::Content(content, md5)) => arrived.push((row, content, md5)),
+                    Ok(Got::Content(content, md5, etag)) => {
+                        objects.push((row.id, etag));
+                        arrived.push((row, content, md5));
+                    }
                     Ok(Got::Large) => large.push(row),
                     Ok(Got::Not(what, why)) => not.push((row, what, why)),
                     Err(failure) => results.push(self.failed(table, &row, &failure)),
@@ -63,7 +68,7 @@ impl Migrator {
         for row in large {
             self.gentle.clear().await;
             let _room = self.budget.take(2 * SMALL).await;
-            results.push(match self.stream_into_row(table, &row).await {
+            results.push(match self.stream_into_row(table, &row, &mut objects).await {
                 Ok(result) => result,
                 Err(failure) if matches!(failure.advice, crate::outcome::Advice::Hold) => {
                     return Err(failure);
@@ -73,7 +78,7 @@ impl Migrator {
         }
         if self.settings.recycle_objects {
             failpoint::reach("migrate::before_putting_away");
-            self.put_objects_away(table, &mut results).await;
+            results = self.put_objects_away(table, results, &objects).await;
         }
         Ok(results)
     }
@@ -87,7 +92,9 @@ impl Migrator {
             return Ok(Got::Large);
         }
         let storage = &self.parts.storage;
-        let (etag, content) = match self.storage(|| storage.read_small(Side::Object, &key, SMALL)).await? {
+        // No more than its row says: that is what there is room for.
+        let most = weight(row, Direction::ToDatabase);
+        let (etag, content) = match self.storage(|| storage.read_small(Side::Object, &key, most)).await? {
             Ok(Small::Whole(etag, content)) => (etag, content),
             Ok(Small::Larger) => return Ok(Got::Large),
             Ok(Small::Nothing) => {
@@ -107,7 +114,7 @@ impl Migrator {
         }
         let md5: Digest16 = Md5::digest(&content).into();
         if says(&etag, md5, None) == Some(true) || self.is_what_it_says(&key, &etag, &content, md5).await? {
-            return Ok(Got::Content(content, md5));
+            return Ok(Got::Content(content, md5, etag));
         }
         let why = "what was read is not what the object's ETag stands for, twice".to_owned();
         Ok(Got::Not(Migrated::Unproven, Some(why)))
@@ -178,7 +185,12 @@ impl Migrator {
     }
 
     /// A large one: piece by piece to the database's server, which puts them together.
-    async fn stream_into_row(&self, table: &Table, row: &Candidate) -> Result<FileResult, Failure> {
+    async fn stream_into_row(
+        &self,
+        table: &Table,
+        row: &Candidate,
+        objects: &mut Vec<(Uuid, ETag)>,
+    ) -> Result<FileResult, Failure> {
         let key = match self.key(row.id, &table.schema) {
             Ok(key) => key,
             Err(error) => return Err(lasting(format!("it has no key: {error}"))),
@@ -198,7 +210,7 @@ impl Migrator {
         if head.size > LONGEST {
             return not(
                 Migrated::TooLarge,
-                "a row cannot have so much: PostgreSQL's values end at a gibibyte",
+                "with so much in a row pg_dump would fail: it writes two digits for each byte, and no more than a gibibyte",
             );
         }
         if let Some(why) = other_size(row, head.size) {
@@ -206,16 +218,9 @@ impl Migrator {
         }
         let lengths = self.storage(|| storage.part_lengths(Side::Object, &key, &head)).await?.ok().flatten();
         let mut arrival = self.database(|| self.parts.db.arrival()).await?;
-        let read = self.read_pieces(&key, &head, lengths, &mut arrival).await;
-        let proven = match read {
-            Ok(Read { proven: true, .. }) => Ok(true),
-            // The ETag does not say: the same once more is proof enough that it came over as it is.
-            Ok(Read { md5, .. }) => self.digest_of(&key, &head).await.map(|again| again == md5),
-            Err(failure) => Err(failure),
-        };
-        match proven {
-            Ok(true) => {}
-            Ok(false) => {
+        let md5 = match self.read_proven(&key, &head, lengths, &mut arrival).await {
+            Ok(Some(md5)) => md5,
+            Ok(None) => {
                 arrival.give_up().await;
                 return not(Migrated::Unproven, "it was read twice, and came differently");
             }
@@ -223,18 +228,58 @@ impl Migrator {
                 arrival.give_up().await;
                 return Err(failure);
             }
-        }
+        };
         failpoint::reach("migrate::content_read");
         self.gentle.clear().await;
-        // Not tried again by itself: the pieces go with the connection. The next run does it.
-        let done =
-            arrival.into_row(&self.parts.migration, table, &row.version()).await.map_err(Failure::from)?;
-        failpoint::reach("migrate::content_in_row");
-        if done {
-            return Ok(self.told(table, row, Migrated::Migrated, None));
+        // It took its time: is it still the object that was read?
+        let still = self.storage(|| storage.head(Side::Object, &key)).await??;
+        if still.is_none_or(|still| still.etag != head.etag) {
+            arrival.give_up().await;
+            return Ok(self.told(table, row, Migrated::Edited, None));
         }
-        let mut left = self.left(table, vec![row.clone()]).await?;
-        left.pop().ok_or_else(|| lasting("a row has no end"))
+        objects.push((row.id, head.etag));
+        self.put_together(table, row, arrival, md5).await
+    }
+
+    /// Not tried again by itself: the pieces go with the connection. The next run does it.
+    async fn put_together(
+        &self,
+        table: &Table,
+        row: &Candidate,
+        arrival: Arrival,
+        md5: Digest16,
+    ) -> Result<FileResult, Failure> {
+        let done = arrival.into_row(&self.parts.migration, table, &row.version(), md5).await;
+        failpoint::reach("migrate::content_in_row");
+        match done {
+            Ok(true) => Ok(self.told(table, row, Migrated::Migrated, None)),
+            Ok(false) => {
+                self.left(table, vec![row.clone()]).await?.pop().ok_or_else(|| lasting("a row has no end"))
+            }
+            Err(error) => {
+                // Its answer may be lost, and it done.
+                let now = self.now(table, vec![row.clone()]).await?;
+                let switched = now.iter().any(|(_, now)| *now == Now::Switched);
+                if switched { Ok(self.told(table, row, Migrated::Migrated, None)) } else { Err(error.into()) }
+            }
+        }
+    }
+
+    /// All pieces to the database's server, and their MD5; nothing where they are not what the object is.
+    async fn read_proven(
+        &self,
+        key: &ObjectKey,
+        head: &Head,
+        lengths: Option<Vec<u64>>,
+        arrival: &mut Arrival,
+    ) -> Result<Option<Digest16>, Failure> {
+        let read = self.read_pieces(key, head, lengths, arrival).await?;
+        if read.proven {
+            return Ok(Some(read.md5));
+        }
+        // The ETag does not say: the same once more is proof enough that it came over as it is.
+        let again = self.digest_of(key, head).await?;
+        Ok((again == read.md5).then_some(read.md5))
     }
 
     async fn read_pieces(
@@ -242,7 +287,7 @@ impl Migrator {
         key: &ObjectKey,
         head: &Head,
         lengths: Option<Vec<u64>>,
-        arrival: &mut crate::db::migrate::Arrival,
+        arrival: &mut Arrival,
     ) -> Result<Read, Failure> {
         let mut content = self.storage(|| self.parts.storage.open(Side::Object, key, head)).await??;
         let (mut whole, mut parts) = (Md5::new(), lengths.map(Parts::new));
@@ -261,7 +306,6 @@ impl Migrator {
             }
             while piece.len() >= full || is_end && !piece.is_empty() {
                 let now = piece.split_to(full.min(piece.len()));
-                self.gentle.clear().await;
                 arrival.add(&now, Md5::digest(&now).into()).await.map_err(Failure::from)?;
             }
             if is_end {
@@ -286,19 +330,25 @@ impl Migrator {
 
     /// The objects of what is in the database now, to the recycle bucket: by the worker's own move, which finds for each
     /// that no row says S3.
-    async fn put_objects_away(&self, table: &Table, results: &mut [FileResult]) {
-        let done = results.iter_mut().filter(|file| file.result == Migrated::Migrated);
-        let moves: Vec<_> = done.map(|file| self.put_object_away(table, file)).collect();
-        stream::iter(moves).buffer_unordered(64).collect::<()>().await;
-    }
-
-    async fn put_object_away(&self, table: &Table, file: &mut FileResult) {
-        let Some(key) = file.key.clone() else { return };
-        file.why = match self.put_away(file.file_id, &table.schema, &key).await {
-            Ok(Outcome::Moved | Outcome::AlreadyMoved | Outcome::Missing) => None,
-            Ok(other) => Some(format!("its object stays: {}", other.as_str())),
-            Err(failure) => Some(format!("its object stays, `audit` names it: {}", failure.error)),
-        };
+    async fn put_objects_away(
+        &self,
+        table: &Table,
+        results: Vec<FileResult>,
+        objects: &[(Uuid, ETag)],
+    ) -> Vec<FileResult> {
+        let moves: Vec<_> = results
+            .into_iter()
+            .map(|file| async move {
+                let object = objects.iter().find(|(id, _)| *id == file.file_id);
+                match (file.result, object, file.key.clone()) {
+                    (Migrated::Migrated, Some((_, etag)), Some(key)) => {
+                        self.without_its_object(table, file, &key, etag).await
+                    }
+                    _ => file,
+                }
+            })
+            .collect();
+        stream::iter(moves).buffer_unordered(64).collect().await
     }
 }
 

@@ -22,10 +22,10 @@ const TRIES: usize = 3;
 
 /// What is in the storage now.
 enum Put {
-    /// The row's content, written now.
-    Written,
-    /// The row's content, which was there.
-    Was,
+    /// The row's content, written now, as this object.
+    Written(ETag),
+    /// The row's content, which was there as this object.
+    Was(ETag),
     /// Not the row's content: why it could not be.
     Not(Migrated, Option<String>),
 }
@@ -58,8 +58,8 @@ impl Migrator {
         let (mut written, mut not) = (Vec::new(), Vec::new());
         for (row, result) in put {
             match result {
-                Ok(Put::Written) => written.push((row, Migrated::Migrated)),
-                Ok(Put::Was) => written.push((row, Migrated::AlreadyThere)),
+                Ok(Put::Written(etag)) => written.push((row, (Migrated::Migrated, etag))),
+                Ok(Put::Was(etag)) => written.push((row, (Migrated::AlreadyThere, etag))),
                 Ok(Put::Not(what, why)) => not.push((row, what, why)),
                 Err(failure) => results.push(self.failed(table, &row, &failure)),
             }
@@ -114,12 +114,12 @@ impl Migrator {
             Err(error) => return Err(lasting(format!("it has no key: {error}"))),
         };
         let md5: Digest16 = Md5::digest(&content).into();
+        let mark = self.mark();
         for _ in 0..TRIES {
-            let (storage, server) = (&self.parts.storage, &self.parts.server);
-            let put =
-                self.storage(|| storage.put_new(&key, &self.parts.mark, content.clone(), server)).await?;
+            let (storage, server, mark) = (&self.parts.storage, &self.parts.server, &mark);
+            let put = self.storage(|| storage.put_new(&key, mark, content.clone(), server)).await?;
             match put {
-                Ok(etag) if etag.proves_same_content(&ETag::of_md5(md5)) => return Ok(Put::Written),
+                Ok(etag) if etag.proves_same_content(&ETag::of_md5(md5)) => return Ok(Put::Written(etag)),
                 Ok(_) => return self.read_back(table, row, Some(md5), &key).await,
                 Err(_) => {
                     if let Some(put) = self.occupied(table, row, Some(md5), &key).await? {
@@ -169,7 +169,8 @@ impl Migrator {
         key: &ObjectKey,
     ) -> Result<Option<Put>, Failure> {
         let (storage, server) = (&self.parts.storage, &self.parts.server);
-        let upload = self.storage(|| storage.begin_new(key, &self.parts.mark)).await??;
+        let mark = &self.mark();
+        let upload = self.storage(|| storage.begin_new(key, mark)).await??;
         let length = usize::try_from(row.length.unwrap_or_default()).unwrap_or_default();
         let parts: Vec<_> = (0..length)
             .step_by(PART)
@@ -193,7 +194,7 @@ impl Migrator {
         };
         let (etags, digests): (Vec<ETag>, Vec<Digest16>) = parts.into_iter().unzip();
         match self.storage(|| storage.complete_new(&upload, &etags, server)).await {
-            Ok(Ok(etag)) if etag == ETag::of_parts(&digests) => Ok(Some(Put::Written)),
+            Ok(Ok(etag)) if etag == ETag::of_parts(&digests) => Ok(Some(Put::Written(etag))),
             Ok(Ok(_)) => self.read_back(table, row, None, key).await.map(Some),
             Ok(Err(_)) => {
                 storage.abort_new(&upload).await;
@@ -239,20 +240,28 @@ impl Migrator {
     ) -> Result<Option<Put>, Failure> {
         let Some(head) = self.look(key).await? else { return Ok(None) };
         match self.same(table, row, md5, key, &head).await? {
-            Same::Yes => return Ok(Some(Put::Was)),
+            Same::Yes if head.archived => {
+                let why = "its object is in an archive class: nobody could read it".to_owned();
+                return Ok(Some(Put::Not(Migrated::Archived, Some(why))));
+            }
+            Same::Yes => return Ok(Some(Put::Was(head.etag))),
             Same::RowChanged => return Ok(Some(Put::Not(Migrated::Edited, None))),
             Same::ObjectChanged => return Ok(None),
             Same::No => {}
         }
-        if head.migrated_by() != Some(self.parts.mark.as_str())
-            && !failpoint::removed("protection::mark_of_migration")
-        {
+        let earlier = head.migrated_by().is_some_and(|mark| self.is_of_an_earlier_run(mark));
+        if !earlier && !failpoint::removed("protection::mark_of_migration") {
             let why = "an object with other content is under its key".to_owned();
             return Ok(Some(Put::Not(Migrated::Differs, Some(why))));
         }
+        // Only for the very row whose content differs.
+        let now = self.now(table, vec![row.clone()]).await?;
+        if now.iter().any(|(_, now)| *now != Now::Same) {
+            return Ok(Some(Put::Not(Migrated::Edited, None)));
+        }
         // What an earlier run wrote of a row that was edited before it was switched: no row has ever named it, unless it was
         // brought back to the database since; so it is kept for as long as a backup may name it.
-        match self.put_away(row.id, &table.schema, key).await? {
+        match self.put_away(row.id, &table.schema, key, &head.etag).await? {
             Outcome::Moved | Outcome::AlreadyMoved | Outcome::Missing => Ok(None),
             other => {
                 let why = format!("an older content of it is under its key, and stays: {}", other.as_str());
@@ -273,7 +282,7 @@ impl Migrator {
             return Err(lasting("the object was written, and is not there"));
         };
         match self.same(table, row, md5, key, &head).await? {
-            Same::Yes => Ok(Put::Written),
+            Same::Yes => Ok(Put::Written(head.etag)),
             Same::RowChanged => Ok(Put::Not(Migrated::Edited, None)),
             Same::No | Same::ObjectChanged => Err(lasting("the object is not what was written")),
         }
@@ -287,41 +296,58 @@ impl Migrator {
     async fn switch(
         &self,
         table: &Table,
-        written: Vec<(Candidate, Migrated)>,
+        written: Vec<(Candidate, (Migrated, ETag))>,
     ) -> Result<Vec<FileResult>, Failure> {
         if written.is_empty() {
             return Ok(Vec::new());
         }
         let switched = self.in_one_statement(table, Statement::ToStorage, written).await?;
         failpoint::reach("migrate::row_switched");
-        let (mut results, mut left) = (Vec::new(), Vec::new());
-        for (row, what, end) in switched {
+        let (mut results, mut left, mut objects) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, (what, etag), end) in switched {
             match end {
                 Ok(true) => results.push(self.told(table, &row, what, None)),
-                Ok(false) => left.push(row),
+                Ok(false) => {
+                    left.push(row);
+                    objects.push(etag);
+                }
                 Err(failure) => results.push(self.failed(table, &row, &failure)),
             }
         }
-        for (row, now) in self.now(table, left).await? {
-            results.push(if now == Now::Gone {
-                self.left_by_the_gone(table, &row).await
-            } else {
-                self.told(table, &row, Migrated::Edited, None)
+        for ((row, now), etag) in self.now(table, left).await?.into_iter().zip(objects) {
+            results.push(match now {
+                Now::Gone => self.left_by_the_gone(table, &row, &etag).await,
+                Now::Switched => self.told(table, &row, Migrated::Migrated, None),
+                Now::Same | Now::Changed => self.told(table, &row, Migrated::Edited, None),
             });
         }
         Ok(results)
     }
 
     /// A row went while its object was written: that is nobody's now, and goes the way of all such.
-    async fn left_by_the_gone(&self, table: &Table, row: &Candidate) -> FileResult {
-        let why = match self.key(row.id, &table.schema) {
-            Err(_) => None,
-            Ok(key) => match self.put_away(row.id, &table.schema, &key).await {
-                Ok(Outcome::Moved | Outcome::AlreadyMoved | Outcome::Missing) => None,
-                Ok(other) => Some(format!("its object stays: {}", other.as_str())),
-                Err(failure) => Some(format!("its object stays, `audit` names it: {}", failure.error)),
-            },
+    async fn left_by_the_gone(&self, table: &Table, row: &Candidate, etag: &ETag) -> FileResult {
+        let file = self.told(table, row, Migrated::Gone, None);
+        let Some(key) = file.key.clone() else { return file };
+        self.without_its_object(table, file, &key, etag).await
+    }
+
+    /// A file whose object is not needed in the object bucket any more.
+    pub(super) async fn without_its_object(
+        &self,
+        table: &Table,
+        file: FileResult,
+        key: &ObjectKey,
+        etag: &ETag,
+    ) -> FileResult {
+        let why = match self.put_away(file.file_id, &table.schema, key, etag).await {
+            Ok(Outcome::Moved | Outcome::AlreadyMoved | Outcome::Missing) => return file,
+            // Another row has it: that is where it belongs.
+            Ok(Outcome::Alive) => {
+                return FileResult { why: Some("its object stays: alive".to_owned()), ..file };
+            }
+            Ok(other) => format!("its object stays: {}", other.as_str()),
+            Err(failure) => format!("its object stays, `audit` names it: {}", failure.error),
         };
-        self.told(table, row, Migrated::Gone, why)
+        FileResult { why: Some(why), stays: true, ..file }
     }
 }

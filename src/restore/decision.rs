@@ -343,6 +343,13 @@ impl<'a> Facts<'a> {
                 version.last_modified.map_or_else(String::new, |at| format!(" of {}", moment(at)))
             );
         }
+        let in_row = self.row.map(|row| row.data).filter(|bytes| *bytes > 0);
+        if let Some(bytes) = in_row {
+            why = format!(
+                "its content is not lost: its row still has {bytes} bytes of it, and `file-recycler explain` says how the \
+                 CRM reads them from there; its object: {why}"
+            );
+        }
         let was_there = recycled.is_some() || marked || too_old.is_some() || hidden.is_some();
         end(if was_there { Restored::Expired } else { Restored::NeverSeen }, why)
     }

@@ -35,7 +35,11 @@ fn wanted(entry: Entry) -> Option<Wanted> {
     let id = rows().find_map(|row| row.id.clone()).or_else(|| FileId::try_from(key.as_str()).ok())?;
     Some(Wanted {
         schema: Some(first.schema.clone()),
-        row: Some(RowFacts { in_s3: true, size: rows().find_map(|row| row.size) }),
+        row: Some(RowFacts {
+            in_s3: true,
+            size: rows().find_map(|row| row.size),
+            data: rows().filter_map(|row| row.data).max().unwrap_or_default(),
+        }),
         listed: Some(ListedFacts { object: entry.object, copy: entry.copy }),
         ..Wanted::new(id, key)
     })
@@ -54,6 +58,7 @@ mod tests {
             key: None,
             in_s3,
             size,
+            data: size,
             owner: Owner::Fine,
         }
     }
@@ -70,6 +75,7 @@ mod tests {
             of(vec![row(Some("a"), false, Some(1)), row(Some("b"), true, None), row(None, true, Some(3))]);
         let file = file.unwrap();
         assert_eq!((file.id.as_str(), file.row.unwrap().size), ("b", Some(3)));
+        assert_eq!(file.row.unwrap().data, 3, "of the rows that say that it is in S3");
         assert_eq!(of(vec![row(None, true, None)]).unwrap().id.as_str(), "key");
     }
 }

@@ -69,6 +69,8 @@ pub struct RowFacts {
     pub in_s3: bool,
     /// Size in bytes, where the row tells one. Zero tells none: it is what an empty column says, too.
     pub size: Option<u64>,
+    /// Bytes of content that are in the row itself, as far as is known.
+    pub data: u64,
 }
 
 /// What a listing said of the key. A file that is present by it needs no request; a small one that is away is copied

@@ -68,7 +68,7 @@ impl Look {
 
 /// What its row says; one that is to come back counts.
 pub(super) fn row(wanted: &Wanted) -> Option<RowFacts> {
-    let image = || wanted.image.as_ref().map(|image| RowFacts { in_s3: true, size: image.size });
+    let image = || wanted.image.as_ref().map(|image| RowFacts { in_s3: true, size: image.size, data: 0 });
     wanted.row.or_else(image)
 }
 

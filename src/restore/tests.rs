@@ -40,7 +40,7 @@ fn place(latest: Option<Seen>) -> Place<'static> {
 
 #[allow(clippy::unnecessary_wraps, reason = "as a place has it")]
 fn row(size: u64) -> Option<RowFacts> {
-    Some(RowFacts { in_s3: true, size: Some(size) })
+    Some(RowFacts { in_s3: true, size: Some(size), data: 0 })
 }
 
 /// A file whose row says five bytes, in neither bucket, of which nobody has asked the ledger.
@@ -87,7 +87,7 @@ fn an_object_in_place_is_present_or_differs_and_is_never_copied_over() {
         (seen(ONE, 6, BEFORE), Some(5), Some(THEN), Differs),
     ] {
         let facts = Facts {
-            row: Some(RowFacts { in_s3: true, size }),
+            row: Some(RowFacts { in_s3: true, size, data: 0 }),
             object: place(object.clone()),
             copy: copy(),
             backup_time: backup,
@@ -134,11 +134,33 @@ fn what_is_absent_comes_from_a_copy_that_fits_the_row() {
     assert_eq!(with(5, None, true), Next::Copy(Source::Copy));
     assert!(matches!(with(6, row(5), true), Next::End(Restored::Differs, Some(_))));
     assert!(matches!(with(5, None, false), Next::End(Restored::Failed, Some(why)) if why.contains("no row")));
-    let elsewhere = Some(RowFacts { in_s3: false, size: None });
+    let elsewhere = Some(RowFacts { in_s3: false, size: None, data: 0 });
     let why = "its content is in the database";
     assert!(
         matches!(with(5, elsewhere, true), Next::End(Restored::Failed, Some(told)) if told.starts_with(why))
     );
+}
+
+#[test]
+fn what_is_in_neither_bucket_and_in_its_row_is_not_told_as_gone() {
+    let kept = Kept::ForEver;
+    let with = |data: u64, memory: Memory| {
+        let row = Some(RowFacts { in_s3: true, size: Some(5), data });
+        decide(&Facts { row, memory, ..facts(&kept) })
+    };
+    let saved = "its content is not lost: its row still has 5 bytes of it";
+    for (memory, expected, object) in [
+        (Memory::Nothing, Restored::NeverSeen, "nothing says that it ever was"),
+        (Memory::Recycled(BEFORE), Restored::Expired, "the recycle bucket has it no more"),
+    ] {
+        let Next::End(result, Some(why)) = with(5, memory) else { panic!("{memory:?}") };
+        assert_eq!(result, expected);
+        assert!(why.starts_with(saved) && why.ends_with(object), "{why}");
+        let Next::End(result, Some(why)) = with(0, memory) else { panic!("{memory:?}") };
+        assert_eq!(result, expected);
+        assert!(!why.contains("row"), "{why}");
+    }
+    assert_eq!(with(5, Memory::NotAsked), Next::Ask(Question::Memory));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::guard::{Guard, Verdict, compare};
 use crate::outcome::{Advice, Failure, Outcome};
 use crate::recycle::{Job, Move, Recycler};
 use crate::retry::{Pauses, WITHIN_A_DELIVERY, retry};
-use crate::storage::{Capabilities, Side, Storage};
+use crate::storage::{Capabilities, ETag, Side, Storage};
 
 /// Moves files on an operator's word.
 pub struct Once {
@@ -82,13 +82,20 @@ impl Once {
         self.server
     }
 
-    /// Brings one file to its outcome, with the tries that a delivery would have.
+    /// Brings one file to its outcome, with the tries that a delivery would have, if its object is still this one.
     ///
     /// # Errors
     /// As [`Recycler::attempt`].
-    pub async fn recycle(&self, job: Job) -> Result<Outcome, Failure> {
+    pub async fn recycle_object(&self, job: Job, etag: &ETag) -> Result<Outcome, Failure> {
         let file = Move::from(job);
-        retry(Pauses::system(WITHIN_A_DELIVERY), || self.recycler.attempt(&file)).await
+        retry(Pauses::system(WITHIN_A_DELIVERY), || async {
+            let head = self.storage.head(Side::Object, file.key()).await?;
+            if head.is_some_and(|head| head.etag != *etag) {
+                return Ok(Outcome::Alive);
+            }
+            self.recycler.attempt(&file).await
+        })
+        .await
     }
 
     /// Brings one file to its outcome, with the tries that a delivery would have, if its object was written before this

@@ -132,7 +132,7 @@ impl Storage {
 }
 
 impl Head {
-    /// The environment whose migration wrote it, by its mark; nothing where it is nobody's mark.
+    /// The mark of the migration that wrote it; nothing where none did.
     pub fn migrated_by(&self) -> Option<&str> {
         self.attributes.metadata.get(MIGRATED).map(String::as_str)
     }

@@ -14,9 +14,9 @@ use super::{Capabilities, ETag, Kind, Operation, Side, Storage, StorageError, Su
 use crate::failpoint;
 use crate::file::ObjectKey;
 
-/// Size of the parts of a large object, in bytes; the last one is shorter. With the 10,000 parts that an object may have
-/// that is far above what a database can hold in one value.
-pub const PART: usize = 8 * 1024 * 1024;
+/// Size of the parts of a large object, in bytes; the last one is shorter. It is the least that a part may have (Amazon S3
+/// user guide, "multipart upload limits"): with 10,000 of them an object is far larger than a value of a database.
+pub const PART: usize = 5 * 1024 * 1024;
 
 /// An object that is written part by part.
 #[derive(Debug)]
@@ -66,7 +66,11 @@ impl Storage {
         let output = self.send(asked, || request.send()).await?;
         let id = output.upload_id.filter(|id| !id.is_empty());
         let id = id.ok_or_else(|| StorageError::new(asked, Kind::BadAnswer, "without an upload's id"))?;
-        self.note_upload(key, &id).await?;
+        if let Err(error) = self.note_upload(key, &id).await {
+            // Nobody would find it.
+            drop(self.abort_upload(key, &id).await);
+            return Err(error);
+        }
         Ok(Upload { key, id })
     }
 

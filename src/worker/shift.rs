@@ -78,7 +78,8 @@ impl<R: Registry> Worker<R> {
         // A trial takes no more than it may try: what is given back each time would soon be suspect.
         let most = self.trial.0.load(Ordering::Relaxed);
         let prefetch = self.gate.doubt().map_or(self.prefetch, |_| u16::try_from(most).unwrap_or(u16::MAX));
-        let mut consumer = session.consume(&self.topology.work(), prefetch).await?;
+        let consumer = session.consume(&self.topology.work(), prefetch).await?;
+        let mut consumer = consumer.counted(&self.metrics);
         info!(queue = self.topology.work(), prefetch, "taking messages");
         let mut in_flight = JoinSet::new();
         let mut hands = Hands {

@@ -1,6 +1,7 @@
 //! `audit`: every class on a real bucket, doubts that dissolve, walks that cannot see everything, and orphans that move
 //! only within their bounds.
 
+mod migrated;
 mod walks;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use file_recycler::broker::{BrokerError, Outgoing, Target};
 use file_recycler::event::EventType;
 use file_recycler::history::{self, History};
+use file_recycler::metrics::Metrics;
 use file_recycler::outcome::DeadReason;
 use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, QueueDeleteOptions};
@@ -281,6 +282,40 @@ async fn a_consumer_holds_no_more_than_its_prefetch() {
         until_depth(&session, &work, 2).await;
         drop(consumer);
         tokio::time::timeout(Duration::from_secs(10), until_depth(&session, &work, 5)).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_delivery_counts_as_in_hand_until_it_is_acknowledged_given_back_or_dropped() {
+    scene(|scene| async move {
+        let session = scene.session().await;
+        let work = scene.topology.work();
+        for number in 0..3_u8 {
+            put(&work, &[number], BasicProperties::default()).await;
+        }
+        let metrics = Metrics::new();
+        let in_hand = |count: u8| {
+            let line = format!("\nfile_recycler_deliveries_in_hand {count}\n");
+            assert!(metrics.render().contains(&line), "not {count}");
+        };
+        let mut consumer = session.consume(&work, 3).await.unwrap().counted(&metrics);
+        in_hand(0);
+        let mut taken = Vec::new();
+        for _ in 0..3 {
+            taken.push(consumer.next().await.unwrap().unwrap());
+        }
+        in_hand(3);
+        // Before anything goes back to it.
+        consumer.cancel().await.unwrap();
+        taken.remove(0).ack().await.unwrap();
+        in_hand(2);
+        taken.remove(0).give_back().await.unwrap();
+        in_hand(1);
+        drop(taken);
+        in_hand(0);
+        drop(consumer);
+        until_depth(&session, &work, 2).await;
     })
     .await;
 }

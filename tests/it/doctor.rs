@@ -2,6 +2,7 @@
 
 mod broker;
 mod buckets;
+mod contents;
 mod database;
 
 use std::collections::BTreeMap;
@@ -259,6 +260,7 @@ fn needs(server: &str) -> (&'static str, Vec<&'static str>) {
                 "database-rights",
                 "database-role",
                 "environment",
+                "file-contents",
                 "key-template",
                 "outbox",
                 "own-schema",

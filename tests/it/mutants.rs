@@ -55,6 +55,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("rolling_nonce", "nonce::case_41_a_physical_clone_moves_nothing_and_swallows_no_event"),
     ("template_doubted", "template::with_nothing_to_compare_the_first_misses_are_doubted"),
     ("wait_for_others", "beside::case_46_what_is_not_committed_yet_beside_a_deletion_is_waited_for"),
+    ("content_of_its_own", "migrate::back::a_row_with_another_content_of_its_own_keeps_it"),
     (
         "version_of_row",
         "migrate::meanwhile::a_file_that_is_edited_on_the_way_is_left_for_the_next_run_which_moves_the_newer_content",

@@ -240,6 +240,7 @@ async fn a_nonce_that_nobody_advances_is_degraded_and_told() {
                 && answer["guard"]["message"].as_str().is_some_and(|why| why.contains("for 61 minutes"))
         };
         eventually("it is told", async || listener.readyz().await.filter(told)).await;
+        assert_eq!(listener.metric("file_recycler_nonce_stale").await, 1);
         let status = world.cli(&["status", "--json"]).await.json();
         assert!(status["warnings"].to_string().contains("for 61 minutes"), "{status}");
 
@@ -248,6 +249,7 @@ async fn a_nonce_that_nobody_advances_is_degraded_and_told() {
             listener.readyz().await.filter(|answer| answer["degraded"] == false)
         })
         .await;
+        assert_eq!(listener.metric("file_recycler_nonce_stale").await, 0);
         drop((listener, worker));
     })
     .await;

@@ -6,6 +6,7 @@ mod cut;
 mod elsewhere;
 mod listed;
 mod many;
+mod migrated;
 mod newer;
 mod policy;
 mod rows;

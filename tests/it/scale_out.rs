@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use file_recycler::storage::Side;
-use recycler_test_s3::Operation;
+use recycler_test_s3::{Action, Operation, Rule, When};
 
 use crate::support::process::{Service, eventually, eventually_within};
 use crate::support::world::{S3, World, world};
@@ -129,6 +129,36 @@ async fn workers_that_join_and_are_killed_at_random_note_no_file_twice() {
         assert!(world.object(Side::Recycle, bystander).await.is_none());
         assert_eq!(world.cli(&["dlq", "list", "--json"]).await.expect(0).json()["total"], 0);
         drop((workers, listener));
+    })
+    .await;
+}
+
+/// A worker that hangs has emptied the queue into its hands: without this figure nobody would see what waits.
+#[tokio::test]
+async fn what_is_in_a_workers_hands_is_counted_until_it_is_settled() {
+    const IN_HAND: &str = "file_recycler_deliveries_in_hand";
+    const ENDED: &str = "file_recycler_events_total{type=\"crm.record.deleted.v1\"}";
+    world(S3::Embedded, async |world| {
+        const FILES: usize = 5;
+        let ids = world.many(FILES).await;
+        let service = world.run().await;
+        eventually("it takes messages", async || {
+            service.log().iter().any(|line| line.contains("taking messages")).then_some(())
+        })
+        .await;
+        assert_eq!(service.metric(IN_HAND).await, 0);
+        let control = world.storage.control();
+        control.fault(Rule::new(Operation::CopyObject, Action::Hold { when: When::Before }));
+        world.delete_one_by_one().await;
+        eventually("every copy is held", async || (control.holding() == FILES).then_some(())).await;
+        assert_eq!(service.metric(IN_HAND).await, FILES as u64);
+        assert_eq!(service.metric(ENDED).await, 0);
+        control.clear_faults();
+        control.release();
+        everything_moves(&world, &ids).await;
+        world.quiet(&service).await;
+        eventually("nothing is in hand", async || (service.metric(IN_HAND).await == 0).then_some(())).await;
+        assert_eq!(service.metric(ENDED).await, FILES as u64);
     })
     .await;
 }

@@ -24,9 +24,10 @@ pub(in crate::cli) struct Migrate {
     /// Files of this record only, as in Contact:7c9e6679-7425-40de-944b-e07fc1f90ae7
     #[arg(long, value_name = "SCHEMA:ID")]
     pub(in crate::cli) record: Option<String>,
-    /// Files last changed before this time only (RFC 3339, or a duration back from now, as in 90d)
-    #[arg(long, value_name = "TIME")]
-    pub(in crate::cli) older_than: Option<PointInTime>,
+    /// Files last changed before this time only (RFC 3339, or a duration back from now, as in 90d): what somebody is uploading
+    /// is none of it
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub(in crate::cli) older_than: PointInTime,
     /// Files larger than this only, as in 10MB or 512KiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(in crate::cli) larger_than: Option<u64>,
@@ -48,6 +49,10 @@ pub(in crate::cli) struct Migrate {
     /// With --to database: moves each object to the recycle bucket, once its content is in its row
     #[arg(long)]
     pub(in crate::cli) recycle_objects: bool,
+    /// Also where no file that the CRM itself put into S3 shows that storage.key_template is right. A wrong one puts every
+    /// content where the CRM does not find it
+    #[arg(long)]
+    pub(in crate::cli) trust_template: bool,
     /// Writes a line for each file to this file: JSON, or CSV where its name ends in .csv
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) report: Option<PathBuf>,

@@ -15,6 +15,7 @@ pub(super) fn text(document: &Document, shown: &[Finding]) -> String {
             lines.push(format!("{name:12} {files:>10}  {bytes:>12}  {}", meaning(*class)));
         }
     }
+    lines.extend(in_rows(document));
     for (bucket, total) in &document.buckets {
         let bytes = HumanBytes(total.bytes).to_string();
         lines.push(format!(
@@ -29,7 +30,9 @@ pub(super) fn text(document: &Document, shown: &[Finding]) -> String {
     for finding in shown {
         let file = finding.file.as_ref().map_or("", crate::file::FileId::as_str);
         let key = if file == finding.key { "" } else { finding.key.as_str() };
-        lines.push(format!("  {:10} {file} {}", finding.class.as_str(), key.escape_debug()));
+        let saved = finding.class == Class::Lost && finding.data_in_row().is_some();
+        let saved = if saved { " (its content is in its row)" } else { "" };
+        lines.push(format!("  {:10} {file} {}{saved}", finding.class.as_str(), key.escape_debug()));
     }
     let bad: u64 = Class::ALL
         .iter()
@@ -46,6 +49,27 @@ pub(super) fn text(document: &Document, shown: &[Finding]) -> String {
     lines.join("\n")
 }
 
+/// Content that rows have although they say that it is in S3.
+fn in_rows(document: &Document) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(saved) = document.lost_with_data.filter(|saved| saved.files > 0) {
+        lines.push(format!(
+            "{} of the lost files have their content ({}) in their rows, so that it is not gone: file-recycler explain ID \
+             gives the statement by which the CRM reads it from there.",
+            saved.files,
+            HumanBytes(saved.bytes)
+        ));
+    }
+    if let Some(left) = document.data_left.as_ref().filter(|left| left.total.files > 0) {
+        lines.push(format!(
+            "{} rows in S3 still have {} of content in the database: file-recycler migrate --reclaim frees what is proven.",
+            left.total.files,
+            HumanBytes(left.total.bytes)
+        ));
+    }
+    lines
+}
+
 fn meaning(class: Class) -> &'static str {
     match class {
         Class::Ok => "a row names it, and the object is there",
@@ -56,7 +80,9 @@ fn meaning(class: Class) -> &'static str {
         Class::Orphan => "an object without a row: --fix orphans moves it to the recycle bucket",
         Class::Young => "an object without a row, too young to say",
         Class::Linked => "an object without a row that a link still names",
-        Class::LeftBehind => "the row says that the content is elsewhere, and an object is still there",
+        Class::LeftBehind => {
+            "the row says that the content is elsewhere, and an object is still there, as a migration leaves it"
+        }
         Class::Pending => "its deletion is captured, and waits",
         Class::Recycled => "in the recycle bucket, as it has to be",
         Class::Unknown => "the key is none of a file's",

@@ -102,14 +102,17 @@ fn object_in_words(object: &Object, page: &Page) -> String {
         (_, true) => ", locked",
         _ => "",
     };
+    let mark = object.migrated_by.as_ref();
+    let mark = mark.map(|by| format!(", migrated there by environment {}", by.escape_debug()));
     format!(
-        "{} bytes in {}, written {}, ETag {}, {}{}{state}",
+        "{} bytes in {}, written {}, ETag {}, {}{}{state}{}",
         object.size,
         object.bucket,
         page.maybe(object.last_modified),
         object.etag,
         object.storage_class,
         version.unwrap_or_default(),
+        mark.unwrap_or_default(),
     )
 }
 
@@ -222,6 +225,8 @@ fn file(row: &FileRow) -> String {
     let kind = row.kind.map_or("file", RowType::as_str);
     let storage = row.storage.as_deref().unwrap_or("a storage that its table does not tell");
     let size = row.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
+    let data = row.data_bytes.filter(|bytes| row.in_s3 && *bytes > 0);
+    let data = data.map(|bytes| format!(", {bytes} bytes in the row as well")).unwrap_or_default();
     let parent = row.parent.as_ref().map_or_else(
         || ", of no record".to_owned(),
         |parent| {
@@ -233,7 +238,10 @@ fn file(row: &FileRow) -> String {
             format!(", of {} {}, which {there} (column {})", parent.schema, parent.id, parent.column)
         },
     );
-    format!("{:<20} {kind} {}, content in {storage}{size}{parent}; in {}", row.schema, row.id, row.table)
+    format!(
+        "{:<20} {kind} {}, content in {storage}{size}{data}{parent}; in {}",
+        row.schema, row.id, row.table
+    )
 }
 
 fn shown(link: &Link, found: &Found) -> String {

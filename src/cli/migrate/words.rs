@@ -134,6 +134,9 @@ impl Document {
                     .to_owned(),
             );
         }
+        if summary.objects_left > 0 {
+            warnings.push(format!("{} objects did not go to the recycle bucket", summary.objects_left));
+        }
         let to_database = arguments.to == Some(To::Database);
         Self {
             applied: arguments.apply,

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use crate::db::Db;
 use crate::db::catalog::{Asks, Catalog};
+use crate::db::contents::ReadableData;
 use crate::db::restore::{LedgerOf, Position, RecycledFile, RestorableRow, RowImage, RowsOf};
 use crate::file::{FileId, ObjectKey, SchemaName};
 use crate::key_template::KeyTemplate;
@@ -34,6 +35,8 @@ pub(super) enum Which {
 pub(super) struct Source {
     pub(super) db: Db,
     pub(super) catalog: Catalog,
+    /// Which rows' own contents may be known.
+    pub(super) readable: ReadableData,
     pub(super) template: KeyTemplate,
     /// Look for images of rows that are gone.
     pub(super) with_rows: bool,
@@ -95,7 +98,8 @@ impl Walk {
             }
             Step::RecordRows(schema, id, after) => {
                 let of = RowsOf::Record(&schema, &id);
-                let rows = source.db.restorable_rows(&source.catalog, of, after.as_ref()).await?;
+                let rows =
+                    source.db.restorable_rows(&source.catalog, &source.readable, of, after.as_ref()).await?;
                 let wanted = source.of_rows(&rows)?;
                 let next = match rows.into_iter().next_back() {
                     Some(last) => Step::RecordRows(schema, id, Some(last)),
@@ -205,7 +209,7 @@ impl Source {
         for row in &rows {
             let named = if by_key { row.key.clone() } else { Some(row.id.clone()) };
             let Some(named) = named else { continue };
-            let entry = facts.entry(named).or_insert(RowFacts { in_s3: false, size: None });
+            let entry = facts.entry(named).or_insert(RowFacts { in_s3: false, size: None, data: 0 });
             merge(entry, row);
         }
         let mut wanted: Vec<Wanted> = files
@@ -269,7 +273,8 @@ impl Source {
         for names in names.chunks(AT_ONCE) {
             let mut after: Option<RestorableRow> = None;
             loop {
-                let rows = self.db.restorable_rows(&self.catalog, of(names), after.as_ref()).await?;
+                let rows =
+                    self.db.restorable_rows(&self.catalog, &self.readable, of(names), after.as_ref()).await?;
                 let Some(last) = rows.last() else { break };
                 after = Some(last.clone());
                 all.extend(rows);
@@ -297,7 +302,7 @@ impl Source {
             };
             let Some(key) = key else { continue };
             let place = *places.entry((id.clone(), key.clone())).or_insert_with(|| {
-                let row = Some(RowFacts { in_s3: false, size: None });
+                let row = Some(RowFacts { in_s3: false, size: None, data: 0 });
                 wanted.push(Wanted { schema: Some(schema), row, ..Wanted::new(id, key) });
                 wanted.len() - 1
             });
@@ -335,6 +340,7 @@ fn merge(facts: &mut RowFacts, row: &RestorableRow) {
     if row.in_s3 {
         facts.in_s3 = true;
         facts.size = facts.size.or(row.size.and_then(|size| u64::try_from(size).ok()));
+        facts.data = facts.data.max(row.data.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default());
     }
 }
 

@@ -6,9 +6,9 @@ use uuid::Uuid;
 use crate::db::catalog::FILE_TYPE;
 
 /// `"TypeId"` of a row that is a web link.
-const WEB_LINK_TYPE: &str = "539bc2f8-0ee0-df11-971b-001d60e938c6";
+pub(in crate::db) const WEB_LINK_TYPE: &str = "539bc2f8-0ee0-df11-971b-001d60e938c6";
 /// `"TypeId"` of a row that is a link to an entity.
-const ENTITY_LINK_TYPE: &str = "549bc2f8-0ee0-df11-971b-001d60e938c6";
+pub(in crate::db) const ENTITY_LINK_TYPE: &str = "549bc2f8-0ee0-df11-971b-001d60e938c6";
 
 /// What a row of a file table is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -70,6 +70,12 @@ pub struct FileRow {
     pub in_s3: bool,
     /// Size in bytes, as the row says.
     pub size: Option<i64>,
+    /// Bytes of content that are in the row itself; nothing where this role may not read that.
+    pub data_bytes: Option<i64>,
+    /// The statement by which an administrator has the CRM read that content again, where the row says that it is
+    /// elsewhere.
+    #[serde(skip)]
+    pub back_to_the_row: Option<String>,
     /// The record that it belongs to.
     pub parent: Option<Parent>,
 }

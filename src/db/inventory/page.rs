@@ -121,6 +121,7 @@ mod tests {
             key: Some(key.to_owned()),
             in_s3: true,
             size: None,
+            data: None,
             parentless: false,
             weak_schema: None,
             weak_id: None,

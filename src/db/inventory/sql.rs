@@ -4,6 +4,7 @@ use super::{Group, Order};
 use crate::db::alive::in_s3;
 use crate::db::catalog::mapped::Column;
 use crate::db::catalog::{Catalog, FILE_LINK, FileTable, Mapped, MappedTable};
+use crate::db::contents::ReadableData;
 use crate::db::sql::quote_identifier;
 
 /// Rows of a page, over all streams that are read side by side.
@@ -14,9 +15,9 @@ const LEAST: usize = 200;
 const PAGE_BY_KEY: usize = 20_000;
 
 /// `$1` are the storages, `$2` and `$3` the first and the last id.
-pub(super) fn by_id(catalog: &Catalog, apart: bool) -> Vec<Group> {
-    let selects: Vec<String> =
-        catalog.file_tables.iter().enumerate().map(|(at, file)| select(at, file, "")).collect();
+pub(super) fn by_id(catalog: &Catalog, apart: bool, readable: &ReadableData) -> Vec<Group> {
+    let tables = catalog.file_tables.iter().enumerate();
+    let selects: Vec<String> = tables.map(|(at, file)| select(at, file, readable, "")).collect();
     if selects.is_empty() {
         return Vec::new();
     }
@@ -24,7 +25,7 @@ pub(super) fn by_id(catalog: &Catalog, apart: bool) -> Vec<Group> {
     let group = |selects: &[String]| Group {
         // The limit stands in the text: by a parameter's, which is not known, the planner would sort everything.
         pages: format!(
-            "SELECT at, id::text AS id, key, in_s3, size, parentless, weak_schema, weak_id FROM (
+            "SELECT at, id::text AS id, key, in_s3, size, data, parentless, weak_schema, weak_id FROM (
     {}
 ) AS rows WHERE rows.id >= $2 AND rows.id <= $3 ORDER BY rows.id LIMIT {size}",
             selects.join("\n    UNION ALL ")
@@ -37,13 +38,13 @@ pub(super) fn by_id(catalog: &Catalog, apart: bool) -> Vec<Group> {
 }
 
 /// `$1` are the storages, `$2` the ids.
-pub(super) fn again_by_id(catalog: &Catalog) -> Option<std::sync::Arc<str>> {
+pub(super) fn again_by_id(catalog: &Catalog, readable: &ReadableData) -> Option<std::sync::Arc<str>> {
     let tables = catalog.file_tables.iter().enumerate();
     let selects: Vec<String> =
-        tables.map(|(at, file)| select(at, file, r#" WHERE item."Id" = ANY($2)"#)).collect();
+        tables.map(|(at, file)| select(at, file, readable, r#" WHERE item."Id" = ANY($2)"#)).collect();
     (!selects.is_empty()).then(|| {
         format!(
-            "SELECT at, id::text AS id, key, in_s3, size, parentless, weak_schema, weak_id FROM (
+            "SELECT at, id::text AS id, key, in_s3, size, data, parentless, weak_schema, weak_id FROM (
     {}
 ) AS rows",
             selects.join("\n    UNION ALL ")
@@ -52,7 +53,7 @@ pub(super) fn again_by_id(catalog: &Catalog) -> Option<std::sync::Arc<str>> {
     })
 }
 
-fn select(at: usize, file: &FileTable, condition: &str) -> String {
+fn select(at: usize, file: &FileTable, readable: &ReadableData, condition: &str) -> String {
     let size = if file.sized { r#"item."Size"::bigint"# } else { "NULL::bigint" };
     let parentless = file.parent.as_ref().filter(|_| !file.weak).map_or_else(
         || "false".to_owned(),
@@ -64,10 +65,11 @@ fn select(at: usize, file: &FileTable, condition: &str) -> String {
         ("NULL::text", "NULL::uuid")
     };
     format!(
-        r#"SELECT {at} AS at, item."Id" AS id, NULL::text AS key, {s3} AS in_s3, {size} AS size,
+        r#"SELECT {at} AS at, item."Id" AS id, NULL::text AS key, {s3} AS in_s3, {size} AS size, {data} AS data,
            {parentless} AS parentless, {weak_schema} AS weak_schema, {weak_id} AS weak_id
       FROM {table} AS item{condition}"#,
         s3 = in_s3(file, "$1"),
+        data = readable.length(file),
         table = file.table.quoted(),
     )
 }
@@ -114,7 +116,7 @@ fn select_mapped(at: usize, table: &MappedTable, condition: &str) -> String {
     let size = table.size.as_ref().map_or_else(|| "NULL".to_owned(), Column::text);
     format!(
         "SELECT {at} AS at, {id} AS id, {key} AS key, {in_s3} AS in_s3, {size}::bigint AS size,
-           false AS parentless, NULL::text AS weak_schema, NULL::uuid AS weak_id
+           NULL::bigint AS data, false AS parentless, NULL::text AS weak_schema, NULL::uuid AS weak_id
       FROM {from} AS item{condition}",
         id = table.id.text(),
         key = table.key(),

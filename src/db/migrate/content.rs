@@ -1,12 +1,15 @@
 //! Contents of rows, whole or piece by piece, and pieces on their way into a row. A statement for each: no transaction
 //! is open meanwhile, and each asks again for the very version of the row.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use sqlx::pool::PoolConnection;
-use sqlx::{Executor as _, Postgres};
+use sqlx::{Connection as _, Executor as _, Postgres};
 use uuid::Uuid;
 
-use super::{Migration, PATIENCE_MS, Table, Version};
+use super::switch::prepare;
+use super::{Migration, Table, Version, sql};
 use crate::db::Db;
 use crate::db::error::{Attempted, DbError, Problem};
 use crate::db::sql::built;
@@ -102,12 +105,17 @@ impl Db {
     /// A place for the pieces of a content that is too large for one statement's parameters.
     pub async fn arrival(&self) -> Result<Arrival, DbError> {
         let mut connection = self.connection().await.attempted(WRITING)?;
-        // What an earlier one left behind on this connection is of no use. Contents are mostly compressed already.
-        let made = "DROP TABLE IF EXISTS pg_temp.file_recycler_arrival;
-                    CREATE TEMPORARY TABLE file_recycler_arrival (number integer NOT NULL, piece bytea NOT NULL);
-                    ALTER TABLE pg_temp.file_recycler_arrival ALTER COLUMN piece SET STORAGE EXTERNAL";
-        connection.execute(sqlx::raw_sql(made)).await.attempted(WRITING)?;
-        Ok(Arrival { connection, pieces: 0, bytes: 0 })
+        // A name of its own: behind a pooler a connection may be several.
+        let name = format!("file_recycler_arrival_{}", Uuid::new_v4().simple());
+        // Contents are mostly compressed already.
+        let made: Arc<str> = format!(
+            "CREATE TEMPORARY TABLE {name} (number integer NOT NULL, piece bytea NOT NULL);
+             ALTER TABLE pg_temp.{name} ALTER COLUMN piece SET STORAGE EXTERNAL"
+        )
+        .into();
+        connection.execute(sqlx::raw_sql(built(&made))).await.attempted(WRITING)?;
+        let add = format!("INSERT INTO pg_temp.{name} (number, piece) SELECT $1, $2 WHERE md5($2) = $3");
+        Ok(Arrival { connection, name, add: add.into(), pieces: 0, bytes: 0 })
     }
 }
 
@@ -115,6 +123,8 @@ impl Db {
 #[derive(Debug)]
 pub struct Arrival {
     connection: PoolConnection<Postgres>,
+    name: String,
+    add: Arc<str>,
     pieces: i32,
     bytes: i64,
 }
@@ -122,16 +132,13 @@ pub struct Arrival {
 impl Arrival {
     /// Adds a piece; the server compares it with its MD5.
     pub async fn add(&mut self, piece: &[u8], md5: [u8; 16]) -> Result<(), DbError> {
-        let digest = format!("{:032x}", u128::from_be_bytes(md5));
-        let added = sqlx::query(
-            "INSERT INTO pg_temp.file_recycler_arrival (number, piece) SELECT $1, $2 WHERE md5($2) = $3",
-        )
-        .bind(self.pieces)
-        .bind(piece)
-        .bind(digest)
-        .execute(&mut *self.connection)
-        .await
-        .attempted(WRITING)?;
+        let added = sqlx::query(built(&self.add))
+            .bind(self.pieces)
+            .bind(piece)
+            .bind(digits(md5))
+            .execute(&mut *self.connection)
+            .await
+            .attempted(WRITING)?;
         if added.rows_affected() != 1 {
             let why = "a piece of a content did not arrive as it was sent";
             return Err(DbError::new(WRITING, Problem::Broken(why.to_owned())));
@@ -142,22 +149,17 @@ impl Arrival {
     }
 
     /// Puts the pieces together into the row and switches it to the database, all in one statement; `false` where the row
-    /// is another version by now, or somebody is changing it.
+    /// is another version by now, has another content of its own, or somebody is changing it.
     pub async fn into_row(
         mut self,
         migration: &Migration,
         table: &Table,
         row: &Version,
+        md5: [u8; 16],
     ) -> Result<bool, DbError> {
-        let done = self.assemble(migration, table, row).await;
-        // The connection goes back to the others without what it was set to and without the pieces.
-        let tidied =
-            sqlx::raw_sql("RESET statement_timeout; DROP TABLE IF EXISTS pg_temp.file_recycler_arrival")
-                .execute(&mut *self.connection)
-                .await;
-        if tidied.is_err() {
-            drop(self.connection.close().await);
-        }
+        let done = self.assemble(migration, table, row, md5).await;
+        // The pieces go with the connection.
+        drop(self.connection.close().await);
         done
     }
 
@@ -171,25 +173,31 @@ impl Arrival {
         migration: &Migration,
         table: &Table,
         row: &Version,
+        md5: [u8; 16],
     ) -> Result<bool, DbError> {
-        sqlx::query("SELECT set_config('statement_timeout', $1, false)")
-            .bind(PATIENCE_MS)
-            .execute(&mut *self.connection)
-            .await
-            .attempted(WRITING)?;
+        let statement = sql::arrived(&table.statements, &format!("pg_temp.{}", self.name));
         let (ids, versions) = columns(std::slice::from_ref(row));
-        let switched: Vec<Uuid> = sqlx::query_scalar(built(&table.statements.arrived))
+        let mut tx = self.connection.begin().await.attempted(WRITING)?;
+        prepare(&mut tx, migration).await?;
+        let switched: Vec<Uuid> = sqlx::query_scalar(built(&statement))
             .persistent(false)
             .bind(ids)
             .bind(versions)
             .bind(migration.database)
             .bind(i64::from(self.pieces))
             .bind(self.bytes)
-            .fetch_all(&mut *self.connection)
+            .bind(digits(md5))
+            .fetch_all(&mut *tx)
             .await
             .attempted(WRITING)?;
+        tx.commit().await.attempted(WRITING)?;
         Ok(!switched.is_empty())
     }
+}
+
+/// An MD5 as PostgreSQL writes it.
+pub(super) fn digits(md5: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(md5))
 }
 
 fn md5(digits: &str) -> Result<[u8; 16], DbError> {

@@ -26,7 +26,7 @@ impl Db {
         sqlx::query_as(
             "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS wal,
                     (SELECT max(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), replay_lsn))::bigint
-                       FROM pg_stat_replication WHERE state = 'streaming') AS lag,
+                       FROM pg_stat_replication WHERE state IN ('streaming', 'catchup')) AS lag,
                     (SELECT count(*) FROM pg_stat_activity
                       WHERE state = 'active' AND backend_type = 'client backend'
                         AND application_name <> 'file-recycler') AS active,

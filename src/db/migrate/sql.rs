@@ -25,7 +25,7 @@ pub(super) struct Statements {
     pub(super) page: Arc<str>,
     /// The same binds.
     pub(super) count: Arc<str>,
-    /// `$1` ids, `$2` versions: is each still the same?
+    /// `$1` ids, `$2` versions, `$3` a storage: is each still the same, and does it name this storage?
     pub(super) now: Arc<str>,
     /// `$1` ids, `$2` versions: whole contents.
     pub(super) contents: Arc<str>,
@@ -41,8 +41,9 @@ pub(super) struct Statements {
     pub(super) clear: Arc<str>,
     /// `$1` ids, `$2` versions, `$3` the new storage, `$4` contents, `$5` their MD5s.
     pub(super) to_database: Arc<str>,
-    /// `$1` ids, `$2` versions, `$3` the new storage, `$4` how many pieces there are, `$5` how many bytes.
-    pub(super) arrived: Arc<str>,
+    /// The table, and that a row is still the version `want.version`.
+    pub(super) table: String,
+    pub(super) same: String,
 }
 
 impl Statements {
@@ -81,7 +82,7 @@ impl Statements {
             )
             .into(),
 now: format!(
-                r#"SELECT item."Id", item.xmin::text = want.version
+                r#"SELECT item."Id", item.xmin::text = want.version, coalesce(item."SysFileStorageId" = $3, false)
   FROM {table} AS item JOIN unnest($1::uuid[], $2::text[]) AS want(id, version) ON item."Id" = want.id"#
             )
             .into(),
@@ -104,11 +105,14 @@ now: format!(
                 &format!(
                     r#"FROM {table} AS item
     JOIN unnest($1::uuid[], $2::text[], $4::bytea[], $5::text[]) AS want(id, version, data, digest)
-      ON item."Id" = want.id AND {same} AND md5(want.data) = want.digest"#
+      ON item."Id" = want.id AND {same} AND md5(want.data) = want.digest
+     AND {}"#,
+                    of_its_own("want.digest")
                 ),
                 ", want.data",
             ),
-            arrived: arrived(&table, &same),
+            table,
+            same,
         }
     }
 }
@@ -126,16 +130,27 @@ RETURNING item."Id""#
     .into()
 }
 
-/// The pieces, put together, into the row; only if all of them are there.
-fn arrived(table: &str, of_version: &str) -> Arc<str> {
+/// The row has no content of its own, or the very one that comes: nothing says that another one is older.
+fn of_its_own(digest: &str) -> String {
+    if failpoint::removed("protection::content_of_its_own") {
+        return "true".to_owned();
+    }
+    format!(r#"(coalesce(octet_length(item."Data"), 0) = 0 OR md5(item."Data") = {digest})"#)
+}
+
+/// The pieces of this temporary table, put together, into the row; only if all of them are there. `$1` ids, `$2`
+/// versions, `$3` the new storage, `$4` how many pieces there are, `$5` how many bytes, `$6` the MD5 of them all.
+pub(super) fn arrived(statements: &Statements, pieces: &str) -> Arc<str> {
+    let Statements { table, same, .. } = statements;
+    let own = of_its_own("$6");
     format!(
         r#"WITH same AS (
   SELECT item.tableoid AS part, item.ctid AS place
-    FROM {table} AS item JOIN unnest($1::uuid[], $2::text[]) AS want(id, version) ON item."Id" = want.id AND {of_version}
-   WHERE (SELECT count(*) = $4 AND sum(octet_length(piece)) = $5 FROM pg_temp.file_recycler_arrival)
+    FROM {table} AS item JOIN unnest($1::uuid[], $2::text[]) AS want(id, version) ON item."Id" = want.id AND {same}
+   WHERE (SELECT count(DISTINCT number) = $4 AND count(*) = $4 AND sum(octet_length(piece)) = $5 FROM {pieces}) AND {own}
      FOR NO KEY UPDATE OF item SKIP LOCKED)
 UPDATE {table} AS item SET "SysFileStorageId" = $3,
-       "Data" = (SELECT string_agg(piece, ''::bytea ORDER BY number) FROM pg_temp.file_recycler_arrival)
+       "Data" = (SELECT string_agg(piece, ''::bytea ORDER BY number) FROM {pieces})
   FROM same WHERE item.tableoid = same.part AND item.ctid = same.place
 RETURNING item."Id""#
     )
@@ -192,7 +207,7 @@ fn condition(file: &FileTable, direction: Direction, record: Option<&SchemaName>
     });
     let modified = file.columns.iter().any(|column| column == "ModifiedOn");
     all.push(if modified {
-        r#"($5::timestamp IS NULL OR item."ModifiedOn" < $5)"#.to_owned()
+        r#"($5::timestamp IS NULL OR item."ModifiedOn" IS NULL OR item."ModifiedOn" < $5)"#.to_owned()
     } else {
         "$5::timestamp IS NULL".to_owned()
     });

@@ -1,13 +1,15 @@
-//! The statements that switch rows over: each a transaction of its own, and only for rows that are still what was read.
+//! The statements that switch rows over: each a short transaction of its own, and only for rows that are still what was
+//! read.
 
 use bytes::Bytes;
+use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
-use super::content::columns;
+use super::content::{columns, digits};
 use super::{Migration, PATIENCE_MS, Table, Version};
 use crate::db::Db;
 use crate::db::error::{Attempted, DbError};
-use crate::db::sql::built;
+use crate::db::sql::{built, quote_identifier};
 
 const DOING: &str = "switching rows over";
 
@@ -31,24 +33,27 @@ impl Db {
         rows: &[Version],
     ) -> Result<Vec<Uuid>, DbError> {
         let (ids, versions) = columns(rows);
-        sqlx::query_scalar(built(&table.statements.to_storage))
+        let mut tx = self.switching(migration).await?;
+        let switched = sqlx::query_scalar(built(&table.statements.to_storage))
             .bind(ids)
             .bind(versions)
             .bind(migration.s3)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *tx)
             .await
-            .attempted(DOING)
+            .attempted(DOING)?;
+        tx.commit().await.attempted(DOING)?;
+        Ok(switched)
     }
 
     /// Takes `"Data"` away from these rows; those that have none now. What a large one has in the table takes its time to go.
-    pub async fn clear_contents(&self, table: &Table, rows: &[Version]) -> Result<Vec<Uuid>, DbError> {
+    pub async fn clear_contents(
+        &self,
+        migration: &Migration,
+        table: &Table,
+        rows: &[Version],
+    ) -> Result<Vec<Uuid>, DbError> {
         let (ids, versions) = columns(rows);
-        let mut tx = self.pool.begin().await.attempted(DOING)?;
-        sqlx::query("SELECT set_config('statement_timeout', $1, true)")
-            .bind(PATIENCE_MS)
-            .execute(&mut *tx)
-            .await
-            .attempted(DOING)?;
+        let mut tx = self.switching(migration).await?;
         let cleared = sqlx::query_scalar(built(&table.statements.clear))
             .bind(ids)
             .bind(versions)
@@ -59,7 +64,8 @@ impl Db {
         Ok(cleared)
     }
 
-    /// Gives these rows their contents and says that they are in the database; those that have them now.
+    /// Gives these rows their contents and says that they are in the database; those that have them now. One that has
+    /// another content of its own is left.
     pub async fn switch_to_database(
         &self,
         migration: &Migration,
@@ -69,16 +75,38 @@ impl Db {
         let ids: Vec<Uuid> = arrived.iter().map(|one| one.row.id).collect();
         let versions: Vec<&str> = arrived.iter().map(|one| one.row.version.as_str()).collect();
         let contents: Vec<&[u8]> = arrived.iter().map(|one| &*one.content).collect();
-        let digests: Vec<String> =
-            arrived.iter().map(|one| format!("{:032x}", u128::from_be_bytes(one.md5))).collect();
-        sqlx::query_scalar(built(&table.statements.to_database))
+        let digests: Vec<String> = arrived.iter().map(|one| digits(one.md5)).collect();
+        let mut tx = self.switching(migration).await?;
+        let switched = sqlx::query_scalar(built(&table.statements.to_database))
             .bind(ids)
             .bind(versions)
             .bind(migration.database)
             .bind(contents)
             .bind(digests)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *tx)
             .await
-            .attempted(DOING)
+            .attempted(DOING)?;
+        tx.commit().await.attempted(DOING)?;
+        Ok(switched)
     }
+
+    async fn switching(&self, migration: &Migration) -> Result<Transaction<'static, Postgres>, DbError> {
+        let mut tx = self.pool.begin().await.attempted(DOING)?;
+        prepare(&mut tx, migration).await?;
+        Ok(tx)
+    }
+}
+
+/// The application's own triggers on its tables find what they name without a schema; and a large content takes its time.
+pub(super) async fn prepare(
+    tx: &mut Transaction<'_, Postgres>,
+    migration: &Migration,
+) -> Result<(), DbError> {
+    sqlx::query("SELECT set_config('statement_timeout', $1, true), set_config('search_path', $2, true)")
+        .bind(PATIENCE_MS)
+        .bind(quote_identifier(&migration.schema))
+        .execute(&mut **tx)
+        .await
+        .attempted(DOING)?;
+    Ok(())
 }

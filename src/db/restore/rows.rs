@@ -9,6 +9,7 @@ use crate::db::Db;
 use crate::db::alive::in_s3;
 use crate::db::catalog::mapped::Column;
 use crate::db::catalog::{Asks, Catalog, FileTable, MappedTable};
+use crate::db::contents::ReadableData;
 use crate::db::error::{Attempted, DbError};
 use crate::db::sql::{built, quote_identifier, quote_literal};
 use crate::file::SchemaName;
@@ -26,6 +27,8 @@ pub struct RestorableRow {
     pub in_s3: bool,
     /// Size in bytes, as the row says.
     pub size: Option<i64>,
+    /// Bytes of content that are in the row itself; nothing where this role may not know it.
+    pub data: Option<i64>,
 }
 
 /// Which rows.
@@ -44,11 +47,14 @@ impl Db {
     pub async fn restorable_rows(
         &self,
         catalog: &Catalog,
+        readable: &ReadableData,
         of: RowsOf<'_>,
         after: Option<&RestorableRow>,
     ) -> Result<Vec<RestorableRow>, DbError> {
         let selects: Vec<String> = match &catalog.asks {
-            Asks::Creatio => catalog.file_tables.iter().filter_map(|file| of_file_table(file, of)).collect(),
+            Asks::Creatio => {
+                catalog.file_tables.iter().filter_map(|file| of_file_table(file, readable, of)).collect()
+            }
             Asks::Mapping(mapped) => {
                 mapped.tables.iter().filter_map(|table| of_listed_table(table, of)).collect()
             }
@@ -85,7 +91,7 @@ impl Db {
 const ALL_NAMED: &str =
     "$1::text[] IS NOT NULL AND $2::uuid[] IS NOT NULL AND ($3::text IS NULL OR $3 IS NOT NULL)";
 
-fn of_file_table(file: &FileTable, of: RowsOf<'_>) -> Option<String> {
+fn of_file_table(file: &FileTable, readable: &ReadableData, of: RowsOf<'_>) -> Option<String> {
     let condition = match of {
         RowsOf::Ids(_) => r#""Id" = ANY($1::uuid[])"#.to_owned(),
         RowsOf::Keys(_) => return None,
@@ -99,11 +105,13 @@ fn of_file_table(file: &FileTable, of: RowsOf<'_>) -> Option<String> {
         }
     };
     Some(format!(
-        r#"SELECT {schema}::text AS schema, "Id"::text AS id, NULL::text AS key, {s3} AS in_s3, {size} AS size
+        r#"SELECT {schema}::text AS schema, "Id"::text AS id, NULL::text AS key, {s3} AS in_s3, {size} AS size,
+                {data} AS data
              FROM {table} WHERE {condition} AND {ALL_NAMED}"#,
         schema = quote_literal(file.schema.as_str()),
         s3 = in_s3(file, "$2"),
         size = if file.sized { r#""Size"::bigint"# } else { "NULL::bigint" },
+        data = readable.length(file),
         table = file.table.quoted(),
     ))
 }
@@ -117,7 +125,7 @@ fn of_listed_table(table: &MappedTable, of: RowsOf<'_>) -> Option<String> {
     let size = table.size.as_ref().map_or_else(|| "NULL".to_owned(), Column::text);
     Some(format!(
         "SELECT {schema}::text AS schema, {id} AS id, CASE WHEN {holds} THEN {key} END AS key, {holds} AS in_s3,
-                {size}::bigint AS size
+                {size}::bigint AS size, NULL::bigint AS data
            FROM {from} AS item WHERE {condition} AND {ALL_NAMED}",
         schema = quote_literal(table.schema.as_str()),
         id = table.id.text(),

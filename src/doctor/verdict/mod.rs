@@ -4,6 +4,7 @@ mod broker;
 mod buckets;
 mod capture;
 mod clock;
+mod contents;
 mod database;
 mod environment;
 mod setup;
@@ -21,6 +22,7 @@ pub(super) use buckets::{
 };
 pub(super) use capture::{capture_failures, outbox, processes, silence, triggers};
 pub(super) use clock::{Skew, clock_refused, clocks};
+pub(super) use contents::file_contents;
 pub(super) use database::{
     database_away, database_connection, database_rights, database_role, own_schema, primary,
 };

@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::broker::{BrokerError, Declared, Depth, Examined, Greeting};
+use crate::db::contents::{Amount, Contents};
+use crate::db::features::ActiveStorage;
 use crate::db::outbox::{Backlog, Head};
 use crate::db::process::Process;
 use crate::db::schema::SchemaState;
@@ -55,6 +57,63 @@ fn servers_that_are_too_old_are_told_and_those_that_are_none_of_ours_too() {
     }
     let error = BrokerError::Configuration("no greeting".to_owned());
     says(&broker_connection(Err(&error)), Warn, "no greeting");
+}
+
+#[test]
+fn where_contents_are_is_told_with_the_command_that_changes_it_and_never_warned_of() {
+    let amount = |files, bytes| Amount { files, bytes };
+    let ours = ActiveStorage::Ours("S3_storage".to_owned());
+    let other = ActiveStorage::Other("Database".to_owned());
+    let both = Contents { database: amount(1, 2048), ours: amount(2, 10), ..Contents::default() };
+    let migrate = "`file-recycler migrate --to storage` would bring";
+    let reclaim = "`file-recycler migrate --reclaim` frees it";
+    let unread = "the role may not read it";
+    for (contents, active, parts, absent) in [
+        (None, &ours, vec!["not counted in time", "new ones go to S3_storage"], vec![reclaim]),
+        (
+            Some(Contents::default()),
+            &ours,
+            vec!["0 files (0 B) in the database, 0 files"],
+            vec![migrate, unread],
+        ),
+        (
+            Some(both.clone()),
+            &ours,
+            vec!["1 file (2.00 KiB) in the database, 2 files (10 B) in S3", migrate, unread],
+            vec![],
+        ),
+        (Some(both.clone()), &other, vec!["new ones go to Database"], vec![migrate]),
+        (
+            Some(Contents { left: Some(amount(2, 10)), ..both.clone() }),
+            &ActiveStorage::Unknown,
+            vec![
+                "where new ones go is unknown",
+                "2 of the rows in S3 still have content in the database, 10 B",
+                reclaim,
+            ],
+            vec![migrate, unread],
+        ),
+        (
+            Some(Contents { left: Some(amount(0, 0)), ..both.clone() }),
+            &ours,
+            vec![migrate],
+            vec![reclaim, unread],
+        ),
+        (
+            Some(Contents { others: amount(3, 3), unknown: amount(4, 0), ..both }),
+            &ours,
+            vec!["3 files (3 B) in other storages", "4 files (0 B) of which the row does not tell"],
+            vec![],
+        ),
+    ] {
+        let finding = file_contents(contents.as_ref(), active);
+        for part in parts {
+            says(&finding, Well, part);
+        }
+        for part in absent {
+            assert!(!finding.message.contains(part), "'{part}' is in {finding:?}");
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::super::found::{Found, Names};
+use super::super::found::{Found, Names, Objects};
 use super::{Fate, Would, in_dead_letters, in_outbox};
 use crate::config::DanglingRows;
 use crate::db::explain::{FileRow, Link, Parent};
@@ -24,7 +24,11 @@ pub(super) fn alive(found: &Found, now: OffsetDateTime) -> Fate {
             Fate::new(Would::Stay, why)
         }
     };
+    let left = living.iter().find(|row| row.data_bytes.is_some_and(|bytes| bytes > 0));
     fate.sentence.push_str(object_is_away(found));
+    if let Some(row) = left {
+        fate.sentence.push_str(&content_in_the_row(found, row));
+    }
     fate
 }
 
@@ -124,5 +128,30 @@ fn object_is_away(found: &Found) -> &'static str {
         }
         Some((None, None)) => " But its object is in neither bucket: the CRM cannot open it.",
         _ => "",
+    }
+}
+
+/// What a migration to the storage leaves in a row: room to be had where the object is in its place, and all that there
+/// is where it is nowhere.
+fn content_in_the_row(found: &Found, row: &FileRow) -> String {
+    let bytes = row.data_bytes.unwrap_or_default();
+    let there = |both: &Objects| (both.object.is_some(), both.recycle.is_some());
+    match found.objects.as_ref().map(there) {
+        Some((true, _)) => format!(
+            " Its row still has {bytes} bytes of content, as a migration to the storage leaves them: file-recycler migrate \
+             --reclaim compares them with the object and frees them."
+        ),
+        Some((false, true)) | None => format!(" Its row still has {bytes} bytes of content."),
+        Some((false, false)) => {
+            let older = match row.size.filter(|size| *size > 0 && *size != bytes) {
+                Some(size) => format!(" (it says {size} bytes, so that may be an older content)"),
+                None => String::new(),
+            };
+            let statement = row.back_to_the_row.as_deref().unwrap_or_default();
+            format!(
+                " The content is not lost: its row still has {bytes} bytes of it{older}. An administrator of the CRM's \
+                 database has the CRM read them from there again: `{statement};`."
+            )
+        }
     }
 }

@@ -107,3 +107,52 @@ async fn a_row_that_the_database_refuses_to_change_keeps_no_other() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_row_with_another_content_of_its_own_keeps_it() {
+    world(S3::Embedded, async |world| {
+        let [same, other] = [in_row(&world, b"content").await, in_row(&world, b"content").await];
+        let (large, grown) = (super::large(&world, 400_000).await, super::large(&world, 400_000).await);
+        migrate(&world, &["--to", "storage", "--apply"], 0).await;
+        world
+            .crm
+            .sql(format!(
+                r#"UPDATE "ContactFile" SET "Data" = 'changed' WHERE "Id" = '{other}';
+                   UPDATE "ContactFile" SET "Data" = "Data" || 'more' WHERE "Id" = '{grown}'"#
+            ))
+            .await;
+        let said = migrate(&world, &["--to", "database", "--apply"], 1).await;
+        assert_eq!(said.counts(), json!({ "migrated": 2, "differs": 2 }), "{:?}", said.files);
+        row_is(&world, same, DATABASE_STORAGE, Some(b"content")).await;
+        row_is(&world, other, S3_STORAGE, Some(b"changed")).await;
+        super::same_as_row(&world, large).await;
+        let kept = format!(
+            r#"SELECT count(*) FROM "ContactFile" WHERE "Id" = '{grown}' AND octet_length("Data") = 6400004
+                  AND "SysFileStorageId" = '{S3_STORAGE}'"#
+        );
+        assert_eq!(world.crm.number(kept).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_crms_own_triggers_find_what_they_name() {
+    world(S3::Embedded, async |world| {
+        let file = in_row(&world, b"content").await;
+        world
+            .crm
+            .sql(
+                r#"CREATE TABLE "Notice" ("Id" uuid);
+                   CREATE FUNCTION notice() RETURNS trigger LANGUAGE plpgsql AS $$
+                     BEGIN INSERT INTO "Notice" VALUES (NEW."Id"); RETURN NEW; END $$;
+                   CREATE TRIGGER notice AFTER UPDATE ON "ContactFile" FOR EACH ROW EXECUTE FUNCTION notice()"#,
+            )
+            .await;
+        migrate(&world, &["--to", "storage", "--apply"], 0).await;
+        migrate(&world, &["--reclaim", "--apply"], 0).await;
+        migrate(&world, &["--to", "database", "--apply"], 0).await;
+        row_is(&world, file, DATABASE_STORAGE, Some(b"content")).await;
+        assert_eq!(world.crm.number(r#"SELECT count(*) FROM "Notice""#).await, 3);
+    })
+    .await;
+}

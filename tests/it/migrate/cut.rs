@@ -18,7 +18,7 @@ async fn die(world: &World, point: &str, arguments: &[&str]) {
     let mut environment = world.environment.clone();
     environment.retain(|(name, _)| name != "FAILPOINTS");
     environment.push(("FAILPOINTS".to_owned(), format!("{point}=return")));
-    let line = [&["migrate", "--json"], arguments].concat();
+    let line = super::line(arguments);
     let died = process::command(&environment, &line).output().await.unwrap();
     assert_eq!(died.status.signal(), Some(SIGKILL), "{point}: {died:?}");
 }

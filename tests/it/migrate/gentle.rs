@@ -1,4 +1,4 @@
-//! Kind to the database.
+//! Kind to the database, and careful before anything.
 
 use serde_json::json;
 
@@ -56,6 +56,62 @@ async fn where_nobody_may_work_it_changes_nothing() {
         assert!(refused.stderr.contains("nothing is changed"), "{refused:?}");
         assert_eq!(migrate(&world, &["--to", "storage"], 0).await.counts(), json!({ "would_migrate": 1 }));
         super::row_is(&world, file, crate::support::crm::DATABASE_STORAGE, Some(b"content")).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_one_runs_at_a_time() {
+    world(S3::Embedded, async |world| {
+        let file = in_row(&world, b"content").await;
+        let held = super::meanwhile::Held::at(&world, recycler_test_s3::Operation::PutObject, file);
+        let run = start(&world, &["--to", "storage", "--apply"]);
+        held.is_reached().await;
+        let line = super::line(&["--reclaim", "--apply"]);
+        let refused = world.cli(&line).await.expect(1);
+        assert!(refused.stderr.contains("another migration is at work"), "{refused:?}");
+        held.release();
+        assert_eq!(run.ended(0).await.counts(), json!({ "migrated": 1 }));
+        migrate(&world, &["--reclaim", "--apply"], 0).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_written_by_a_key_template_that_nothing_shows_to_be_the_crms() {
+    world(S3::Embedded, async |world| {
+        let file = in_row(&world, b"content").await;
+        let line =
+            ["migrate", "--json", "--to", "storage", "--older-than", "2100-01-01T00:00:00Z", "--apply"];
+        let refused = world.cli(&line).await.expect(1);
+        assert!(refused.stderr.contains("nothing shows that storage.key_template"), "{refused:?}");
+        // A file of the CRM's, under another template.
+        let there = in_row(&world, b"there").await;
+        let sql = format!(
+            r#"UPDATE "ContactFile" SET "SysFileStorageId" = '{}', "Data" = NULL WHERE "Id" = '{there}'"#,
+            crate::support::crm::S3_STORAGE
+        );
+        world.crm.sql(sql).await;
+        let upper = there.to_string().to_uppercase();
+        world.storage.put(file_recycler::storage::Side::Object, &upper, b"there").await;
+        let refused = world.cli(&line).await.expect(1);
+        assert!(refused.stderr.contains("{file_id:upper}"), "{refused:?}");
+        super::row_is(&world, file, crate::support::crm::DATABASE_STORAGE, Some(b"content")).await;
+        let right = [&line[..], &["--set", "storage.key_template={file_id:upper}"]].concat();
+        world.cli(&right).await.expect(0);
+        let object =
+            world.storage.get(file_recycler::storage::Side::Object, &file.to_string().to_uppercase()).await;
+        assert_eq!(object.as_deref(), Some(&b"content"[..]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_changed_within_the_hour_is_left() {
+    world(S3::Embedded, async |world| {
+        in_row(&world, b"content").await;
+        let said = world.cli(&["migrate", "--json", "--to", "storage"]).await.expect(0).json();
+        assert_eq!(said["counts"]["would_migrate"], 0, "{said}");
     })
     .await;
 }

@@ -45,7 +45,7 @@ const MOST_KIB: u64 = 100 * 1024;
 async fn peak(world: &World, point: &str, arguments: &[&str], reached: &str) -> u64 {
     let mut environment = world.environment.clone();
     environment.push(("FAILPOINTS".to_owned(), format!("{point}=pause")));
-    let line = [&["migrate", "--json", "--wal", "0"], arguments].concat();
+    let line = [&super::line(arguments)[..], &["--wal", "0"]].concat();
     let mut command = crate::support::process::command(&environment, &line);
     let child =
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();

@@ -24,7 +24,7 @@ pub(super) struct Run {
 /// Starts it.
 pub(super) fn start(world: &World, arguments: &[&str]) -> Run {
     let environment = &world.environment;
-    let line = [&["migrate", "--json"], arguments].concat();
+    let line = super::line(arguments);
     let mut command = process::command(environment, &line);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     Run { child, secrets: Secrets::of(environment) }
@@ -74,8 +74,14 @@ pub(super) struct Held(Arc<Control>);
 impl Held {
     /// Requests of this kind for a file's object.
     pub(super) fn at(world: &World, operation: Operation, file: Uuid) -> Self {
+        Self::after(world, operation, file, 0)
+    }
+
+    /// The same, but so many are let through first.
+    pub(super) fn after(world: &World, operation: Operation, file: Uuid, others: u64) -> Self {
         let control = Arc::new(world.storage.control());
-        control.fault(Rule::new(operation, Action::Hold { when: When::Before }).key(file.to_string()));
+        let rule = Rule::new(operation, Action::Hold { when: When::Before }).key(file.to_string());
+        control.fault(Rule { skip: others, ..rule });
         Self(control)
     }
 

@@ -1,8 +1,10 @@
 //! `--reclaim`: a row loses its content only where the object is proven to have it.
 
 use file_recycler::storage::Side;
+use recycler_test_s3::Operation;
 use serde_json::json;
 
+use super::meanwhile::{Held, start};
 use super::{S3, SERVERS, in_row, migrate, row_is};
 use crate::support::crm::S3_STORAGE;
 use crate::support::world::world;
@@ -61,8 +63,9 @@ async fn a_row_that_is_edited_after_the_proof_keeps_its_content() {
     world(S3::Embedded, async |world| {
         let [edited, other] = [in_row(&world, b"content").await, in_row(&world, b"other").await];
         migrate(&world, &["--to", "storage", "--apply"], 0).await;
-        let held = super::meanwhile::Held::at(&world, recycler_test_s3::Operation::HeadObject, edited);
-        let run = super::meanwhile::start(&world, &["--reclaim", "--apply"]);
+        // The first look is for the key template.
+        let held = Held::after(&world, Operation::HeadObject, edited, 1);
+        let run = start(&world, &["--reclaim", "--apply"]);
         held.is_reached().await;
         let sql = format!(r#"UPDATE "ContactFile" SET "Data" = 'newer', "Size" = 5 WHERE "Id" = '{edited}'"#);
         world.crm.sql(sql).await;

@@ -4,7 +4,7 @@ use file_recycler::storage::Side;
 use serde_json::json;
 
 use super::{S3, SERVERS, in_row, migrate, row_is, same_as_row};
-use crate::support::crm::{DATABASE_STORAGE, S3_STORAGE};
+use crate::support::crm::{DATABASE_STORAGE, FILE_TYPE, S3_STORAGE};
 use crate::support::world::world;
 
 #[tokio::test]
@@ -57,4 +57,55 @@ async fn an_object_in_parts_is_compared_by_its_parts_whoever_cut_it() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn an_object_of_an_earlier_run_gives_way_and_one_of_this_run_is_another_rows() {
+    world(S3::Embedded, async |world| {
+        let file = in_row(&world, b"content").await;
+        // The CRM copies rows to other tables under the same id; here somebody changed one of them.
+        let copy = format!(
+            r#"INSERT INTO "SysFile" ("Id", "TypeId", "Size", "SysFileStorageId", "Data")
+               VALUES ('{file}', '{FILE_TYPE}', 5, '{DATABASE_STORAGE}', 'other')"#
+        );
+        world.crm.sql(copy).await;
+        let said = migrate(&world, &["--to", "storage", "--apply"], 1).await;
+        assert_eq!(said.counts(), json!({ "migrated": 1, "differs": 1 }), "{:?}", said.files);
+        let in_s3 = |table: &str| {
+            format!(
+                r#"SELECT count(*) FROM "{table}" WHERE "Id" = '{file}' AND "SysFileStorageId" = '{S3_STORAGE}'"#
+            )
+        };
+        let object = world.object(Side::Object, file).await.unwrap();
+        let (contact, weak) =
+            (world.crm.number(in_s3("ContactFile")).await, world.crm.number(in_s3("SysFile")).await);
+        assert_eq!((contact, weak), if object == b"content" { (1, 0) } else { (0, 1) });
+        // And so it stays in the next run: the object is a living row's.
+        let said = migrate(&world, &["--to", "storage", "--apply"], 1).await;
+        assert_eq!(said.counts(), json!({ "differs": 1 }), "{:?}", said.files);
+        assert_eq!(world.object(Side::Object, file).await, Some(object));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_object_in_an_archive_is_no_place_for_a_content() {
+    world(S3::Embedded, async |world| {
+        let [there, moved] = [in_row(&world, b"content").await, in_row(&world, b"content").await];
+        let archive = async |file: uuid::Uuid| {
+            let put = world.storage.client.put_object().bucket(&world.storage.object).key(file.to_string());
+            let put =
+                put.storage_class(aws_sdk_s3::types::StorageClass::Glacier).body(b"content".to_vec().into());
+            put.send().await.unwrap();
+        };
+        archive(there).await;
+        let said = migrate(&world, &["--to", "storage", "--apply"], 1).await;
+        assert_eq!(said.counts(), json!({ "migrated": 1, "archived": 1 }), "{:?}", said.files);
+        row_is(&world, there, DATABASE_STORAGE, Some(b"content")).await;
+        archive(moved).await;
+        let said = migrate(&world, &["--reclaim", "--apply"], 1).await;
+        assert_eq!(said.counts(), json!({ "archived": 1 }), "{:?}", said.files);
+        row_is(&world, moved, S3_STORAGE, Some(b"content")).await;
+    })
+    .await;
 }

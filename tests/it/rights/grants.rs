@@ -206,8 +206,9 @@ async fn restore(db: &Db, crm: &Crm) -> Result<(), DbError> {
     }
     db.count_recycled_since(OffsetDateTime::now_utc()).await?;
     db.last_recycled(&id, &ObjectKey::try_from("k").unwrap(), "recycle").await?;
+    let readable = db.readable_data(&catalog).await?;
     for of in [RowsOf::Ids(&ids), RowsOf::Record(&schema, id.as_str())] {
-        db.restorable_rows(&catalog, of, None).await?;
+        db.restorable_rows(&catalog, &readable, of, None).await?;
     }
     db.row_images(&catalog, &ids).await?;
     db.row_images_of(&catalog, (&schema, "r"), None).await?;

@@ -8,6 +8,7 @@ pub mod database;
 pub mod folder;
 pub mod front;
 pub mod mapped;
+pub mod migrated;
 pub mod node;
 pub mod outbox;
 pub mod own;

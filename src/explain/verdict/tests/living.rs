@@ -3,8 +3,9 @@
 use super::made::*;
 use super::table;
 use crate::config::DanglingRows;
-use crate::explain::found::{Found, Names};
-use crate::explain::verdict::{Kind, Would};
+use crate::db::explain::FileRow;
+use crate::explain::found::{Found, Names, Row};
+use crate::explain::verdict::{Kind, Would, judge};
 use crate::outcome::Outcome;
 
 #[test]
@@ -70,6 +71,37 @@ fn a_living_file_stays() {
     table(
         cases.into_iter().map(|(what, found, core)| (what, found, Kind::File, Would::Stay, core)).collect(),
     );
+}
+
+#[test]
+fn what_is_left_in_a_row_is_told_by_where_its_object_is() {
+    let left = |bytes, there: Option<(bool, bool)>| {
+        ends(Outcome::Alive, |it| {
+            let Row::File(file) = row("ContactFile", None) else { unreachable!("it is a file's") };
+            let back = Some("UPDATE it".to_owned());
+            it.rows = Some(vec![Row::File(FileRow { data_bytes: bytes, back_to_the_row: back, ..file })]);
+            it.objects = there.map(|(object, recycle)| objects(object, recycle));
+        })
+    };
+    for (found, told, not) in [
+        (left(None, Some((true, false))), "it names no record.", "bytes"),
+        (left(Some(0), Some((true, false))), "it names no record.", "bytes"),
+        (left(Some(5), Some((true, false))), "still has 5 bytes of content, as a migration", "UPDATE"),
+        (left(Some(5), Some((true, false))), "file-recycler migrate --reclaim", "lost"),
+        (left(Some(5), Some((false, true))), "Its row still has 5 bytes of content.", "migrate"),
+        (left(Some(5), None), "Its row still has 5 bytes of content.", "migrate"),
+        (left(Some(5), Some((false, false))), "from there again: `UPDATE it;`.", "older"),
+        (
+            left(Some(4), Some((false, false))),
+            "4 bytes of it (it says 5 bytes, so that may be an older",
+            "migrate",
+        ),
+        (left(Some(0), Some((false, false))), "the CRM cannot open it.", "UPDATE"),
+    ] {
+        let verdict = judge(&found, NOW).verdict;
+        assert!(verdict.contains(told), "'{told}' is not in: {verdict}");
+        assert!(!verdict.contains(not), "'{not}' is in: {verdict}");
+    }
 }
 
 /// A weak file whose record is not there.

@@ -73,6 +73,8 @@ pub(super) fn row(schema: &str, parent: Option<Parent>) -> Row {
         storage: Some("S3_storage".into()),
         in_s3: true,
         size: Some(5),
+        data_bytes: None,
+        back_to_the_row: None,
         parent,
     })
 }
@@ -108,6 +110,7 @@ pub(super) fn object() -> Object {
         version_id: None,
         archived: false,
         locked: false,
+        migrated_by: None,
     }
 }
 

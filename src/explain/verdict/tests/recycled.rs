@@ -1,9 +1,11 @@
 //! Files that nothing names any more, and those whose content is elsewhere.
 
+use uuid::Uuid;
+
 use super::made::*;
 use super::table;
 use crate::db::explain::RowType;
-use crate::explain::found::{Foretold, Found, Hold, Names, Row};
+use crate::explain::found::{Environment, Foretold, Found, Hold, Names, Object, Row};
 use crate::explain::verdict::{Kind, Would, judge};
 use crate::outcome::{DeadReason, Outcome};
 
@@ -146,6 +148,13 @@ fn content_that_is_not_in_s3_stays_and_what_a_migration_left_is_told() {
             it.objects = Some(objects(object, false));
         })
     };
+    let marked = |row: Row, by: Uuid| {
+        let mut found = stays(row, true);
+        found.environment = Some(Environment { id: Some(OWNER), ..environment(None) });
+        let both = found.objects.as_mut().unwrap();
+        both.object = Some(Object { migrated_by: Some(by.to_string()), ..object() });
+        found
+    };
     table(vec![
         (
             "in the database",
@@ -160,6 +169,27 @@ fn content_that_is_not_in_s3_stays_and_what_a_migration_left_is_told() {
             Kind::File,
             Would::Stay,
             "as a migration leaves it; it is left alone",
+        ),
+        (
+            "migrated by others",
+            marked(elsewhere(RowType::File), OTHER),
+            Kind::File,
+            Would::Stay,
+            "file-recycler migrate --to storage switches the row to it",
+        ),
+        (
+            "our own migration was cut off",
+            marked(elsewhere(RowType::File), OWNER),
+            Kind::File,
+            Would::Stay,
+            "file-recycler migrate --to storage goes on where it was cut off",
+        ),
+        (
+            "a web link with an object",
+            marked(elsewhere(RowType::WebLink), OWNER),
+            Kind::File,
+            Would::Stay,
+            "all the same; it is left alone.",
         ),
         (
             "a web link",
