@@ -184,7 +184,8 @@ impl Scene {
                 self.world
                     .crm
                     .sql(format!(
-                        r#"UPDATE "{section}File" SET "SysFileStorageId" = '{DATABASE_STORAGE}', "Data" = '{file}'
+                        r#"UPDATE "{section}File" SET "SysFileStorageId" = '{DATABASE_STORAGE}', "Data" = '{file}',
+                                  "ModifiedOn" = now() - interval '1 day'
                             WHERE "Id" = '{file}'"#
                     ))
                     .await;
