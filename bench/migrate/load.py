@@ -14,7 +14,7 @@ import psycopg
 FILE_TYPE = uuid.UUID("529bc2f8-0ee0-df11-971b-001d60e938c6")
 DATABASE_STORAGE = uuid.UUID("38ab9812-9bba-4eb8-86d0-8f352cd0229c")
 # The parts in which `migrate` puts what is larger than one of them.
-PART = 8 << 20
+PART = 5 << 20
 COLUMNS = '"Id", "TypeId", "SysFileStorageId", "Size", "ContactId", "Data"'
 
 

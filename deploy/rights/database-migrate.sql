@@ -38,7 +38,7 @@ SELECT format('GRANT SELECT ("Data"%s, xmin, ctid), UPDATE ("SysFileStorageId", 
 \gexec
 \endif
 
--- Contents above 8 MiB come back to the database by a temporary table. PUBLIC has this by default.
+-- Contents above 1 MiB come back to the database by a temporary table. PUBLIC has this by default.
 GRANT TEMPORARY ON DATABASE :"DBNAME" TO :"migrate_role";
 
 -- OPTIONAL: what others do is seen, so that the CRM's own work and the replicas are waited for. A superuser has to grant it.

@@ -117,7 +117,7 @@ impl Migrator {
         let mark = self.mark();
         for _ in 0..TRIES {
             let (storage, server, mark) = (&self.parts.storage, &self.parts.server, &mark);
-            let put = self.storage(|| storage.put_new(&key, mark, content.clone(), server)).await?;
+            let put = self.storage(|| storage.put_new(&key, mark, (content.clone(), md5), server)).await?;
             match put {
                 Ok(etag) if etag.proves_same_content(&ETag::of_md5(md5)) => return Ok(Put::Written(etag)),
                 Ok(_) => return self.read_back(table, row, Some(md5), &key).await,
@@ -224,7 +224,7 @@ impl Migrator {
         let content = Bytes::from(content);
         let md5: Digest16 = Md5::digest(&content).into();
         let storage = &self.parts.storage;
-        let etag = self.storage(|| storage.put_part(upload, number, content.clone())).await??;
+        let etag = self.storage(|| storage.put_part(upload, number, (content.clone(), md5))).await??;
         failpoint::reach("migrate::part_written");
         Ok(Some((etag, md5)))
     }

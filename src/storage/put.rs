@@ -6,7 +6,6 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use md5::{Digest, Md5};
 
 use super::error::Asked;
 use super::head::MIGRATED;
@@ -28,14 +27,14 @@ pub struct Upload<'a> {
 impl Storage {
     /// Writes an object where there is none; its ETag. `mark` is noted in its metadata ([`super::Head::migrated_by`]).
     ///
-    /// The server compares the content with its MD5 (`Content-MD5`) before it keeps anything.
+    /// The server compares the content with its MD5, which is given (`Content-MD5`), before it keeps anything.
     /// [`Kind::PreconditionFailed`] says that there is an object; where the server does not keep the condition, a HEAD
     /// right before stands in for it.
     pub async fn put_new(
         &self,
         key: &ObjectKey,
         mark: &str,
-        content: Bytes,
+        (content, md5): (Bytes, [u8; 16]),
         server: &Capabilities,
     ) -> Result<ETag, StorageError> {
         let asked = asked(Operation::PutObject, key);
@@ -47,7 +46,7 @@ impl Storage {
             .key(key.as_str())
             .metadata(MIGRATED, mark)
             .set_if_none_match(star(server))
-            .content_md5(content_md5(&content))
+            .content_md5(BASE64_STANDARD.encode(md5))
             .body(ByteStream::from(content));
         let output = self.send(asked, || request.send()).await?;
         written(asked, output.e_tag())
@@ -79,7 +78,7 @@ impl Storage {
         &self,
         upload: &Upload<'_>,
         number: i32,
-        content: Bytes,
+        (content, md5): (Bytes, [u8; 16]),
     ) -> Result<ETag, StorageError> {
         let asked = asked(Operation::UploadPart, upload.key);
         let request = self
@@ -89,7 +88,7 @@ impl Storage {
             .key(upload.key.as_str())
             .upload_id(&upload.id)
             .part_number(number)
-            .content_md5(content_md5(&content))
+            .content_md5(BASE64_STANDARD.encode(md5))
             .body(ByteStream::from(content));
         let output = self.send(asked, || request.send()).await?;
         written(asked, output.e_tag())
@@ -162,11 +161,6 @@ fn asked(operation: Operation, key: &ObjectKey) -> Asked<'_> {
 fn star(server: &Capabilities) -> Option<String> {
     let kept = server.put_if_none_match == Support::Honoured;
     (kept && !failpoint::removed("protection::condition_on_put")).then(|| "*".to_owned())
-}
-
-/// As the header wants it (RFC 1864).
-fn content_md5(content: &[u8]) -> String {
-    BASE64_STANDARD.encode(Md5::digest(content))
 }
 
 /// An answer of success that does not say what was written is no success.
