@@ -19,11 +19,14 @@ pub(super) struct Budget {
     all: Arc<Semaphore>,
     /// Apart: whoever has room may have to compare, and must not wait for those who wait for its room.
     compared: Arc<Semaphore>,
+    /// The database's server takes twice a content's size where it puts its pieces together: one at a time.
+    assembled: Arc<Semaphore>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { all: Arc::new(Semaphore::new(ALL / UNIT)), compared: Arc::new(Semaphore::new(COMPARED)) }
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { all: places(ALL / UNIT), compared: places(COMPARED), assembled: places(1) }
     }
 }
 
@@ -35,6 +38,11 @@ impl Budget {
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         // The semaphore is never closed.
         Arc::clone(&self.all).acquire_many_owned(units).await.ok()
+    }
+
+    /// Waits until no other content is put together.
+    pub(super) async fn assemble(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.assembled).acquire_owned().await.ok()
     }
 
     /// Waits for a place to compare two contents.

@@ -230,6 +230,7 @@ impl Migrator {
             }
         };
         failpoint::reach("migrate::content_read");
+        let _place = self.budget.assemble().await;
         self.gentle.clear().await;
         // It took its time: is it still the object that was read?
         let still = self.storage(|| storage.head(Side::Object, &key)).await??;
