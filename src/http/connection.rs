@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
+use tracing::{info, warn};
 
 use super::room::{Guest, Room, Served};
 
@@ -37,6 +39,7 @@ pub(super) struct Bounded {
     listener: TcpListener,
     room: Room,
     patience: Patience,
+    told: Told,
 }
 
 impl Bounded {
@@ -45,7 +48,7 @@ impl Bounded {
     }
 
     pub(super) fn with_patience(listener: TcpListener, patience: Patience) -> Self {
-        Self { listener, room: Room::default(), patience }
+        Self { listener, room: Room::default(), patience, told: Told::default() }
     }
 
     /// The next connection.
@@ -65,9 +68,18 @@ impl Bounded {
     async fn stream(&self) -> TcpStream {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => return stream,
-                // Of one client that is gone already, or of a machine that has no more of something.
-                Err(_) => sleep(ACCEPT_AGAIN).await,
+                Ok((stream, _)) => {
+                    if self.told.ended() {
+                        info!("http.listen: connections are taken again");
+                    }
+                    return stream;
+                }
+                Err(error) => {
+                    if self.told.begins(error.kind()) {
+                        warn!(%error, "http.listen: no connection can be taken; trying again until one can");
+                    }
+                    sleep(ACCEPT_AGAIN).await;
+                }
             }
         }
     }
@@ -75,6 +87,24 @@ impl Bounded {
     #[cfg(test)]
     pub(super) fn address(&self) -> std::net::SocketAddr {
         self.listener.local_addr().unwrap()
+    }
+}
+
+/// Whether it was told that no connection can be taken: a trouble that lasts is one line.
+#[derive(Debug, Default)]
+struct Told(AtomicBool);
+
+impl Told {
+    /// Is this error to be told? Not where one client is gone already: nothing is wrong here.
+    fn begins(&self, error: io::ErrorKind) -> bool {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+        let of_a_client = matches!(error, ConnectionAborted | ConnectionRefused | ConnectionReset);
+        !of_a_client && !self.0.swap(true, Ordering::Relaxed)
+    }
+
+    /// A connection was taken. Is that the end of what was told?
+    fn ended(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -176,5 +206,21 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_lasts_is_told_once_and_again_after_a_connection_was_taken() {
+        let (told, no_descriptors) = (Told::default(), io::Error::from_raw_os_error(24).kind());
+        assert!(!told.ended(), "nothing was told");
+        assert!(!told.begins(io::ErrorKind::ConnectionAborted), "a client's own end");
+        assert!(told.begins(no_descriptors) && !told.begins(no_descriptors));
+        assert!(!told.begins(io::ErrorKind::OutOfMemory), "the trouble is the same: none can be taken");
+        assert!(told.ended() && !told.ended());
+        assert!(told.begins(no_descriptors));
     }
 }
