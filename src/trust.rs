@@ -77,16 +77,29 @@ fn certificate(why: &CertificateError, settings: &Settings) -> String {
 
 fn refused(alert: AlertDescription, settings: &Settings) -> String {
     let Some(certificate) = settings.certificate else {
+        let nothing_shared = match alert {
+            AlertDescription::HandshakeFailure => {
+                "; it may also share no version of TLS or cipher with this program"
+            }
+            _ => "",
+        };
         return format!(
-            "the server that {} names ended the TLS handshake ({alert:?}); if it wants a client certificate: this program \
-             gives it none",
+            "the server that {} names ended the TLS handshake ({alert:?}){nothing_shared}; if it wants a client \
+             certificate: this program gives it none",
             settings.address
         );
     };
     match alert {
-        AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure => {
+        AlertDescription::CertificateRequired => {
             format!("the server wants a client certificate: name it and its key in {certificate}")
         }
+        // The word for either; which one it is only the server's own log says.
+        AlertDescription::HandshakeFailure => format!(
+            "the server ended the TLS handshake ({alert:?}): either it wants a client certificate (name it and its key in \
+             {certificate}), or it shares no version of TLS or cipher with this program (TLS 1.2 and 1.3: look at the \
+             server that {} names)",
+            settings.address
+        ),
         AlertDescription::UnknownCA
         | AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
@@ -126,6 +139,11 @@ mod tests {
                 "wants a client certificate: name it and its key in x.certificate_file",
             ),
             (
+                Error::AlertReceived(AlertDescription::HandshakeFailure),
+                "either it wants a client certificate (name it and its key in x.certificate_file), or it shares no \
+                 version of TLS or cipher with this program (TLS 1.2 and 1.3: look at the server that x.url names)",
+            ),
+            (
                 Error::AlertReceived(AlertDescription::UnknownCA),
                 "refuses the client certificate (UnknownCA): look at x.certificate_file",
             ),
@@ -146,6 +164,10 @@ mod tests {
     fn a_server_that_gets_no_certificate_is_not_told_to_be_given_one() {
         let alert = Error::AlertReceived(AlertDescription::CertificateRequired);
         let told = explain(&alert, &Settings { certificate: None, ..ALL }).unwrap();
+        assert!(told.ends_with("this program gives it none") && !told.contains("cipher"), "{told}");
+        let alert = Error::AlertReceived(AlertDescription::HandshakeFailure);
+        let told = explain(&alert, &Settings { certificate: None, ..ALL }).unwrap();
+        assert!(told.contains("no version of TLS or cipher"), "{told}");
         assert!(told.ends_with("this program gives it none"), "{told}");
     }
 
