@@ -1,12 +1,11 @@
 //! From merged values to the typed configuration: every check that one value, or two, must pass.
 
-use std::path::Path;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
 use super::error::Problem;
-use super::load::Layer;
+use super::load::{Layer, Sources};
 use super::read::Reader;
 use super::validate as check;
 use super::value::Value;
@@ -19,11 +18,16 @@ use crate::file::Bucket;
 const DAY: Duration = Duration::from_hours(24);
 
 /// The configuration; nothing where a problem was found (and kept).
-pub(super) fn build(layer: &Layer, directory: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
+pub(super) fn build(
+    layer: &Layer,
+    Sources { directory, environment, .. }: &Sources,
+    problems: &mut Vec<Problem>,
+) -> Option<Config> {
     let reader = &mut Reader::new(layer, directory, problems);
     // Each section is read before the first missing one ends this: all problems at once.
     let mut crm = crm(reader);
-    let database = Database { url: reader.secret("database.url", database_url::check) };
+    let database =
+        Database { url: reader.secret("database.url", |url| database_url::check(url, environment)) };
     let broker = broker(reader);
     let storage = storage(reader);
     if let (Some(Crm { profile: Profile::Mapping(tables), .. }), Some(storage)) = (&mut crm, &storage) {

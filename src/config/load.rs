@@ -72,7 +72,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
             layer.entry(key.name).or_insert_with(|| (Value::Plain(default.to_owned()), Source::Default));
         }
     }
-    let config = build::build(&layer, directory, &mut problems);
+    let config = build::build(&layer, sources, &mut problems);
     match config {
         Some(config) if problems.is_empty() => Ok(Loaded { config, settings: settings(&layer) }),
         _ => Err(ConfigErrors(problems)),

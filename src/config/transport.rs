@@ -44,10 +44,11 @@ fn database(url: &Url) -> Option<String> {
         Some("require") => {
             Some("sslmode=require in database.url: it is encrypted, and any server is accepted".to_owned())
         }
+        // Where none is named, that is what holds (`database_url.rs`).
         mode => Some(format!(
-            "{} in database.url: where the server, or somebody on the way, offers no TLS, the password and all data \
-             travel in clear",
-            mode.map_or_else(|| "no sslmode".to_owned(), |mode| format!("sslmode={mode}"))
+            "sslmode={} in database.url, or none: where the server, or somebody on the way, offers no TLS, the password \
+             and all data travel in clear",
+            mode.unwrap_or("prefer")
         )),
     }
 }
@@ -83,15 +84,15 @@ mod tests {
     #[test]
     fn what_leaves_this_machine_in_clear_or_to_an_unknown_server_is_named() {
         for (key, value, told) in [
-            ("DATABASE__URL", "postgres://h/d", "no sslmode in database.url"),
+            ("DATABASE__URL", "postgres://h/d", "sslmode=prefer in database.url, or none: where"),
             (
                 "DATABASE__URL",
                 "postgres://h/d?sslmode=prefer",
-                "sslmode=prefer in database.url: where the server",
+                "sslmode=prefer in database.url, or none: where",
             ),
             ("DATABASE__URL", "postgres://10.0.0.1/d?sslmode=require", "any server is accepted"),
             ("DATABASE__URL", "postgres://h/d?sslmode=verify-ca", "of that authority is accepted"),
-            ("DATABASE__URL", "postgres://localhost/d?host=h", "no sslmode"),
+            ("DATABASE__URL", "postgres://localhost/d?host=h", "sslmode=prefer"),
             ("DATABASE__URL", "postgres://h/d?sslmode=verify-full", ""),
             ("DATABASE__URL", "postgres://127.0.0.1/d", ""),
             ("DATABASE__URL", "postgres://[::1]/d", ""),

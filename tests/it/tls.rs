@@ -1,6 +1,8 @@
 //! TLS to all three servers with authorities of one's own and client certificates. What is wrong with a certificate is an
 //! outage that names the setting to change, and never a connection without TLS.
 
+mod environment;
+
 use std::net::SocketAddr;
 use std::path::Path;
 

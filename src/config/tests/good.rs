@@ -124,7 +124,10 @@ fn the_connection_strings_give_everything_that_they_know() {
         ("redis", "host=x;nonsense"),
     ]);
     let config = place.loaded().config;
-    assert_eq!(config.database.url.unwrap().expose_secret(), "postgres://app:p%2Fw@pg:6432/crm");
+    assert_eq!(
+        config.database.url.unwrap().expose_secret(),
+        "postgres://app:p%2Fw@pg:6432/crm?sslmode=prefer"
+    );
     assert_eq!(config.broker.url.unwrap().expose_secret(), "amqp://u:p@mq:5672/v");
     assert_eq!(config.storage.service_url.unwrap().as_str(), "https://s3.example/");
     let Credentials::Keys { access_key, secret_key } = config.storage.credentials else { panic!() };
@@ -185,7 +188,7 @@ fn secrets_come_from_variables_and_from_files_and_are_always_text() {
     }
     let place = Place::new().env("FILE_RECYCLER_DATABASE__URL_FILE", "url");
     place.write("url", "postgres://h/d\n");
-    assert_eq!(place.loaded().config.database.url.unwrap().expose_secret(), "postgres://h/d");
+    assert_eq!(place.loaded().config.database.url.unwrap().expose_secret(), "postgres://h/d?sslmode=prefer");
 }
 
 #[test]
@@ -272,4 +275,12 @@ fn the_operators_guide_lists_exactly_the_keys_of_the_program() {
     }
     let guide = include_str!("../../../docs/configuration.md");
     assert!(guide.contains(&table), "docs/configuration.md must contain:\n\n{table}");
+}
+
+#[test]
+fn what_the_databases_address_leaves_open_comes_from_postgresqls_own_variables() {
+    let place =
+        Place::new().env("FILE_RECYCLER_DATABASE__URL", "postgres://h/d").env("PGSSLMODE", "verify-full");
+    let url = place.loaded().config.database.url.unwrap();
+    assert_eq!(url.expose_secret(), "postgres://h/d?sslmode=verify-full");
 }

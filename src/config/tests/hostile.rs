@@ -84,6 +84,6 @@ fn strings_that_quote_repeat_and_mix_reach_their_settings_as_dotnet_reads_them()
     assert_eq!((object.as_str(), recycle.as_str()), ("files", "gone"));
     assert_eq!(
         config.database.url.unwrap().expose_secret(),
-        "postgres://o%27neil:%3D%3B%27%22%7D%26%25@db:5433/c%3Br%3Dm"
+        "postgres://o%27neil:%3D%3B%27%22%7D%26%25@db:5433/c%3Br%3Dm?sslmode=prefer"
     );
 }
