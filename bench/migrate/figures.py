@@ -117,10 +117,10 @@ def goals(runs, floors, bounds):
             share = median(speeds(own, "bytes")) / min(ends)
             found.append(Goal(f"large, {way}: level with the slower end alone (90 %)", share >= 0.9, f"{share:.0%}"))
     for one in bounds:
-        most = one["most_in_a_window"]
-        # A window may begin and end anywhere between two looks.
-        met = 0 < most <= BOUND * 1.05
-        found.append(Goal(f"bounded: WAL of any {WINDOW} s at most 64 MiB/s (and 5 %)", met, f"{most / MIB:.1f} MiB/s"))
+        # One statement writes one content, and what it has written too much is paid off after it.
+        most, bound = one["most_in_a_window"], BOUND + one["largest"] * 1.1 / WINDOW
+        name = f"bounded: WAL of any {WINDOW} s at most 64 MiB/s and one content"
+        found.append(Goal(name, 0 < most <= bound, f"{most / MIB:.1f} of {bound / MIB:.1f} MiB/s"))
     return found
 
 
