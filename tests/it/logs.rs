@@ -7,7 +7,6 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use lapin::BasicProperties;
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio::process::Command;
 use uuid::Uuid;
 
@@ -72,38 +71,6 @@ async fn flood(messages: usize) {
         assert_eq!(written + told, messages, "{written} lines, and {told} are told of");
         assert!(written >= BOUND && written < messages, "{written} lines");
         assert!(held > 0, "the metric tells of them, too");
-    })
-    .await;
-}
-
-/// How many files a process may have open from now on.
-async fn may_open(service: &Service, files: &str) {
-    let (pid, limit) = (service.id().to_string(), format!("--nofile={files}:"));
-    assert!(Command::new("prlimit").args(["--pid", &pid, &limit]).status().await.unwrap().success());
-}
-
-#[tokio::test]
-async fn a_process_that_can_take_no_connection_says_so_each_time_that_it_begins() {
-    world(S3::Embedded, async |world| {
-        // Its other connections may be refused as well, and say so.
-        let mut service = world.run().await.expect_log("Too many open files").expect_log("not well");
-        for times in 1..=2 {
-            may_open(&service, "3").await;
-            let waits = TcpStream::connect(service.http).await.unwrap();
-            eventually("it is told", async || {
-                (count(&service.log(), "no connection can be taken") == times).then_some(())
-            })
-            .await;
-            may_open(&service, "1024").await;
-            eventually("its end is told", async || {
-                (count(&service.log(), "connections are taken again") == times).then_some(())
-            })
-            .await;
-            drop(waits);
-        }
-        assert_eq!(service.stop().await, Some(0));
-        let log = service.log_to_its_end();
-        assert_eq!(count(&log, "no connection can be taken"), 2);
     })
     .await;
 }
