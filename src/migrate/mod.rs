@@ -2,8 +2,8 @@
 //!
 //! A run goes through the tables, row by row in the order of their ids. What a row says decides whether it is meant, so that
 //! no state is kept beside the rows, and a run that was cut off is gone on with by running it again. Small files go in
-//! groups, a large one in pieces; what is in memory at the same time is bounded ([`budget`]), and so is what the database
-//! has to bear ([`gentle`]).
+//! groups, a large one in pieces; what is in memory at the same time is bounded (`budget.rs`), and so is what the database
+//! has to bear (`gentle.rs`).
 //!
 //! At every moment a file is readable from where its row says that it is: its content is there, proven, before the one
 //! statement that switches the row, and stays where it was after it.
