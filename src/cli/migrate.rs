@@ -25,7 +25,7 @@ use crate::file::SchemaName;
 use crate::guard::{Fit, Guard, Verdict, compare, fit, wrong_template};
 use crate::migrate::{Bounds, FileResult, Migrator, Parts, PutAway, Settings};
 use crate::service::Once;
-use crate::storage::{Capabilities, Storage, Support};
+use crate::storage::{Capabilities, Mark, Storage, Support};
 use progress::Progress;
 use watch::Watch;
 use words::{Document, Expected, text};
@@ -68,8 +68,7 @@ pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Resu
         storage,
         server: once.as_ref().map_or(Capabilities::unknown(), |once| once.server()),
         template: config.storage.key_template.clone(),
-        environment,
-        run,
+        mark: Mark { environment, run },
         put_away: put_away(once),
         stop,
     };

@@ -28,11 +28,11 @@ use futures_util::future::BoxFuture;
 use crate::db::Db;
 use crate::db::migrate::{Direction, Migration};
 use crate::file::{FileId, FileRef, ObjectKey, SchemaName};
-use crate::key_template::{KeyError, KeyTemplate};
+use crate::key_template::KeyTemplate;
 use crate::outcome::{Failure, Outcome};
 use crate::recycle::{EventContext, Job};
 use crate::stop::Stop;
-use crate::storage::{Capabilities, ETag, Storage};
+use crate::storage::{Capabilities, ETag, Head, Mark, Storage};
 
 pub use gentle::{Bounds, Wait};
 pub use result::{Count, FileResult, Migrated, Summary};
@@ -76,10 +76,8 @@ pub struct Parts {
     pub server: Capabilities,
     /// From a file to its key.
     pub template: KeyTemplate,
-    /// The environment's id.
-    pub environment: String,
-    /// The run, as the ledger names it where objects are put away.
-    pub run: String,
+    /// What it writes is marked so; where objects are put away, the ledger names the run.
+    pub mark: Mark,
     /// For objects that nobody needs in the object bucket any more.
     pub put_away: PutAway,
     /// Ends it early.
@@ -103,19 +101,15 @@ impl Migrator {
         Self { parts, settings, gentle, pace, budget: Budget::default() }
     }
 
-    /// What is noted in the objects that this run writes.
-    fn mark(&self) -> String {
-        format!("{} {}", self.parts.environment, self.parts.run)
-    }
-
     /// Was this written by an earlier run of this environment? What this run has written is another row's of the same id.
-    fn is_of_an_earlier_run(&self, mark: &str) -> bool {
-        mark.split_once(' ')
-            .is_some_and(|(environment, run)| environment == self.parts.environment && run != self.parts.run)
+    fn is_of_an_earlier_run(&self, head: &Head) -> bool {
+        let mark = &self.parts.mark;
+        head.migrated_by() == Some(mark.environment.as_str()) && head.migrated_in() != Some(mark.run.as_str())
     }
 
-    fn key(&self, id: uuid::Uuid, schema: &SchemaName) -> Result<ObjectKey, KeyError> {
-        self.parts.template.key(&FileId::from(id), Some(schema))
+    fn key(&self, id: uuid::Uuid, schema: &SchemaName) -> Result<ObjectKey, Failure> {
+        let key = self.parts.template.key(&FileId::from(id), Some(schema));
+        key.map_err(|error| asking::lasting(format!("it has no key: {error}")))
     }
 
     /// Moves the object with this ETag to the recycle bucket; not where any row with this id has it in a storage that is not
@@ -132,7 +126,7 @@ impl Migrator {
             return Ok(Outcome::Alive);
         }
         let file = FileRef { file_id: FileId::from(id), schema: Some(schema.clone()), size: None, key: None };
-        let event = EventContext { id: self.parts.run.clone(), record: None, deleted_at: None };
+        let event = EventContext { id: self.parts.mark.run.clone(), record: None, deleted_at: None };
         (self.parts.put_away)(Job { file, key: key.clone(), event }, etag.clone()).await
     }
 }

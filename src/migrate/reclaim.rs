@@ -2,7 +2,6 @@
 
 use futures_util::stream::{self, StreamExt as _};
 
-use super::asking::lasting;
 use super::groups::SMALL;
 use super::proof::{Digest16, Same};
 use super::switch::Statement;
@@ -77,10 +76,7 @@ impl Migrator {
         if failpoint::removed("protection::proof_of_reclaim") {
             return Ok(Proof::Same);
         }
-        let key = match self.key(row.id, &table.schema) {
-            Ok(key) => key,
-            Err(error) => return Err(lasting(format!("it has no key: {error}"))),
-        };
+        let key = self.key(row.id, &table.schema)?;
         let head = self.storage(|| self.parts.storage.head(Side::Object, &key)).await??;
         let Some(head) = head else {
             // Some servers say of a bucket that is away what they say of an object.

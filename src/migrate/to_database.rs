@@ -84,10 +84,7 @@ impl Migrator {
     }
 
     async fn get(&self, table: &Table, row: &Candidate) -> Result<Got, Failure> {
-        let key = match self.key(row.id, &table.schema) {
-            Ok(key) => key,
-            Err(error) => return Err(lasting(format!("it has no key: {error}"))),
-        };
+        let key = self.key(row.id, &table.schema)?;
         if weight(row, Direction::ToDatabase) > SMALL {
             return Ok(Got::Large);
         }
@@ -191,10 +188,7 @@ impl Migrator {
         row: &Candidate,
         objects: &mut Vec<(Uuid, ETag)>,
     ) -> Result<FileResult, Failure> {
-        let key = match self.key(row.id, &table.schema) {
-            Ok(key) => key,
-            Err(error) => return Err(lasting(format!("it has no key: {error}"))),
-        };
+        let key = self.key(row.id, &table.schema)?;
         let storage = &self.parts.storage;
         let not = |what, why: &str| Ok(self.told(table, row, what, Some(why.to_owned())));
         let Some(head) = self.storage(|| storage.head(Side::Object, &key)).await?? else {

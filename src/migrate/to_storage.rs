@@ -109,14 +109,10 @@ impl Migrator {
     }
 
     async fn put_whole(&self, table: &Table, row: &Candidate, content: Bytes) -> Result<Put, Failure> {
-        let key = match self.key(row.id, &table.schema) {
-            Ok(key) => key,
-            Err(error) => return Err(lasting(format!("it has no key: {error}"))),
-        };
+        let key = self.key(row.id, &table.schema)?;
         let md5: Digest16 = Md5::digest(&content).into();
-        let mark = self.mark();
         for _ in 0..TRIES {
-            let (storage, server, mark) = (&self.parts.storage, &self.parts.server, &mark);
+            let (storage, server, mark) = (&self.parts.storage, &self.parts.server, &self.parts.mark);
             let put = self.storage(|| storage.put_new(&key, mark, (content.clone(), md5), server)).await?;
             match put {
                 Ok(etag) if etag.proves_same_content(&ETag::of_md5(md5)) => return Ok(Put::Written(etag)),
@@ -132,10 +128,7 @@ impl Migrator {
     }
 
     async fn put_large(&self, table: &Table, row: &Candidate) -> Result<Put, Failure> {
-        let key = match self.key(row.id, &table.schema) {
-            Ok(key) => key,
-            Err(error) => return Err(lasting(format!("it has no key: {error}"))),
-        };
+        let key = self.key(row.id, &table.schema)?;
         for _ in 0..TRIES {
             // Before hundreds of megabytes go out for nothing.
             if self.look(&key).await?.is_some()
@@ -169,8 +162,7 @@ impl Migrator {
         key: &ObjectKey,
     ) -> Result<Option<Put>, Failure> {
         let (storage, server) = (&self.parts.storage, &self.parts.server);
-        let mark = &self.mark();
-        let upload = self.storage(|| storage.begin_new(key, mark)).await??;
+        let upload = self.storage(|| storage.begin_new(key, &self.parts.mark)).await??;
         let length = usize::try_from(row.length.unwrap_or_default()).unwrap_or_default();
         let parts: Vec<_> = (0..length)
             .step_by(PART)
@@ -249,8 +241,7 @@ impl Migrator {
             Same::ObjectChanged => return Ok(None),
             Same::No => {}
         }
-        let earlier = head.migrated_by().is_some_and(|mark| self.is_of_an_earlier_run(mark));
-        if !earlier && !failpoint::removed("protection::mark_of_migration") {
+        if !self.is_of_an_earlier_run(&head) && !failpoint::removed("protection::mark_of_migration") {
             let why = "an object with other content is under its key".to_owned();
             return Ok(Some(Put::Not(Migrated::Differs, Some(why))));
         }

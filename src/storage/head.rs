@@ -17,6 +17,8 @@ pub(super) const SOURCE_ETAG: &str = "fr-source-etag";
 
 /// Our metadata on an object that a migration to the storage wrote: its environment.
 pub(super) const MIGRATED: &str = "fr-migrated";
+/// The same: its run.
+pub(super) const MIGRATED_IN: &str = "fr-migrated-run";
 
 /// An object as the server describes it.
 #[allow(clippy::struct_excessive_bools, reason = "independent findings, not states of one thing")]
@@ -132,9 +134,14 @@ impl Storage {
 }
 
 impl Head {
-    /// The mark of the migration that wrote it; nothing where none did.
+    /// The environment whose migration wrote it; nothing where none did.
     pub fn migrated_by(&self) -> Option<&str> {
         self.attributes.metadata.get(MIGRATED).map(String::as_str)
+    }
+
+    /// The run of the migration that wrote it; nothing where none did.
+    pub fn migrated_in(&self) -> Option<&str> {
+        self.attributes.metadata.get(MIGRATED_IN).map(String::as_str)
     }
 
     /// What a listing says of an object; nothing where it does not say its ETag. What it does not tell is empty:

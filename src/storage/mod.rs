@@ -51,7 +51,7 @@ pub use marker::{Expected, Marker};
 pub use multipart::{Leftovers, UnfinishedCopy};
 pub use observe::{Answer, Observe, Operation};
 pub use probe::{Tried, Written};
-pub use put::{PART, Upload};
+pub use put::{Mark, PART, Upload};
 pub use settings::{DefaultLock, Encryption, ObjectLock};
 pub use versions::{Version, VersionContent, Versioning};
 

@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 
 use super::error::Asked;
-use super::head::MIGRATED;
+use super::head::{MIGRATED, MIGRATED_IN};
 use super::{Capabilities, ETag, Kind, Operation, Side, Storage, StorageError, Support};
 use crate::failpoint;
 use crate::file::ObjectKey;
@@ -16,6 +16,15 @@ use crate::file::ObjectKey;
 /// Size of the parts of a large object, in bytes; the last one is shorter. It is the least that a part may have (Amazon S3
 /// user guide, "multipart upload limits"): with 10,000 of them an object is far larger than a value of a database.
 pub const PART: usize = 5 * 1024 * 1024;
+
+/// Who writes an object: noted in its metadata ([`super::Head::migrated_by`], [`super::Head::migrated_in`]).
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// The environment.
+    pub environment: String,
+    /// The run.
+    pub run: String,
+}
 
 /// An object that is written part by part.
 #[derive(Debug)]
@@ -25,7 +34,7 @@ pub struct Upload<'a> {
 }
 
 impl Storage {
-    /// Writes an object where there is none; its ETag. `mark` is noted in its metadata ([`super::Head::migrated_by`]).
+    /// Writes an object where there is none; its ETag.
     ///
     /// The server compares the content with its MD5, which is given (`Content-MD5`), before it keeps anything.
     /// [`Kind::PreconditionFailed`] says that there is an object; where the server does not keep the condition, a HEAD
@@ -33,7 +42,7 @@ impl Storage {
     pub async fn put_new(
         &self,
         key: &ObjectKey,
-        mark: &str,
+        mark: &Mark,
         (content, md5): (Bytes, [u8; 16]),
         server: &Capabilities,
     ) -> Result<ETag, StorageError> {
@@ -44,7 +53,8 @@ impl Storage {
             .put_object()
             .bucket(self.bucket(Side::Object))
             .key(key.as_str())
-            .metadata(MIGRATED, mark)
+            .metadata(MIGRATED, &mark.environment)
+            .metadata(MIGRATED_IN, &mark.run)
             .set_if_none_match(star(server))
             .content_md5(BASE64_STANDARD.encode(md5))
             .body(ByteStream::from(content));
@@ -53,7 +63,7 @@ impl Storage {
     }
 
     /// Begins an object of parts. What an earlier run began under this key and did not finish is aborted first.
-    pub async fn begin_new<'a>(&self, key: &'a ObjectKey, mark: &str) -> Result<Upload<'a>, StorageError> {
+    pub async fn begin_new<'a>(&self, key: &'a ObjectKey, mark: &Mark) -> Result<Upload<'a>, StorageError> {
         self.abort_uploads(key).await?;
         let asked = asked(Operation::CreateMultipartUpload, key);
         let request = self
@@ -61,7 +71,8 @@ impl Storage {
             .create_multipart_upload()
             .bucket(self.bucket(Side::Object))
             .key(key.as_str())
-            .metadata(MIGRATED, mark);
+            .metadata(MIGRATED, &mark.environment)
+            .metadata(MIGRATED_IN, &mark.run);
         let output = self.send(asked, || request.send()).await?;
         let id = output.upload_id.filter(|id| !id.is_empty());
         let id = id.ok_or_else(|| StorageError::new(asked, Kind::BadAnswer, "without an upload's id"))?;

@@ -117,6 +117,8 @@ async fn a_file_that_is_edited_on_the_way_is_left_for_the_next_run_which_moves_t
         row_is(&world, other, S3_STORAGE, Some(b"other")).await;
         // What was written of it is ours, and nobody's now: the next run puts it aside before it writes the newer one.
         world.storage.holds(&edited.to_string(), Some(b"content"), None).await;
+        let explained = world.cli(&["explain", &edited.to_string()]).await.expect(0).stdout;
+        assert!(explained.contains("bears the mark of our own migration"), "{explained}");
         let said = migrate(&world, &["--to", "storage", "--apply"], 0).await;
         assert_eq!(said.counts(), json!({ "migrated": 1 }), "{:?}", said.files);
         row_is(&world, edited, S3_STORAGE, Some(b"newer")).await;
