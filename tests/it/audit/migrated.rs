@@ -83,11 +83,7 @@ async fn what_rows_in_s3_still_have_is_counted_and_what_is_lost_but_for_its_row_
 async fn a_role_that_may_not_read_contents_is_told_nothing_of_them_and_one_that_may_in_part_so_much() {
     bare_world(S3::Embedded, async |world| {
         furnish(&world).await;
-        let roles = Roles::create(&world.crm.url).await;
-        roles.allow_install().await;
-        let as_install = world.with(&[("DATABASE__URL", &roles.url_as(&roles.install))]);
-        process::run(&as_install, &["listener", "install"]).await.expect(0);
-        roles.allow_run(&[]).await;
+        let roles = Roles::installed(&world).await;
         let as_run = world.with(&[("DATABASE__URL", &roles.url_as(&roles.run))]);
         let (done, lines) = reported(&as_run).await;
         assert_eq!(counts(&done), super::of(&[("ok", 2), ("lost", 2), ("left_behind", 1)]), "{done}");

@@ -4,7 +4,6 @@ use uuid::Uuid;
 
 use super::{doctor, still};
 use crate::support::crm::{DATABASE_STORAGE, S3_STORAGE, WEB_LINK_TYPE};
-use crate::support::process;
 use crate::support::roles::Roles;
 use crate::support::world::{S3, World, bare_world};
 
@@ -54,11 +53,7 @@ async fn files_and_bytes_on_each_side_are_told_with_the_next_command() {
 async fn a_role_that_may_not_read_contents_counts_all_the_same_and_says_what_it_cannot_see() {
     bare_world(S3::Embedded, async |world| {
         furnish(&world).await;
-        let roles = Roles::create(&world.crm.url).await;
-        roles.allow_install().await;
-        let as_install = world.with(&[("DATABASE__URL", &roles.url_as(&roles.install))]);
-        process::run(&as_install, &["listener", "install"]).await.expect(0);
-        roles.allow_run(&[]).await;
+        let roles = Roles::installed(&world).await;
         let as_run = [("DATABASE__URL", &roles.url_as(&roles.run)[..])];
         let said = doctor(&world, &as_run).await;
         said.check("file-contents", "ok", "2 files (72 B) in the database, 2 files (72 B) in S3");

@@ -130,11 +130,7 @@ async fn a_file_that_is_lost_in_both_buckets_is_not_lost_where_its_row_has_the_c
 #[tokio::test]
 async fn a_role_that_may_not_read_contents_is_told_nothing_of_them() {
     bare_world(S3::Embedded, async |world| {
-        let roles = Roles::create(&world.crm.url).await;
-        roles.allow_install().await;
-        let as_install = world.with(&[("DATABASE__URL", &roles.url_as(&roles.install))]);
-        process::run(&as_install, &["listener", "install"]).await.expect(0);
-        roles.allow_run(&[]).await;
+        let roles = Roles::installed(&world).await;
         let as_run = world.with(&[("DATABASE__URL", &roles.url_as(&roles.run))]);
         process::run(&as_run, &["adopt", "--apply"]).await.expect(0);
         let file = world.file_in_database().await;

@@ -188,11 +188,7 @@ async fn a_file_in_neither_bucket_whose_row_has_its_content_is_told_as_one_that_
 #[tokio::test]
 async fn a_role_that_may_not_read_contents_restores_all_the_same() {
     bare_world(S3::Embedded, async |world| {
-        let roles = Roles::create(&world.crm.url).await;
-        roles.allow_install().await;
-        let as_install = world.with(&[("DATABASE__URL", &roles.url_as(&roles.install))]);
-        process::run(&as_install, &["listener", "install"]).await.expect(0);
-        roles.allow_run(&[]).await;
+        let roles = Roles::installed(&world).await;
         let as_run = world.with(&[("DATABASE__URL", &roles.url_as(&roles.run))]);
         process::run(&as_run, &["adopt", "--apply"]).await.expect(0);
         let [back, never] = [world.file_in_database().await, world.file_in_database().await];

@@ -8,6 +8,9 @@ use tokio::process::Command;
 use url::Url;
 use uuid::Uuid;
 
+use super::process;
+use super::world::World;
+
 /// A role's rights as PostgreSQL has them, one to a line.
 const GRANTS: &str = "
   SELECT kind, object, name, privilege FROM (
@@ -83,6 +86,16 @@ impl Roles {
                    END $$"#
             ))
             .await;
+        roles
+    }
+
+    /// Roles of this world, with the own schema installed by the one and the least rights given to the other.
+    pub async fn installed(world: &World) -> Self {
+        let roles = Self::create(&world.crm.url).await;
+        roles.allow_install().await;
+        let as_install = world.with(&[("DATABASE__URL", &roles.url_as(&roles.install))]);
+        process::run(&as_install, &["listener", "install"]).await.expect(0);
+        roles.allow_run(&[]).await;
         roles
     }
 
