@@ -12,6 +12,8 @@ use secrecy::ExposeSecret as _;
 
 /// A word that is put where secrets are: it must be told nowhere.
 const SECRET: &str = "CANARY5ecret";
+/// How the words begin that stand for it in a document, one for each place.
+const NUMBERED: &str = "CANARYnumber";
 
 /// A message's body. What is an event comes back the same when it is sent on.
 pub fn event(data: &[u8]) {
@@ -29,16 +31,22 @@ pub fn event(data: &[u8]) {
 /// A configuration file, and behind a NUL variables as `NAME=VALUE`, one to a line.
 pub fn configuration(data: &[u8]) {
     let (document, variables) = halves(data);
+    let document = each_its_own(&String::from_utf8_lossy(document));
     let environment = variables.lines().filter_map(|line| line.split_once('='));
-    let environment: Vec<(String, String)> =
-        environment.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let environment: Vec<(String, String)> = environment.map(variable).collect();
     let sets = environment
         .iter()
         .filter_map(|(name, value)| name.strip_prefix("--set ").map(|key| format!("{key}={value}")));
     let sets = sets.collect();
-    in_a_file("config.toml", document, |path| {
+    let secrets = secrets_in(&document);
+    in_a_file("config.toml", document.as_bytes(), |path| {
         let directory = path.parent().expect("it is in a folder").to_owned();
-        read(&Sources { config_file: Some(path.to_owned()), sets, environment, directory });
+        let sources = Sources { config_file: Some(path.to_owned()), sets, environment, directory };
+        let (_, told) = read(&sources);
+        assert!(!told.contains(SECRET), "a variable's: {told}");
+        for secret in secrets {
+            assert!(!told.contains(&secret), "{secret}: {told}");
+        }
     });
 }
 
@@ -62,7 +70,7 @@ pub fn connection_string(data: &[u8]) {
     }
     document.push_str("</connectionStrings>");
     in_a_file("ConnectionStrings.config", document.as_bytes(), |path| {
-        if let Some(config) = read(&from_the_crm(path))
+        if let (Some(config), _) = read(&from_the_crm(path))
             && let Some(url) = &config.database.url
         {
             let read: url::Url = url.expose_secret().parse().expect("an address that was taken is a URL");
@@ -96,28 +104,55 @@ pub fn key_template(data: &[u8]) {
     }
 }
 
-/// Reads a configuration, and looks for the secret in everything that is told of it.
-fn read(sources: &Sources) -> Option<Config> {
-    let (told, config) = match load(sources) {
+/// Reads a configuration; also everything that is told of it.
+fn read(sources: &Sources) -> (Option<Config>, String) {
+    match load(sources) {
         Ok(loaded) => {
             assert_eq!(loaded.settings.len(), KEYS.len());
-            let secrets: Vec<&str> = KEYS.iter().filter(|key| key.secret).map(|key| key.name).collect();
-            let shown = loaded.settings.iter().filter(|setting| secrets.contains(&setting.key));
-            let told = format!("{:?} {:?}", shown.collect::<Vec<_>>(), loaded.config);
-            (told, Some(loaded.config))
+            let told = format!("{:?} {:?}", loaded.settings, loaded.config);
+            (Some(loaded.config), told)
         }
         Err(errors) => {
             let told = errors.to_string();
             assert!(!told.is_empty(), "an error says something");
-            (String::new(), None)
+            (None, told)
         }
-    };
-    let is_password =
-        |key: &str| sources.environment.iter().any(|(name, value)| name == key && value == SECRET);
-    if is_password("FILE_RECYCLER_HTTP__TOKEN") || is_password("FILE_RECYCLER_STORAGE__SECRET_KEY") {
-        assert!(!told.contains(SECRET), "{told}");
     }
-    config
+}
+
+/// A variable in which the word stands only where it is a secret: it is told anywhere else, and rightly.
+fn variable((name, value): (&str, &str)) -> (String, String) {
+    let secret = matches!(name, "FILE_RECYCLER_HTTP__TOKEN" | "FILE_RECYCLER_STORAGE__SECRET_KEY");
+    let value = if secret && value == SECRET { value.to_owned() } else { value.replace(SECRET, "word") };
+    (name.replace(SECRET, "word"), value)
+}
+
+/// The document with another word at each place where the word stands, so that a place is known by what is told of it.
+fn each_its_own(document: &str) -> String {
+    let document = document.replace(NUMBERED, "word");
+    let mut places = document.split(SECRET);
+    let before = places.next().unwrap_or_default().to_owned();
+    let after = places.enumerate().map(|(number, text)| format!("{NUMBERED}{number:05}{text}"));
+    after.fold(before, |numbered, place| numbered + &place)
+}
+
+/// Those of the document's words that stand in a secret: in a key's value, or in the password of an address.
+fn secrets_in(document: &str) -> Vec<String> {
+    let Ok(table) = document.parse::<toml::Table>() else { return Vec::new() };
+    let mut secrets = String::new();
+    for key in KEYS.iter().filter(|key| key.secret) {
+        let (section, name) = key.name.split_once('.').expect("every key has a section");
+        let value = table.get(section).and_then(|section| section.get(name)).and_then(toml::Value::as_str);
+        let value = value.unwrap_or_default();
+        if name == "url" {
+            let Ok(address) = value.parse::<url::Url>() else { continue };
+            secrets.push_str(address.password().unwrap_or_default());
+        } else {
+            secrets.push_str(value);
+        }
+    }
+    let words = secrets.split(NUMBERED).skip(1);
+    words.map(|rest| format!("{NUMBERED}{}", rest.get(..5).unwrap_or_default())).collect()
 }
 
 fn from_the_crm(path: &Path) -> Sources {

@@ -160,10 +160,10 @@ impl Gate {
         let _ = self.doubt.subscribe().wait_for(Option::is_none).await;
     }
 
-    /// Forgets an alarm that has been looked into: it must not ring again once the gate is open.
-    pub async fn calm(&self, dependency: Dependency) {
+    /// Forgets an alarm that has been looked into: it must not ring again once the gate is open. Says whether there was one.
+    pub async fn calm(&self, dependency: Dependency) -> bool {
         let rung = self.alarms[dependency as usize].notified();
-        let _ = tokio::time::timeout(Duration::ZERO, rung).await;
+        tokio::time::timeout(Duration::ZERO, rung).await.is_ok()
     }
 
     /// Waits until an outage of `dependency` is reported.
@@ -207,7 +207,8 @@ mod tests {
         assert_eq!(gate.why_closed(RELAY), None);
         gate.alarm(Dependency::Storage).await;
         gate.report(&Failure::new(Advice::Outage(Dependency::Storage), "no answer"));
-        gate.calm(Dependency::Storage).await;
+        assert!(gate.calm(Dependency::Storage).await);
+        assert!(!gate.calm(Dependency::Storage).await, "once");
         let rings = tokio::time::timeout(Duration::from_millis(10), gate.alarm(Dependency::Storage)).await;
         assert!(rings.is_err(), "it was calmed");
     }

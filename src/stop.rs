@@ -74,8 +74,9 @@ impl Stop {
                 info!("stopping at once");
                 self.hard.cancel();
             } else {
-                info!(patience = ?self.patience, "stopping: finishing what is in flight");
+                // Who reads the line may rely on it: nothing new begins any more.
                 self.soft.cancel();
+                info!(patience = ?self.patience, "stopping: finishing what is in flight");
             }
         }
     }

@@ -76,7 +76,7 @@ async fn check(url: &str, rounds: usize) -> Result<Value, Failed> {
             };
             let asked: Vec<Named> = ids.iter().map(named).collect::<Result<_, _>>()?;
             let answer = db.check(&questions, &asked).await?;
-            alive = answer.liveness.iter().filter(|one| format!("{one:?}") == "Alive").count();
+            alive = answer.checked.liveness.iter().filter(|one| format!("{one:?}") == "Alive").count();
             Ok(())
         })
         .await?;

@@ -54,6 +54,13 @@ class Goals(unittest.TestCase):
         floors[1]["seconds"], floors[0]["seconds"] = 39, 1
         self.assertEqual(missed((runs, floors, bounds)), [])
 
+    def test_behind_a_wire_large_files_are_compared_with_it_alone(self):
+        runs, floors, bounds = planted()
+        floors += [{"part": "wire", "what": "put", "way": "storage", "bytes": 4_000_000_000, "seconds": 32}]
+        for seconds, expected in [(35, []), (36, ["wire, storage: level with the wire alone (90 %)"])]:
+            of_wire = run("wire", "ours", "storage", seconds)
+            self.assertEqual(missed((runs + [of_wire], floors, bounds)), expected)
+
     def test_a_bound_that_is_passed_or_was_not_seen_is_missed(self):
         for most in (86 * figures.MIB, 0):
             runs, floors, bounds = planted()

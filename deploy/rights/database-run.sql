@@ -96,11 +96,32 @@ wanted (table_name, columns) AS (
   UNION ALL
   SELECT quoted, '"Id", "RecordSchemaName", "RecordId", "FileSchemaName", "FileRecordId"' FROM links
   UNION ALL
-  -- A row that a foreign key points at is never deleted.
+  -- A row that a foreign key points at is never deleted; but for the CRM's own record rights, which go with it.
   SELECT k.conrelid::regclass::text, string_agg(quote_ident(a.attname), ', ')
     FROM pg_constraint AS k JOIN files AS f ON f.oid = k.confrelid AND f.weak
     JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
-   WHERE k.contype = 'f' AND k.conparentid = 0 GROUP BY k.oid, k.conrelid)
+    JOIN pg_class AS c ON c.oid = k.conrelid
+   WHERE k.contype = 'f' AND k.conparentid = 0
+     AND NOT (k.confdeltype = 'c' AND c.relname ~ '^Sys.+Right$'
+          AND ARRAY(SELECT r.attname::text FROM pg_attribute AS r
+                     WHERE r.attrelid = k.conrelid AND r.attnum = ANY (k.conkey)) = ARRAY['RecordId']
+          AND EXISTS (SELECT FROM pg_attribute AS r
+                       WHERE r.attrelid = k.conrelid AND r.attname = 'SysAdminUnitId' AND NOT r.attisdropped))
+   GROUP BY k.oid, k.conrelid
+  UNION ALL
+  -- OPTIONAL, for `doctor` and `listener status`, where this version of the CRM has it: does the CRM's own listener recycle
+  -- files, and where do new ones go? Of the settings' values nothing but references to rows ("GuidValue"): no text, and so
+  -- no password.
+  SELECT format('%I.%I', n.nspname, c.relname), string_agg(quote_ident(a.attname), ', ')
+    FROM (VALUES ('Feature', 'Id'), ('Feature', 'Code'), ('Feature', 'DefaultState'),
+                 ('AdminUnitFeatureState', 'FeatureId'), ('AdminUnitFeatureState', 'SysAdminUnitId'),
+                 ('AdminUnitFeatureState', 'FeatureState'), ('SysSettings', 'Id'), ('SysSettings', 'Code'),
+                 ('SysSettingsValue', 'SysSettingsId'), ('SysSettingsValue', 'SysAdminUnitId'),
+                 ('SysSettingsValue', 'IsDef'), ('SysSettingsValue', 'GuidValue')) AS setting (table_name, name)
+    JOIN pg_namespace AS n ON n.nspname = :'crm_schema'
+    JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = setting.table_name AND c.relkind IN ('r', 'p', 'v')
+    JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = setting.name AND a.attnum > 0 AND NOT a.attisdropped
+   GROUP BY n.nspname, c.relname)
 SELECT format('GRANT SELECT (%s) ON %s TO %I', columns, table_name, :'run_role') FROM wanted
 UNION ALL
 -- OPTIONAL, not with crm.dangling_rows = "leave": rows that hang on a deleted record are locked (which wants UPDATE of

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lapin::Channel;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::connect::{Broker, Traffic, answered};
 use super::consume::{Browser, Consumer};
@@ -20,6 +22,10 @@ use super::window::Patience;
 /// How long a patient publisher waits for the end of an alarm: well below the broker's consumer time-out, since a
 /// message may be in hand meanwhile.
 const LONGEST_BLOCKED: Duration = Duration::from_mins(5);
+
+/// A quorum queue whose leader does not answer within 250 ms is told as one without messages and without consumers
+/// (`rabbit_quorum_queue:stat/1` of RabbitMQ 3.10). Less, since clocks differ.
+const LEADER_SILENT: Duration = Duration::from_millis(200);
 
 /// An open session. When any part of it breaks, all of it is over: drop it and connect again.
 ///
@@ -38,6 +44,10 @@ pub struct Depth {
     pub messages: u64,
     /// Consumers.
     pub consumers: u64,
+}
+
+impl Depth {
+    const EMPTY: Self = Self { messages: 0, consumers: 0 };
 }
 
 impl Session {
@@ -122,21 +132,24 @@ impl Session {
         Reader::open(self.link.clone(), queue).await
     }
 
-    /// How full `queue` is; `None` when there is no such queue.
+    /// How full `queue` is; `None` when there is no such queue. An emptiness that may only be the silence of a slow
+    /// broker is asked for again, and is a time-out when it stays one.
     pub async fn depth(&self, queue: &str) -> Result<Option<Depth>, BrokerError> {
         let attempt = format!("asking for the depth of queue '{queue}'");
-        // A missing queue makes the broker close the channel, so it is one of its own.
-        let channel = self.link.channel().await?;
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let asked = channel.queue_declare(short(queue)?, options, FieldTable::default());
-        match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
-            Err(_) => Err(BrokerError::TimedOut { attempt, after: ANSWER_TIMEOUT }),
-            Ok(Err(error)) if is_missing(&error) => Ok(None),
-            Ok(Err(error)) => Err(BrokerError::from_lapin(attempt, &error)),
-            Ok(Ok(found)) => {
-                answered(&attempt, ANSWER_TIMEOUT, channel.close(200, "OK".into())).await?;
-                let (messages, consumers) = (found.message_count(), found.consumer_count());
-                Ok(Some(Depth { messages: messages.into(), consumers: consumers.into() }))
+        let patience = Instant::now() + ANSWER_TIMEOUT;
+        loop {
+            let opening = Instant::now();
+            // A missing queue makes the broker close the channel, so it is one of its own.
+            let channel = self.link.channel().await?;
+            // The way there and back, as asking takes it as well.
+            let way = opening.elapsed();
+            let Some((depth, took)) = depth_by(&channel, queue, &attempt).await? else { return Ok(None) };
+            answered(&attempt, ANSWER_TIMEOUT, channel.close(200, "OK".into())).await?;
+            if depth != Depth::EMPTY || took < way + LEADER_SILENT {
+                return Ok(Some(depth));
+            }
+            if Instant::now() >= patience {
+                return Err(BrokerError::TimedOut { attempt, after: ANSWER_TIMEOUT });
             }
         }
     }
@@ -178,6 +191,27 @@ impl Condition {
             if ends.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
+        }
+    }
+}
+
+/// What the broker says of a queue, and how long it took to; `None` when there is no such queue.
+async fn depth_by(
+    channel: &Channel,
+    queue: &str,
+    attempt: &str,
+) -> Result<Option<(Depth, Duration)>, BrokerError> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let asking = Instant::now();
+    let asked = channel.queue_declare(short(queue)?, options, FieldTable::default());
+    match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
+        Err(_) => Err(BrokerError::TimedOut { attempt: attempt.to_owned(), after: ANSWER_TIMEOUT }),
+        Ok(Err(error)) if is_missing(&error) => Ok(None),
+        Ok(Err(error)) => Err(BrokerError::from_lapin(attempt, &error)),
+        Ok(Ok(found)) => {
+            let (messages, consumers) = (found.message_count(), found.consumer_count());
+            let depth = Depth { messages: messages.into(), consumers: consumers.into() };
+            Ok(Some((depth, asking.elapsed())))
         }
     }
 }

@@ -5,6 +5,7 @@ mod dlq;
 mod erase;
 pub(super) mod examples;
 mod migrate;
+mod record;
 mod restore;
 
 use std::borrow::Cow;
@@ -24,6 +25,7 @@ pub(super) use audit::Audit;
 pub(super) use dlq::{Discard, Dlq, Filter, Replay};
 pub(super) use erase::Erase;
 pub(super) use migrate::{Migrate, To};
+pub(super) use record::record;
 pub(super) use restore::Restore;
 
 /// Moves the files of deleted CRM records to the recycle bucket, and back.
@@ -114,7 +116,7 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: Listener,
     },
-    /// Publishes a record-deleted event by hand
+    /// Publishes a record-deleted event by hand; not while the guard refuses or somebody has paused
     Emit(Emit),
     /// The dead-letter queue
     Dlq {
@@ -218,6 +220,9 @@ pub(super) enum Listener {
         /// Prints the SQL and changes nothing
         #[arg(long)]
         dry_run: bool,
+        /// The own schema alone: no table of the application's is touched, and nothing is captured
+        #[arg(long)]
+        schema_only: bool,
     },
     /// Removes triggers and functions; keeps the schema with the ledger
     Uninstall {

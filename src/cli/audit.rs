@@ -93,9 +93,11 @@ pub(super) async fn run(config: &Config, arguments: &Arguments, json: bool) -> R
         (parts::database(config)?, parts::storage_observed(config, requests.observe()).await?);
     // What is wrong with all of it is told before anything is walked.
     storage.check().await?;
-    if arguments.fix.is_some() && arguments.apply {
-        parts::admitted(config, &db, &storage).await?;
-    }
+    // Before the walk: what refuses is told at once, and a copy of the database is known for one whatever is found.
+    let once = match arguments.fix {
+        Some(_) if arguments.apply => Some(fix::begin(config, &db, &storage).await?),
+        _ => None,
+    };
     let catalog = Arc::new(db.discover(&config.crm).await?);
     let readable = db.readable_data(&catalog).await?;
     let audit = audit(config, &db, &storage, (catalog, &readable), arguments).await?;
@@ -115,7 +117,10 @@ pub(super) async fn run(config: &Config, arguments: &Arguments, json: bool) -> R
     }
     report.end()?;
     let fix = match arguments.fix {
-        Some(_) => Some(fix::orphans(config, db, storage, &found, arguments, &stop).await?),
+        Some(_) => {
+            let with = fix::With { config, db, once };
+            Some(fix::orphans(with, &found, arguments, &stop).await?)
+        }
         None => None,
     };
     let healthy = found.is_complete()

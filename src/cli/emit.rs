@@ -18,7 +18,7 @@ use crate::resolve::{NO_KEY, gives_key};
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(config: &Config, emit: Emit, json: bool) -> Result<Finding, Failed> {
-    config.require(Needs::BROKER).map_err(Failed::configuration)?;
+    config.require(Needs::ALL).map_err(Failed::configuration)?;
     let event = event(emit, &Clock::system())?;
     // What a worker would refuse is a matter of the command line here.
     Event::decode(&event.encode(), IdKind::of(&config.crm.profile)).map_err(Failed::usage)?;
@@ -31,6 +31,8 @@ pub(super) async fn run(config: &Config, emit: Emit, json: bool) -> Result<Findi
         )));
     }
     let (broker, topology) = parts::broker(config)?;
+    let (db, storage) = (parts::database(config)?, parts::storage(config).await?);
+    parts::open(config, &db, &storage).await?;
     let session = broker.connect().await?;
     session.declare(&topology).await?;
     let publisher = session.publisher(&topology, CONFIRM_TIMEOUT).await?;

@@ -15,11 +15,13 @@ pub(super) async fn run(config: &Config, command: Listener, json: bool) -> Resul
     config.require(Needs::DATABASE).map_err(Failed::configuration)?;
     let db = parts::database(config)?;
     match command {
-        Listener::Install { dry_run: true } => {
+        Listener::Install { dry_run: true, schema_only: true } => print_sql(json, &db.schema_sql().await?),
+        Listener::Install { dry_run: true, schema_only: false } => {
             let sql = db.install_sql(&config.crm, config.listener.on_capture_error).await?;
             print_sql(json, &sql)
         }
-        Listener::Install { dry_run: false } => install(&db, config, json).await,
+        Listener::Install { dry_run: false, schema_only: true } => install_schema(&db, json).await,
+        Listener::Install { dry_run: false, schema_only: false } => install(&db, config, json).await,
         Listener::Uninstall { dry_run: true, purge } => print_sql(json, &db.uninstall_sql(purge).await?),
         Listener::Uninstall { dry_run: false, purge } => uninstall(&db, purge, json).await,
         Listener::Status => status(&db, config, json).await,
@@ -51,6 +53,18 @@ async fn install(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed
                  stay in the object bucket. `file-recycler audit` finds them, `audit --fix orphans` recycles them."
             ),
         }
+    })?;
+    Ok(Finding::Healthy)
+}
+
+async fn install_schema(db: &Db, json: bool) -> Result<Finding, Failed> {
+    let made = db.install_schema(&operator()).await?;
+    print(json, &json!({ "applied": true, "schema": made, "tables": [] }), || {
+        let schema = if made { "made" } else { "there already" };
+        format!(
+            "The schema file_recycler is {schema}. No table of the application's was touched, and no trigger was put on \
+             one: nothing is captured by this."
+        )
     })?;
     Ok(Finding::Healthy)
 }
@@ -102,7 +116,7 @@ async fn status(db: &Db, config: &Config, json: bool) -> Result<Finding, Failed>
         lines.extend(silent.iter().map(ToString::to_string));
         lines.extend(status.remarks.iter().cloned());
         lines.extend(status.hints.iter().map(|hint| format!("hint: {hint}")));
-        lines.push(crm.to_string());
+        lines.extend(crm.iter().map(ToString::to_string));
         lines.join("\n")
     })?;
     let installed = status.state() == CaptureState::Installed;

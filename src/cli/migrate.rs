@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::arguments::{Migrate, To};
+use super::arguments::{Migrate, To, record};
 use super::next::Next;
 use super::output::{Failed, Finding, operator, print, suggest, write};
 use super::parts;
@@ -19,10 +19,13 @@ use crate::clock::Clock;
 use crate::config::{Config, Needs, Profile};
 use crate::db::Db;
 use crate::db::catalog::Catalog;
+use crate::db::contents::ReadableData;
+use crate::db::inventory::Reading;
 use crate::db::migrate::{Count, Direction, Filter, Migration};
 use crate::db::schema::SchemaState;
 use crate::file::SchemaName;
-use crate::guard::{Fit, Guard, Verdict, compare, fit, wrong_template};
+use crate::guard::{Fit, Guard, fit, wrong_template};
+use crate::inventory::Inventory;
 use crate::migrate::{Bounds, FileResult, Migrator, Parts, PutAway, Settings};
 use crate::service::Once;
 use crate::storage::{Capabilities, Mark, Storage, Support};
@@ -48,16 +51,16 @@ pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Resu
     if let Some(lacking) = db.lacking_to_migrate(&catalog, &migration, direction, arguments.apply).await? {
         return Err(Failed::new(format!("nothing is changed: {lacking}")));
     }
-    if arguments.apply {
-        template_fits(config, &db, &storage, &catalog, &arguments).await?;
-    }
+    let unfit = template_unfit(config, &db, &storage, &catalog, &arguments, direction).await?;
     let planned = planned(&db, &migration, arguments.limit).await?;
     let expected = expected(config, &storage, &arguments, direction, &planned).await?;
     let once = once(config, &db, &storage, arguments.apply).await?;
-    let warnings = warnings(&migration, once.as_deref());
+    let warnings = warnings(&migration, once.as_deref(), unfit);
     let mut report = Report::begin(arguments.report.as_deref())?;
     let stop = parts::listening(config)?;
-    let watch = if arguments.apply { Some(Watch::begin(guard, &db, &storage, &stop).await?) } else { None };
+    let server = once.as_ref().map_or(Capabilities::unknown(), |once| once.server());
+    let watch =
+        if arguments.apply { Some(Watch::begin(guard, &db, &storage, server, &stop).await?) } else { None };
     let run = format!("migrate-{}", Uuid::new_v4());
     if arguments.apply {
         db.record_change(&operator(), "migrate", &described(&arguments, &run)).await?;
@@ -65,11 +68,12 @@ pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Resu
     let parts = Parts {
         db: db.clone(),
         migration: migration.clone(),
-        storage,
-        server: once.as_ref().map_or(Capabilities::unknown(), |once| once.server()),
+        storage: storage.clone(),
+        server,
         template: config.storage.key_template.clone(),
         mark: Mark { environment, run },
         put_away: put_away(once),
+        left_behind: arguments.recycle_objects.then(|| inventory(config, &db, &storage, catalog)),
         stop,
     };
     let migrator = Arc::new(Migrator::new(parts, settings(&arguments, direction)));
@@ -87,7 +91,7 @@ pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Resu
         })
         .await;
     progress.end();
-    report.end()?;
+    let reported = report.end();
     if let Some(watch) = watch
         && let Some(why) = watch.end().await
     {
@@ -98,6 +102,8 @@ pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Resu
         if direction == Direction::ToDatabase { Vec::new() } else { sizes(&db, &migration, &summary).await };
     let document = Document::new(&arguments, &summary, expected, took, requests.counted(), &warnings, &sizes);
     print(json, &document, || text(&document, &summary, &shown))?;
+    // What was done is told, whatever became of the report.
+    reported?;
     let unclear = shown.iter().find(|file| !file.result.is_well());
     suggest(json, unclear.map(|file| Next::Explain(file.file_id.to_string())));
     Ok(Finding::healthy_if(summary.is_well()))
@@ -120,25 +126,21 @@ fn direction(config: &Config, arguments: &Migrate) -> Result<Direction, Failed> 
 }
 
 fn filter(arguments: &Migrate, clock: &Clock) -> Result<Filter, Failed> {
-    let schema = |option: &str, name: &str| {
+    let schema = |name: &String| {
         SchemaName::try_from(name.trim())
-            .map_err(|error| Failed::usage(format!("{option}: the schema {error}")))
+            .map_err(|error| Failed::usage(format!("--schema: the schema {error}")))
     };
     let record = match &arguments.record {
         None => None,
-        Some(record) => {
-            let (name, id) = record.split_once(':').ok_or_else(|| {
-                Failed::usage(
-                    "--record: is not SCHEMA:ID, as in Contact:7c9e6679-7425-40de-944b-e07fc1f90ae7",
-                )
-            })?;
-            let id = Uuid::try_parse(id.trim())
+        Some(text) => {
+            let (schema, id) = record(text)?;
+            let uuid = Uuid::try_parse(id)
                 .map_err(|_| Failed::usage(format!("--record: '{}' is no UUID", id.escape_debug())))?;
-            Some((schema("--record", name)?, id))
+            Some((schema, uuid))
         }
     };
     Ok(Filter {
-        schemas: arguments.schema.iter().map(|name| schema("--schema", name)).collect::<Result<_, _>>()?,
+        schemas: arguments.schema.iter().map(schema).collect::<Result<_, _>>()?,
         record,
         modified_before: Some(arguments.older_than.resolve(clock.now())),
         larger_than: arguments.larger_than,
@@ -152,6 +154,9 @@ async fn environment(
     storage: &Storage,
     apply: bool,
 ) -> Result<(String, Guard), Failed> {
+    if apply {
+        db.sessions_are_its_own().await?;
+    }
     let state = db.environment().await?;
     if !state.is_primary {
         return Err(
@@ -161,43 +166,43 @@ async fn environment(
     if db.schema_state().await? != SchemaState::Current {
         return Err(Failed::not_installed());
     }
-    let guard = Guard::new(parts::buckets(config)?);
-    if apply {
-        compare(storage, db, &guard).await?;
-        // As a worker: a pause stops it.
-        match guard.verdict() {
-            Verdict::Open(_) => {}
-            closed => return Err(parts::refused(&closed)),
-        }
-    }
+    let guard =
+        if apply { parts::open(config, db, storage).await? } else { Guard::new(parts::buckets(config)?) };
     let id = state.environment.map(|environment| environment.id.to_string()).unwrap_or_default();
     Ok((id, guard))
 }
 
-/// Does a file that the CRM put into S3 show that the key template is right?
-async fn template_fits(
+/// Why no file that the CRM put into S3 shows that the key template is right; nothing where one does, or none has to. That
+/// is a refusal with `--apply`.
+async fn template_unfit(
     config: &Config,
     db: &Db,
     storage: &Storage,
     catalog: &Catalog,
     arguments: &Migrate,
-) -> Result<(), Failed> {
+    direction: Direction,
+) -> Result<Option<String>, Failed> {
     let template = &config.storage.key_template;
     let rows = db.newest_files(catalog, SAMPLE).await?;
-    let why = match fit(storage, template, &rows).await? {
-        Fit::Fits => return Ok(()),
-        Fit::Other(right) => {
-            return Err(Failed::new(format!("nothing is changed: {}", wrong_template(template, &right))));
-        }
-        _ if arguments.trust_template => return Ok(()),
-        Fit::Empty => "no file is in S3 yet",
-        Fit::Nowhere => "of the newest files in S3 no object was found",
+    let nothing_shows = |why: &str| {
+        format!(
+            "{why}, and so nothing shows that storage.key_template ('{template}') is the CRM's: add a file in the CRM while its \
+             storage is S3, and run this again; or --trust-template"
+        )
     };
-    Err(Failed::new(format!(
-        "nothing is changed: {why}, and so nothing shows that storage.key_template ('{template}') is the CRM's: add a file in \
-         the CRM while its storage is S3, and run this again; or --trust-template"
-    ))
-    .then(Next::Doctor))
+    let why = match fit(storage, template, &rows).await? {
+        Fit::Fits => return Ok(None),
+        Fit::Other(right) => wrong_template(template, &right),
+        _ if arguments.trust_template => return Ok(None),
+        // Then nothing comes from S3; and what is left there goes only where its content is the row's.
+        Fit::Empty if direction != Direction::ToStorage => return Ok(None),
+        Fit::Empty => nothing_shows("no file is in S3 yet"),
+        Fit::Nowhere => nothing_shows("of the newest files in S3 no object was found"),
+    };
+    if arguments.apply {
+        return Err(Failed::new(format!("nothing is changed: {why}")).then(Next::Doctor));
+    }
+    Ok(Some(why))
 }
 
 /// What is meant, all tables together.
@@ -245,8 +250,9 @@ async fn once(config: &Config, db: &Db, storage: &Storage, apply: bool) -> Resul
 }
 
 /// What somebody should know.
-fn warnings(migration: &Migration, once: Option<&Once>) -> Vec<String> {
+fn warnings(migration: &Migration, once: Option<&Once>, unfit: Option<String>) -> Vec<String> {
     let mut warnings = migration.warnings().to_vec();
+    warnings.extend(unfit.map(|why| format!("--apply would be refused: {why}")));
     if once.is_some_and(|once| once.server().put_if_none_match != Support::Honoured) {
         warnings.push(
             "this storage keeps no condition on a write: that there was no object was seen by a look right before each, and \
@@ -255,6 +261,13 @@ fn warnings(migration: &Migration, once: Option<&Once>) -> Vec<String> {
         );
     }
     warnings
+}
+
+/// By which objects are found that were left behind.
+fn inventory(config: &Config, db: &Db, storage: &Storage, catalog: Catalog) -> Inventory {
+    let template = config.storage.key_template.clone();
+    let reading = Reading::new(Arc::new(catalog), Inventory::apart(&template), &ReadableData::default());
+    Inventory::new(db.clone(), storage.clone(), Arc::new(reading), template).without_copies()
 }
 
 fn settings(arguments: &Migrate, direction: Direction) -> Settings {
@@ -270,6 +283,7 @@ fn settings(arguments: &Migrate, direction: Direction) -> Settings {
         bounds: Bounds {
             wal: Some(arguments.wal).filter(|bound| *bound > 0),
             sessions: Some(arguments.sessions).filter(|bound| *bound > 0),
+            lag: Some(arguments.lag).filter(|bound| *bound > 0),
         },
     }
 }
@@ -280,9 +294,9 @@ fn put_away(once: Option<Arc<Once>>) -> PutAway {
         let once = once.clone();
         Box::pin(async move {
             match once {
-                Some(once) => once.recycle_object(job, &etag).await,
+                Some(once) => once.recycle_object(job, etag).await,
                 // A dry run moves nothing.
-                None => Ok(crate::outcome::Outcome::WouldMove),
+                None => Ok(Some(crate::outcome::Outcome::WouldMove)),
             }
         })
     })

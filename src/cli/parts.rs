@@ -10,6 +10,7 @@ use crate::db::Db;
 use crate::db::environment::Buckets;
 use crate::failpoint;
 use crate::guard::{Guard, Verdict, compare};
+use crate::outcome::Failure;
 use crate::stop::Stop;
 use crate::storage::{Observe, Storage};
 
@@ -63,6 +64,23 @@ pub(super) async fn admitted_for_restore(config: &Config, db: &Db, storage: &Sto
         _ if failpoint::removed("protection::guard_of_restore") => Ok(()),
         closed => Err(refused(&closed)),
     }
+}
+
+/// Does the guard let anybody consume, publish or move, as a worker or a relay does? A pause stops that as well.
+pub(super) async fn open(config: &Config, db: &Db, storage: &Storage) -> Result<Guard, Failed> {
+    let guard = Guard::new(buckets(config)?);
+    compare(storage, db, &guard).await.map_err(unchanged)?;
+    match guard.verdict() {
+        Verdict::Open(_) => Ok(guard),
+        _ if failpoint::removed("protection::guard_of_commands") => Ok(guard),
+        closed => Err(refused(&closed)),
+    }
+}
+
+/// The guard could not be asked.
+fn unchanged(failure: Failure) -> Failed {
+    let failed = Failed::from(failure);
+    Failed { message: format!("nothing is changed: {}", failed.message), ..failed }
 }
 
 /// Why nothing is changed, and what leads on.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::StreamExt as _;
 
-use super::arguments::Restore;
+use super::arguments::{Restore, record};
 use super::next::Next;
 use super::output::{Failed, Finding, operator, print, suggest};
 use super::parts;
@@ -22,7 +22,7 @@ use crate::db::Db;
 use crate::db::catalog::Catalog;
 use crate::db::inventory::Reading;
 use crate::db::schema::SchemaState;
-use crate::file::{FileId, SchemaName};
+use crate::file::FileId;
 use crate::inventory::Inventory;
 use crate::restore::{Archive, OldVersions, Parts, Restored, Restorer, Settings, Summary, all_files};
 use crate::retention::{Kept, kept};
@@ -109,12 +109,8 @@ fn which(config: &Config, arguments: &Restore, clock: &Clock) -> Result<Which, F
     if let Some(since) = arguments.deleted_since {
         return Ok(Which::DeletedSince(since.resolve(clock.now())));
     }
-    if let Some(record) = &arguments.record {
-        let (schema, id) = record.split_once(':').ok_or_else(|| {
-            Failed::usage("--record: is not SCHEMA:ID, as in Contact:0f8fad5b-d9cb-469f-a165-70867728950e")
-        })?;
-        let schema = SchemaName::try_from(schema.trim())
-            .map_err(|error| Failed::usage(format!("--record: the schema {error}")))?;
+    if let Some(text) = &arguments.record {
+        let (schema, id) = record(text)?;
         return Ok(Which::Record(schema, file_id(id, uuids, "--record")?.to_string()));
     }
     let mut files: Vec<FileId> = Vec::new();

@@ -150,6 +150,17 @@ fn record(text: &str, models: BTreeMap<String, String>) -> Result<RecordLink, St
 /// `"column = value"`
 fn storage(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').map(|(column, value)| (column.trim(), value.trim()));
+    let is_quoted = |value: &str| {
+        value.len() > 1 && ['\'', '"'].iter().any(|q| value.starts_with(*q) && value.ends_with(*q))
+    };
+    if let Some((column, value)) = pair.filter(|(_, value)| is_quoted(value)) {
+        // No row would have an object: no column says its value in quotes.
+        let bare = &value[1..value.len() - 1];
+        return Err(format!(
+            "is {}, and the value stands without quotes: \"{column} = {bare}\"",
+            shown(text)
+        ));
+    }
     pair.filter(|(column, value)| identifier(column).is_ok() && !value.is_empty())
         .map(|(column, value)| (column.to_owned(), value.to_owned()))
         .ok_or_else(|| format!("is {}, not \"column = value\"", shown(text)))

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::Db;
 use super::catalog::{Asks, Catalog, FILE_LINK, FILE_TYPE, FileTable, Mapped};
+use super::conditions::Conditions;
 use super::error::{Attempted, DbError};
 use super::hanging;
 use super::ledger::{self, LedgerEntry};
@@ -27,18 +28,34 @@ pub const MAX_IDS: usize = 1_000;
 /// What the database said, all from one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AliveAnswer {
+    /// What it says.
+    pub checked: Checked,
+    /// What it has to fulfil to be worth anything.
+    pub(super) conditions: Conditions,
+}
+
+/// What the database says of files; worth something where its conditions are fulfilled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
     /// For each id, in the order of the question.
     pub liveness: Vec<Liveness>,
-    /// This server takes writes: it is no replica.
-    pub primary: bool,
     /// The environment; `None`: never adopted.
     pub environment: Option<Uuid>,
     /// An operator has stopped everything.
     pub paused: bool,
     /// How often the nonce was advanced.
     pub advances: i64,
-    /// What the tables look like; another one than the catalogue's makes the answer worthless.
-    pub fingerprint: String,
+}
+
+impl AliveAnswer {
+    /// What it says, of the primary that hides no row and whose tables are the catalogue's.
+    ///
+    /// # Errors
+    /// [`NotReady`](super::error::Problem::NotReady) and [`Unsettled`](super::error::Problem::Unsettled).
+    pub fn of_the_primary(self, catalog: &Catalog) -> Result<Checked, DbError> {
+        const DOING: &str = "asking whether files are alive";
+        self.conditions.insist(catalog, DOING).map(|()| self.checked)
+    }
 }
 
 /// The statements for one catalogue.
@@ -63,11 +80,11 @@ enum By {
 /// The answer as the statement gives it.
 #[derive(FromRow)]
 struct Answer {
-    is_primary: bool,
+    #[sqlx(flatten)]
+    conditions: Conditions,
     environment: Option<Uuid>,
     paused: bool,
     advances: i64,
-    fingerprint: String,
     alive: Option<Vec<String>>,
     elsewhere: Option<Vec<String>>,
 }
@@ -106,7 +123,12 @@ impl Questions {
         files: impl Iterator<Item = &'q Named>,
     ) -> Query<'q, Postgres, PgArguments> {
         let query = match self.by {
-            By::Id => query.bind(files.filter_map(|file| file.id.as_uuid()).collect::<Vec<Uuid>>()),
+            By::Id => {
+                let mut ids: Vec<Uuid> = files.filter_map(|file| file.id.as_uuid()).collect();
+                // Every table's scan sorts them, which is quick where they are sorted.
+                ids.sort_unstable();
+                query.bind(ids)
+            }
             By::Key => query.bind(files.map(|file| file.key.as_str()).collect::<Vec<&str>>()),
         };
         query.bind(self.storages.clone())
@@ -139,8 +161,8 @@ impl Db {
 
 impl Answer {
     fn about(self, by: By, files: &[Named]) -> AliveAnswer {
-        let alive: HashSet<String> = self.alive.into_iter().flatten().collect();
-        let elsewhere: HashSet<String> = self.elsewhere.into_iter().flatten().collect();
+        let alive: HashSet<&String> = self.alive.iter().flatten().collect();
+        let elsewhere: HashSet<&String> = self.elsewhere.iter().flatten().collect();
         let known_by = |file: &Named| match by {
             By::Id => file.id.as_uuid().map(|id| id.to_string()),
             By::Key => Some(file.key.to_string()),
@@ -154,14 +176,8 @@ impl Answer {
                 Some(_) => Liveness::Dead,
             })
             .collect();
-        AliveAnswer {
-            liveness,
-            primary: self.is_primary,
-            environment: self.environment,
-            paused: self.paused,
-            advances: self.advances,
-            fingerprint: self.fingerprint,
-        }
+        let Self { conditions, environment, paused, advances, .. } = self;
+        AliveAnswer { checked: Checked { liveness, environment, paused, advances }, conditions }
     }
 }
 
@@ -220,7 +236,7 @@ fn rows_and_links(catalog: &Catalog) -> String {
 
 fn asked(catalog: &Catalog) -> String {
     format!(
-        "NOT pg_is_in_recovery() AS is_primary, {} AS fingerprint, environment.id AS environment,
+        "{}, environment.id AS environment,
        environment.paused_at IS NOT NULL AS paused, coalesce(environment.advances, 0) AS advances, answer.alive, answer.elsewhere
   FROM (SELECT array_agg(id::text) FILTER (WHERE s3) AS alive, array_agg(id::text) FILTER (WHERE NOT s3) AS elsewhere
           FROM (
@@ -229,7 +245,7 @@ fn asked(catalog: &Catalog) -> String {
   LEFT JOIN (SELECT CASE WHEN adopted_at IS NULL THEN NULL ELSE id END AS id, paused_at,
                     (to_jsonb(e) ->> 'advances')::bigint AS advances
                FROM file_recycler.environment AS e) AS environment ON true",
-        catalog.fingerprint_sql,
+        Conditions::asked(catalog),
         named(catalog),
     )
 }

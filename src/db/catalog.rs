@@ -4,6 +4,7 @@
 //! is noticed by the very question that would have missed it.
 
 mod discover;
+mod forgotten;
 pub mod mapped;
 mod mapping;
 mod parent;
@@ -19,6 +20,7 @@ use super::sql::{MAX_IDENTIFIER, TableName, cut, quote_identifier, quote_literal
 use crate::config::{Crm, Profile};
 use crate::file::SchemaName;
 
+pub(super) use forgotten::forgotten;
 pub use mapped::{Mapped, MappedTable};
 pub use parent::{OnDelete, ParentLink};
 
@@ -100,15 +102,20 @@ pub struct RecordTable {
 impl Db {
     /// Discovers the tables. Record tables are sections and parents of files; those that are merely named
     /// by weak files and links are left out, because finding them reads the whole of those tables.
+    ///
+    /// # Errors
+    /// [`NotReady`](super::error::Problem::NotReady) where a table that had files is left out, too: what is asked by this
+    /// catalogue would not see its rows.
     pub async fn discover(&self, crm: &Crm) -> Result<Catalog, DbError> {
-        match &crm.profile {
-            Profile::Creatio => discover::creatio(self, crm, discover::Named::Skip).await,
-            Profile::Mapping(tables) => mapping::mapping(self, crm, tables, mapping::Named::Skip).await,
-            Profile::Events => Ok(nothing(crm)),
-        }
+        let catalog = match &crm.profile {
+            Profile::Creatio => discover::creatio(self, crm, discover::Named::Skip).await?,
+            Profile::Mapping(tables) => mapping::mapping(self, crm, tables, mapping::Named::Skip).await?,
+            Profile::Events => nothing(crm),
+        };
+        self.insist_on_all(catalog).await
     }
 
-    /// As [`Db::discover`], with every record table that a weak file or a link names: what the triggers
+    /// As [`Db::discover`], whatever is left out, with every record table that a weak file or a link names: what the triggers
     /// must be on.
     pub async fn discover_all(&self, crm: &Crm) -> Result<Catalog, DbError> {
         match &crm.profile {
@@ -189,14 +196,16 @@ fn nothing(crm: &Crm) -> Catalog {
 /// The fingerprint of no tables at all.
 const NOTHING: &str = "nothing";
 
-/// A scalar expression whose value changes with the tables of the CRM, its schemas and its storages; of a mapped
-/// application, with its tables and the columns of those that are listed. It reads rows' transaction numbers, so
-/// that it needs no triggers and misses no change of a definition.
+/// A scalar expression whose value changes with the tables of the CRM, what is a part or heir of what, its schemas and its
+/// storages; of a mapped application, with its tables and the columns of those that are listed. It reads rows' transaction
+/// numbers, so that it needs no triggers and misses no change of a definition.
 pub(super) fn fingerprint_expression(crm: &Crm) -> String {
     let table = |name: &str| format!("{}.{}", quote_identifier(&crm.schema), quote_identifier(name));
+    // An heir that is taken off changes no row of a table's own.
     let tables = format!(
         "(SELECT concat_ws(':', count(*), max(c.oid::bigint), sum(c.xmin::text::bigint)) FROM pg_catalog.pg_class AS c
-        WHERE c.relkind IN ('r', 'p') AND c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = {}))",
+        WHERE c.relkind IN ('r', 'p') AND c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = {})),
+      (SELECT concat_ws(':', count(*), sum(i.xmin::text::bigint)) FROM pg_catalog.pg_inherits AS i)",
         quote_literal(&crm.schema),
     );
     match &crm.profile {
@@ -247,16 +256,18 @@ async fn without_index(
     Ok(names.into_iter().collect())
 }
 
-/// Partitions and heirs, at every depth, by the name of their root.
+/// Partitions and heirs, at every depth, by the name of their root. One that is being detached is none any more for who
+/// asks its root.
 async fn parts(
     tx: &mut Transaction<'static, Postgres>,
     schema: &str,
 ) -> Result<BTreeMap<String, Vec<TableName>>, DbError> {
     let rows: Vec<(String, String, String)> = sqlx::query_as(
         "WITH RECURSIVE below AS (
-           SELECT inhparent AS root, inhrelid AS part FROM pg_inherits
+           SELECT inhparent AS root, inhrelid AS part FROM pg_inherits WHERE NOT inhdetachpending
            UNION
-           SELECT below.root, i.inhrelid FROM below JOIN pg_inherits AS i ON i.inhparent = below.part)
+           SELECT below.root, i.inhrelid
+             FROM below JOIN pg_inherits AS i ON i.inhparent = below.part AND NOT i.inhdetachpending)
          SELECT root.relname::text, space.nspname::text, part.relname::text
            FROM below
            JOIN pg_class AS root ON root.oid = below.root AND root.relkind IN ('r', 'p')

@@ -17,7 +17,7 @@ use super::sql::{built, quote_identifier, quote_literal};
 /// What counting may take, in milliseconds: it reads every row of every table of files.
 const PATIENCE_MS: u32 = 3_000;
 /// The code of the storage that is the database itself.
-pub(super) const DATABASE: &str = "Database";
+pub const DATABASE: &str = "Database";
 
 /// The tables of files whose `"Data"` this role may read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

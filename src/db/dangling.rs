@@ -2,18 +2,22 @@
 //! them, so they are deleted here, and our own triggers capture that like any other deletion.
 //!
 //! A row goes only when its record is absent, its content is in S3, no link of another record names it and no
-//! foreign key from elsewhere points at it; all of that holds in the statement that deletes it. The row's
+//! foreign key from elsewhere points at it, but for the CRM's record rights; all of that holds in the statement that deletes it. The row's
 //! image (less its content) is kept, and the transaction commits only if the triggers captured every row of
 //! it: otherwise its object would be forgotten.
 
 mod page;
 
+use std::sync::Arc;
+
 use super::Db;
 use super::catalog::{Asks, Catalog, FILE_LINK, FileTable, Mapped, MappedTable};
+use super::conditions::{Conditions, every_row, sees_every_row};
 use super::error::{Attempted, Class, DbError, Problem};
 use super::held;
 use super::sql::{TableName, built, quote_literal};
 use crate::file::{RecordId, SchemaName};
+pub(super) use page::IS_OF_RIGHTS;
 use page::Page;
 use sqlx::{Postgres, Transaction};
 
@@ -81,6 +85,7 @@ impl Db {
             (Asks::Creatio, None) | (Asks::Nothing, _) => return Ok(report),
         };
         let found = self.look(catalog, record, &id).await?;
+        every_row(found.sees_every_row, DOING)?;
         if found.record_exists || !found.anything {
             // The usual end: nothing hangs on most records, and one statement says so.
             report.record_exists = found.record_exists;
@@ -107,6 +112,7 @@ impl Db {
             pages.push(page);
         }
         crate::failpoint::reach("dangling::deleted");
+        insist_on_catalogue(&mut tx, catalog).await?;
         insist_on_capture(&mut tx, first, report.deleted + report.links_deleted).await?;
         if !report.more {
             for page in pages {
@@ -143,7 +149,9 @@ impl Db {
             }))
             .collect();
         let hangs = if hangs.is_empty() { "false".to_owned() } else { hangs.join(" OR ") };
-        let sql = format!("SELECT {exists} AS record_exists, {hangs} AS anything").into();
+        let sees = sees_every_row(catalog);
+        let sql =
+            format!("SELECT {exists} AS record_exists, {hangs} AS anything, {sees} AS sees_every_row").into();
         sqlx::query_as(built(&sql))
             .bind(record.schema.as_str())
             .bind(id)
@@ -157,6 +165,7 @@ impl Db {
 struct Found {
     record_exists: bool,
     anything: bool,
+    sees_every_row: bool,
 }
 
 /// Tables whose rows can dangle, and can say what is in S3.
@@ -199,6 +208,14 @@ async fn is_paused(tx: &mut Tx) -> Result<bool, DbError> {
         .attempted(DOING)
 }
 
+/// Are the tables still those that were asked? Links that moved to another table kept nothing here. What was asked is
+/// locked until the end, so that one look after the last question is enough.
+async fn insist_on_catalogue(tx: &mut Tx, catalog: &Catalog) -> Result<(), DbError> {
+    let sql: Arc<str> = format!("SELECT {}", Conditions::asked(catalog)).into();
+    let asked = sqlx::query_as::<_, Conditions>(built(&sql)).fetch_one(&mut **tx).await;
+    asked.attempted(DOING)?.insist(catalog, DOING)
+}
+
 async fn last_outbox_id(tx: &mut Tx) -> Result<i64, DbError> {
     sqlx::query_scalar(
         "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM file_recycler.outbox_id_seq",
@@ -221,7 +238,7 @@ async fn insist_on_capture(tx: &mut Tx, first: i64, deleted: u64) -> Result<(), 
     .fetch_one(&mut **tx)
     .await
     .attempted(DOING)?;
-    if captured.unsigned_abs() >= deleted {
+    if captured.unsigned_abs() >= deleted || crate::failpoint::removed("protection::captured_dangling") {
         return Ok(());
     }
     let why = format!(

@@ -1,6 +1,7 @@
 //! Everything that the database knows of one id, for `explain`: looked up, never changed, and never with the name of
 //! a file or a person.
 
+mod gone;
 mod keyed;
 mod memory;
 mod row;
@@ -14,11 +15,13 @@ use uuid::Uuid;
 use super::Db;
 use super::alive::in_s3;
 use super::catalog::{Catalog, FILE_LINK, FileTable};
+pub use super::contents::DATABASE;
 use super::contents::{ReadableData, back_to_the_row};
 use super::error::{Attempted, DbError};
 use super::sql::{TableName, built, quote_identifier, quote_literal};
 use crate::file::SchemaName;
 
+pub use gone::GoneRow;
 pub use keyed::{KeyedBy, KeyedRow, KeyedWaiting};
 pub use memory::{DiscardedRow, HeldRow, Image, LedgerRow, Outbox, OutboxRow, ReplayRow, SuspectRow};
 pub(super) use row::{ENTITY_LINK_TYPE, WEB_LINK_TYPE};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::Db;
-use super::error::{Attempted, Class, DbError};
+use super::error::{Attempted, Class, DbError, Problem};
 use super::sql::{built, quote_identifier};
 use crate::config::{Crm, Profile};
 
@@ -27,6 +27,9 @@ pub struct CrmSettings {
     pub own_listener: Switch,
     /// Where it puts new files.
     pub active_storage: ActiveStorage,
+    /// Why one of them may not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denied: Option<Denied>,
 }
 
 /// A feature of the CRM.
@@ -37,8 +40,10 @@ pub enum Switch {
     On,
     /// For nobody, or not for all.
     Off,
-    /// This version of the CRM keeps it elsewhere, or we may not read it.
+    /// This version of the CRM keeps it elsewhere.
     Unknown,
+    /// This role may not read it.
+    Denied,
 }
 
 /// Where the CRM puts new files.
@@ -49,27 +54,60 @@ pub enum ActiveStorage {
     Ours(String),
     /// Another one.
     Other(String),
-    /// This version of the CRM keeps it elsewhere, or we may not read it.
+    /// This version of the CRM keeps it elsewhere.
     Unknown,
+    /// This role may not read it.
+    Denied,
 }
 
-/// Rows as they were read: a table that is not there, or not as expected, is nothing.
+/// What this role lacks to read the settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Denied {
+    /// Which right.
+    pub why: String,
+    /// The command that grants it.
+    pub advice: String,
+}
+
+/// What came of looking at a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Seen<T> {
+    /// A row.
+    Row(T),
+    /// The table, a column of it or the row is not there, or not as expected.
+    #[default]
+    Absent,
+    /// It is there, and this role may not read it: the server's words.
+    Denied(String),
+}
+
+/// What was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Raw {
     /// The feature's own state, and that of all employees.
-    feature: Option<(Option<i32>, Option<i32>)>,
+    feature: Seen<(Option<i32>, Option<i32>)>,
     /// The active storage's id and code.
-    storage: Option<StorageRow>,
+    storage: Seen<StorageRow>,
 }
 
 type StorageRow = (Option<Uuid>, Option<String>);
 
+impl<T> Seen<T> {
+    fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::Denied(why) => Some(why),
+            Self::Row(_) | Self::Absent => None,
+        }
+    }
+}
+
 impl CrmSettings {
     fn of(raw: &Raw, ours: &[String]) -> Self {
         let own_listener = match raw.feature {
-            None | Some((None, None)) => Switch::Unknown,
+            Seen::Denied(_) => Switch::Denied,
+            Seen::Absent | Seen::Row((None, None)) => Switch::Unknown,
             // What is set for all employees comes before the default.
-            Some((_, Some(state)) | (Some(state), None)) => {
+            Seen::Row((_, Some(state)) | (Some(state), None)) => {
                 if state == 0 {
                     Switch::Off
                 } else {
@@ -78,44 +116,83 @@ impl CrmSettings {
             }
         };
         let active_storage = match &raw.storage {
-            Some((Some(_), Some(code))) if ours.contains(code) => ActiveStorage::Ours(code.clone()),
-            Some((Some(_), Some(code))) => ActiveStorage::Other(code.clone()),
+            Seen::Denied(_) => ActiveStorage::Denied,
+            Seen::Row((Some(_), Some(code))) if ours.contains(code) => ActiveStorage::Ours(code.clone()),
+            Seen::Row((Some(_), Some(code))) => ActiveStorage::Other(code.clone()),
             // Nothing is set: the CRM's own default.
-            Some((None, _)) => ActiveStorage::Other("Database".to_owned()),
-            Some((Some(_), None)) | None => ActiveStorage::Unknown,
+            Seen::Row((None, _)) => ActiveStorage::Other("Database".to_owned()),
+            Seen::Row((Some(_), None)) | Seen::Absent => ActiveStorage::Unknown,
         };
-        Self { own_listener, active_storage }
+        Self { own_listener, active_storage, denied: None }
+    }
+
+    /// Each value with what it means for us, and what this role lacks to read it.
+    pub fn told(&self) -> Vec<String> {
+        let mut told = vec![self.listener_told(), self.storage_told()];
+        told.extend(self.denied.iter().map(|denied| denied.why.clone()));
+        told
+    }
+
+    fn listener_told(&self) -> String {
+        const NEVER_MIND: &str =
+            "either way is served, and files that it has moved itself count as already moved";
+        let is = match self.own_listener {
+            Switch::On => "on: files that it has moved itself count as already moved".to_owned(),
+            Switch::Off => {
+                "off (or on for some users only): what it does not move is left to file-recycler".to_owned()
+            }
+            Switch::Unknown => format!("unknown, since this version of the CRM does not tell: {NEVER_MIND}"),
+            Switch::Denied => format!("unknown, since this role may not read it: {NEVER_MIND}"),
+        };
+        format!("the CRM's own listener ({OWN_LISTENER}) is {is}")
+    }
+
+    fn storage_told(&self) -> String {
+        let unknown = |why: &str| {
+            format!(
+                "where the CRM puts new files ({ACTIVE_STORAGE}) is unknown, since {why}: nothing rests on it, for each \
+                 file's row says where it is"
+            )
+        };
+        match &self.active_storage {
+            ActiveStorage::Ours(code) => {
+                format!("the CRM puts new files into {code}: file-recycler moves them once they are deleted")
+            }
+            ActiveStorage::Other(code) => format!(
+                "the CRM puts new files into {code}, which is not among crm.storage_codes: they are left alone"
+            ),
+            ActiveStorage::Unknown => unknown("this version of the CRM does not tell"),
+            ActiveStorage::Denied => unknown("this role may not read it"),
+        }
     }
 }
 
 impl fmt::Display for CrmSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let listener = match self.own_listener {
-            Switch::On => "on: files that it has moved itself count as already moved",
-            Switch::Off => "off",
-            Switch::Unknown => "unknown: this version of the CRM does not tell; either way is served",
-        };
-        writeln!(f, "the CRM's own listener ({OWN_LISTENER}) is {listener}")?;
-        match &self.active_storage {
-            ActiveStorage::Ours(code) => write!(f, "the CRM puts new files into {code}"),
-            ActiveStorage::Other(code) => write!(
-                f,
-                "the CRM puts new files into {code}, which is not among crm.storage_codes: they are left alone"
-            ),
-            ActiveStorage::Unknown => write!(f, "where the CRM puts new files ({ACTIVE_STORAGE}) is unknown"),
-        }
+        f.write_str(&self.told().join("\n"))?;
+        self.denied.iter().try_for_each(|denied| write!(f, ": {}", denied.advice))
     }
 }
 
 impl Db {
-    /// How the CRM is set. What cannot be read is unknown, and no error.
-    pub async fn crm_settings(&self, crm: &Crm) -> Result<CrmSettings, DbError> {
+    /// How the CRM is set; nothing where another application's tables, or none, are in this database. What cannot be read is
+    /// unknown, and no error.
+    pub async fn crm_settings(&self, crm: &Crm) -> Result<Option<CrmSettings>, DbError> {
         if crm.profile != Profile::Creatio {
-            return Ok(CrmSettings::of(&Raw::default(), &crm.storage_codes));
+            return Ok(None);
         }
-        let feature = forgiving(self.feature(crm).await)?;
-        let storage = forgiving(self.active_storage(crm).await)?.flatten();
-        Ok(CrmSettings::of(&Raw { feature, storage }, &crm.storage_codes))
+        let feature = seen(self.feature(crm).await)?;
+        let storage = match seen(self.active_storage(crm).await)? {
+            Seen::Row(Some(row)) => Seen::Row(row),
+            Seen::Row(None) | Seen::Absent => Seen::Absent,
+            Seen::Denied(why) => Seen::Denied(why),
+        };
+        let raw = Raw { feature, storage };
+        let mut settings = CrmSettings::of(&raw, &crm.storage_codes);
+        if let Some(refusal) = raw.feature.refusal().or_else(|| raw.storage.refusal()) {
+            settings.denied = Some(self.lacking_for_settings(crm, refusal).await?);
+        }
+        Ok(Some(settings))
     }
 
     async fn feature(&self, crm: &Crm) -> Result<(Option<i32>, Option<i32>), DbError> {
@@ -157,12 +234,13 @@ impl Db {
     }
 }
 
-/// Other versions of the CRM have other tables and columns: that is no error here.
-fn forgiving<T>(read: Result<T, DbError>) -> Result<Option<T>, DbError> {
+/// Other versions of the CRM have other tables and columns, and roles other rights: that is no error here.
+fn seen<T>(read: Result<T, DbError>) -> Result<Seen<T>, DbError> {
     match read {
-        Ok(read) => Ok(Some(read)),
-        Err(error) => match error.class() {
-            Some(Class::Missing | Class::Blind | Class::Data) => Ok(None),
+        Ok(row) => Ok(Seen::Row(row)),
+        Err(error) => match error.problem() {
+            Problem::Server { class: Class::Missing | Class::Data, .. } => Ok(Seen::Absent),
+            Problem::Server { class: Class::Blind, message, .. } => Ok(Seen::Denied(message.clone())),
             _ => Err(error),
         },
     }
@@ -178,16 +256,60 @@ mod tests {
         let code = |code: &str| Some(code.to_owned());
         let ours = || ActiveStorage::Ours("S3_storage".to_owned());
         let other = |code: &str| ActiveStorage::Other(code.to_owned());
+        let denied = || "permission denied".to_owned();
         for (feature, storage, own_listener, active_storage) in [
-            (None, None, Switch::Unknown, ActiveStorage::Unknown),
-            (Some((None, None)), Some((id, None)), Switch::Unknown, ActiveStorage::Unknown),
-            (Some((Some(0), None)), Some((id, code("S3_storage"))), Switch::Off, ours()),
-            (Some((Some(1), None)), Some((id, code("Database"))), Switch::On, other("Database")),
-            (Some((Some(1), Some(0))), Some((None, None)), Switch::Off, other("Database")),
-            (Some((Some(0), Some(1))), Some((id, code("Azure"))), Switch::On, other("Azure")),
+            (Seen::Absent, Seen::Absent, Switch::Unknown, ActiveStorage::Unknown),
+            (Seen::Denied(denied()), Seen::Denied(denied()), Switch::Denied, ActiveStorage::Denied),
+            (Seen::Row((None, None)), Seen::Row((id, None)), Switch::Unknown, ActiveStorage::Unknown),
+            (Seen::Row((Some(0), None)), Seen::Row((id, code("S3_storage"))), Switch::Off, ours()),
+            (Seen::Row((Some(1), None)), Seen::Row((id, code("Database"))), Switch::On, other("Database")),
+            (Seen::Row((Some(1), Some(0))), Seen::Row((None, None)), Switch::Off, other("Database")),
+            (Seen::Row((Some(0), Some(1))), Seen::Row((id, code("Azure"))), Switch::On, other("Azure")),
         ] {
             let settings = CrmSettings::of(&Raw { feature, storage }, &["S3_storage".to_owned()]);
-            assert_eq!(settings, CrmSettings { own_listener, active_storage });
+            assert_eq!(settings, CrmSettings { own_listener, active_storage, denied: None });
         }
+    }
+
+    #[test]
+    fn every_value_is_told_with_what_it_means() {
+        let code = || "Azure".to_owned();
+        for (own_listener, active_storage, listener, storage) in [
+            (
+                Switch::On,
+                ActiveStorage::Ours(code()),
+                "is on: files that it has moved",
+                "into Azure: file-recycler moves",
+            ),
+            (
+                Switch::Off,
+                ActiveStorage::Other(code()),
+                "left to file-recycler",
+                "which is not among crm.storage_codes",
+            ),
+            (
+                Switch::Unknown,
+                ActiveStorage::Unknown,
+                "does not tell: either way",
+                "does not tell: nothing rests on it",
+            ),
+            (
+                Switch::Denied,
+                ActiveStorage::Denied,
+                "may not read it: either way",
+                "may not read it: nothing rests on it",
+            ),
+        ] {
+            let told = CrmSettings { own_listener, active_storage, denied: None }.told();
+            assert!(told[0].contains(listener) && told[1].contains(storage), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn what_this_role_lacks_comes_last_with_the_command_that_grants_it() {
+        let denied = Denied { why: "role r lacks SELECT".to_owned(), advice: "`psql`".to_owned() };
+        let (own_listener, active_storage) = (Switch::Denied, ActiveStorage::Unknown);
+        let settings = CrmSettings { own_listener, active_storage, denied: Some(denied) };
+        assert!(settings.to_string().ends_with("\nrole r lacks SELECT: `psql`"), "{settings}");
     }
 }

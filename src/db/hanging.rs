@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use super::Db;
 use super::alive::Questions;
 use super::catalog::{Asks, Catalog, FILE_LINK, Mapped};
+use super::conditions::Conditions;
 use super::error::{Attempted, DbError};
-use super::registry::Conditions;
 use super::sql::built;
 use crate::file::{RecordId, SchemaName};
 use sqlx::FromRow;
@@ -17,8 +17,8 @@ pub type Record = (SchemaName, RecordId);
 
 #[derive(FromRow)]
 struct Answer {
-    is_primary: bool,
-    fingerprint: String,
+    #[sqlx(flatten)]
+    conditions: Conditions,
     schemas: Option<Vec<String>>,
     records: Option<Vec<String>>,
 }
@@ -41,7 +41,7 @@ impl Db {
         let hangs = records
             .iter()
             .map(|(schema, id)| named.contains(&(schema.as_str().to_owned(), id.as_str().to_owned())));
-        Ok((Conditions { primary: answer.is_primary, fingerprint: answer.fingerprint }, hangs.collect()))
+        Ok((answer.conditions, hangs.collect()))
     }
 }
 
@@ -58,12 +58,12 @@ pub(super) fn statement(catalog: &Catalog) -> String {
         named.join("\n    UNION ")
     };
     format!(
-        "SELECT NOT pg_is_in_recovery() AS is_primary, {} AS fingerprint, answer.schemas, answer.records
+        "SELECT {}, answer.schemas, answer.records
   FROM (SELECT array_agg(schema) AS schemas, array_agg(id) AS records
           FROM (
     {named}
   ) AS named) AS answer",
-        catalog.fingerprint_sql,
+        Conditions::asked(catalog),
     )
 }
 

@@ -7,7 +7,7 @@ use sqlx::{FromRow, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::Db;
-use super::catalog::Catalog;
+use super::catalog::{Asks, Catalog};
 use super::dangling::{DanglingReport, DeletedRecord, weak_tables};
 use super::error::{Attempted, DbError};
 use super::sql::built;
@@ -54,6 +54,42 @@ impl Db {
             .fetch_all(&self.pool)
             .await
             .attempted("asking whose files lost a link")
+    }
+}
+
+/// A record that was remembered lately may have rows that a transaction is still to show.
+const FORGOTTEN_AFTER: &str = "1 day";
+
+impl Db {
+    /// Forgets records on which nothing hangs any more: the CRM has deleted or moved the rows itself. How many; none where the
+    /// tables are not those of the catalogue any more.
+    pub async fn forget_held(&self, catalog: &Catalog) -> Result<u64, DbError> {
+        if catalog.asks != Asks::Creatio {
+            return Ok(0);
+        }
+        let hangs: Vec<String> = weak_tables(catalog)
+            .map(|file| {
+                format!(
+                    r#" AND NOT EXISTS (SELECT FROM {} AS item
+                          WHERE item."RecordSchemaName" = held.record_schema AND item."RecordId" = held.record_id)"#,
+                    file.table.quoted()
+                )
+            })
+            .collect();
+        // Where no table is known in which something could hang, nothing is known of what hangs.
+        if hangs.is_empty() {
+            return Ok(0);
+        }
+        let sql: Arc<str> = format!(
+            "DELETE FROM file_recycler.held_record AS held
+              WHERE held.noted_at < clock_timestamp() - interval '{FORGOTTEN_AFTER}' AND $1 = {}{}",
+            catalog.fingerprint_sql,
+            hangs.concat()
+        )
+        .into();
+        let done = sqlx::query(built(&sql)).bind(&catalog.fingerprint).execute(&self.pool).await;
+        let done = done.attempted("forgetting deleted records")?;
+        Ok(done.rows_affected())
     }
 }
 

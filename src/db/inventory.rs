@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use super::Db;
 use super::catalog::{Asks, Catalog};
+use super::conditions::Conditions;
 use super::contents::ReadableData;
-use super::error::{Attempted, DbError, Problem};
-use super::registry::Conditions;
+use super::error::{Attempted, DbError};
 use super::sql::built;
 use crate::file::{FileId, Named, ObjectKey, SchemaName};
 
@@ -114,10 +114,7 @@ impl Reading {
             Asks::Mapping(mapped) => (sql::by_key(mapped), sql::again_by_key(mapped)),
             Asks::Nothing => (Vec::new(), None),
         };
-        let conditions = format!(
-            "SELECT NOT pg_is_in_recovery() AS is_primary, {} AS fingerprint",
-            catalog.fingerprint_sql
-        );
+        let conditions = format!("SELECT {}", Conditions::asked(&catalog));
         Self { groups, again, links: sql::links(&catalog), conditions: conditions.into(), catalog }
     }
 
@@ -136,8 +133,11 @@ impl Db {
     /// The rows of these files as they are now, and which of the files a link names.
     ///
     /// # Errors
-    /// [`Problem::NotReady`] on a replica, whose rows are of the past, and [`Problem::Unsettled`] where the tables are
-    /// no longer those of the catalogue: what they hold may be overlooked.
+    /// [`NotReady`] on a replica, whose rows are of the past, or where rows may be hidden, and [`Unsettled`] where the
+    /// tables are no longer those of the catalogue: what they hold may be overlooked.
+    ///
+    /// [`NotReady`]: super::error::Problem::NotReady
+    /// [`Unsettled`]: super::error::Problem::Unsettled
     pub async fn rows_again(&self, reading: &Reading, files: &[Named]) -> Result<Again, DbError> {
         const DOING: &str = "reading rows of files again";
         let mut tx = self.pool.begin().await.attempted(DOING)?;
@@ -145,10 +145,9 @@ impl Db {
             .execute(&mut *tx)
             .await
             .attempted(DOING)?;
-        let (primary, fingerprint): (bool, String) =
+        let conditions: Conditions =
             sqlx::query_as(built(&reading.conditions)).fetch_one(&mut *tx).await.attempted(DOING)?;
-        let conditions = Conditions { primary, fingerprint };
-        settled(&conditions, &reading.catalog, DOING)?;
+        conditions.insist(&reading.catalog, DOING)?;
         let mut rows: Vec<Raw> = Vec::new();
         let ids: Vec<Uuid> = files.iter().filter_map(|file| file.id.as_uuid()).collect();
         if let Some(again) = &reading.again {
@@ -179,9 +178,9 @@ impl Db {
     /// As [`Db::rows_again`].
     pub async fn is_settled(&self, reading: &Reading) -> Result<(), DbError> {
         const DOING: &str = "asking whether the tables are still the same";
-        let (primary, fingerprint): (bool, String) =
+        let conditions: Conditions =
             sqlx::query_as(built(&reading.conditions)).fetch_one(&self.pool).await.attempted(DOING)?;
-        settled(&Conditions { primary, fingerprint }, &reading.catalog, DOING)
+        conditions.insist(&reading.catalog, DOING)
     }
 
     /// Those of the files whose deletion is in the outbox; none where there is no outbox.
@@ -253,15 +252,4 @@ impl Db {
         };
         Ok(rows.into_iter().filter_map(row).collect())
     }
-}
-
-fn settled(conditions: &Conditions, catalog: &Catalog, doing: &'static str) -> Result<(), DbError> {
-    if !conditions.primary {
-        let why = "this server is a replica: only the primary knows what is alive";
-        return Err(DbError::new(doing, Problem::NotReady(why.to_owned())));
-    }
-    if conditions.fingerprint != catalog.fingerprint {
-        return Err(DbError::new(doing, Problem::Unsettled));
-    }
-    Ok(())
 }

@@ -71,8 +71,10 @@ pub struct Migration {
     storages: Vec<Uuid>,
     filter: Filter,
     warnings: Vec<String>,
-    /// `$1` an id, `$2` the database's storage: has a row of it another one?
+    /// `$1` ids, `$2` the database's storage: those of which a row has another one.
     other_storage: Arc<str>,
+    /// `$1` an id: has it several rows?
+    several: Arc<str>,
 }
 
 /// One table of files.
@@ -109,9 +111,18 @@ pub struct Version {
     pub version: String,
 }
 
-/// A row that is there: its id, whether it is still the version that was read, and whether it says that its content is
-/// where contents go.
-pub type Found = (Uuid, bool, bool);
+/// A row that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
+pub struct Found {
+    /// The file.
+    pub id: Uuid,
+    /// It is still the version that was read.
+    pub is_same: bool,
+    /// It says that its content is where contents go.
+    pub is_there: bool,
+    /// It has no content of its own.
+    pub is_empty: bool,
+}
 
 /// How many rows of a table are meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromRow)]
@@ -135,6 +146,11 @@ impl Migration {
     /// The tables that are gone through, one after the other.
     pub fn tables(&self) -> &[Table] {
         &self.tables
+    }
+
+    /// Does the application have a storage that stands for the database?
+    pub fn knows_database(&self) -> bool {
+        self.database.is_some()
     }
 
     /// The storage that rows name afterwards.
@@ -208,8 +224,20 @@ impl Db {
         }
         let storages = catalog.storages.clone();
         let other_storage = sql::other_storage(&catalog.file_tables);
+        let several = sql::several(&catalog.file_tables);
         let schema = catalog.schema.clone();
-        Ok(Migration { tables, direction, schema, s3, database, storages, filter, warnings, other_storage })
+        Ok(Migration {
+            tables,
+            direction,
+            schema,
+            s3,
+            database,
+            storages,
+            filter,
+            warnings,
+            other_storage,
+            several,
+        })
     }
 
     /// The next page of rows, from this id on.
@@ -232,6 +260,17 @@ impl Db {
         let rows = migration.bind(query, begin).fetch_all(&mut *tx).await.attempted(DOING)?;
         tx.rollback().await.attempted(DOING)?;
         Ok(rows)
+    }
+
+    /// Those of these files whose rows say that their content is in the database, where it is; of the rows that are meant.
+    pub async fn migration_left(
+        &self,
+        migration: &Migration,
+        table: &Table,
+        ids: &[Uuid],
+    ) -> Result<Vec<Candidate>, DbError> {
+        let query = migration.bind(sqlx::query_as(built(&table.statements.left)), Uuid::nil()).bind(ids);
+        query.fetch_all(&self.pool).await.attempted("reading rows whose objects may be left behind")
     }
 
     /// How many rows of the table are meant, and their bytes.
@@ -266,15 +305,24 @@ impl Db {
             .attempted("asking whether rows are still the same")
     }
 
-    /// Does a row with this id, of whatever table, say that its content is in another storage than the database: in S3,
-    /// or in one that is not known here? Then its object is not left behind.
-    pub async fn has_other_storage(&self, migration: &Migration, id: Uuid) -> Result<bool, DbError> {
+    /// Those of these ids of which a row, in whatever table, says that its content is in another storage than the database:
+    /// in S3, or in one that is not known here. What is under such a key is that row's.
+    pub async fn in_other_storage(&self, migration: &Migration, ids: &[Uuid]) -> Result<Vec<Uuid>, DbError> {
         sqlx::query_scalar(built(&migration.other_storage))
-            .bind(id)
+            .bind(ids)
             .bind(migration.database)
+            .fetch_all(&self.pool)
+            .await
+            .attempted("asking which storages the rows of files name")
+    }
+
+    /// Have several tables a row with this id? They share what is under its key.
+    pub async fn has_several_rows(&self, migration: &Migration, id: Uuid) -> Result<bool, DbError> {
+        sqlx::query_scalar(built(&migration.several))
+            .bind(id)
             .fetch_one(&self.pool)
             .await
-            .attempted("asking which storages the rows of a file name")
+            .attempted("asking how many rows a file has")
     }
 
     /// What the table takes, in bytes: with its indexes and what it keeps apart.

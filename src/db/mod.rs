@@ -4,6 +4,7 @@
 pub mod alive;
 mod beside;
 pub mod catalog;
+mod conditions;
 pub mod contents;
 pub mod dangling;
 pub mod discarded;
@@ -58,14 +59,14 @@ const MAX_CONNECTIONS: u32 = 16;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest try to find out why there is none.
 const REASON_TIMEOUT: Duration = Duration::from_secs(2);
-/// What every connection is set to. Names are always qualified, so that `search_path` cannot matter; a
+/// What every connection is set to, as the server shows it. Names are always qualified, so that `search_path` cannot matter; a
 /// policy that would hide rows is an error in place of an answer.
 const SETTINGS: [(&str, &str); 8] = [
     ("search_path", "pg_catalog"),
     ("row_security", "off"),
     ("statement_timeout", "30s"),
     ("lock_timeout", "5s"),
-    ("idle_in_transaction_session_timeout", "120s"),
+    ("idle_in_transaction_session_timeout", "2min"),
     ("timezone", "UTC"),
     ("default_transaction_isolation", "read committed"),
     // Planning the alive check anew each time takes longer than running it.
@@ -101,7 +102,9 @@ impl Db {
             .map_err(|_| DbError::new("opening the database", Problem::Address))?
             .application_name("file-recycler")
             .statement_cache_capacity(64)
-            .options(SETTINGS)
+            .options(SETTINGS.into_iter().filter(|(name, _)| {
+                *name != "row_security" || !crate::failpoint::removed("protection::row_security")
+            }))
             .disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(MAX_CONNECTIONS)

@@ -3,11 +3,12 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
-use uuid::Uuid;
 
 use super::Db;
+pub use super::alive::Checked;
 use super::alive::{AliveAnswer, Questions};
 use super::catalog::Catalog;
+use super::conditions::Conditions;
 use super::dangling::{DanglingReport, DeletedRecord};
 use super::error::{Class, DbError, Problem};
 use super::hanging::Record;
@@ -15,7 +16,6 @@ use super::held::Held;
 use super::ledger::LedgerEntry;
 use crate::config::{Crm, DanglingRows, Profile};
 use crate::file::{FileId, Named};
-use crate::outcome::Liveness;
 
 /// How often a question is asked again because the tables changed meanwhile.
 const TRIES: usize = 4;
@@ -34,15 +34,6 @@ pub struct Registry {
 struct Current {
     catalog: Arc<Catalog>,
     questions: Questions,
-}
-
-/// What an answer has to fulfil to be worth anything; it comes with the answer, from one snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Conditions {
-    /// This server takes writes: it is no replica.
-    pub(super) primary: bool,
-    /// What the tables looked like.
-    pub(super) fingerprint: String,
 }
 
 /// A question that is asked until the tables fit the catalogue.
@@ -89,21 +80,8 @@ impl Question for Hanging<'_> {
 }
 
 fn checked(answer: AliveAnswer) -> (Conditions, Checked) {
-    let AliveAnswer { liveness, primary, environment, paused, advances, fingerprint } = answer;
-    (Conditions { primary, fingerprint }, Checked { liveness, environment, paused, advances })
-}
-
-/// An answer of the primary, by a catalogue that fits it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checked {
-    /// For each id, in the order of the question.
-    pub liveness: Vec<Liveness>,
-    /// The environment; `None`: never adopted.
-    pub environment: Option<Uuid>,
-    /// An operator has stopped everything.
-    pub paused: bool,
-    /// How often the nonce was advanced.
-    pub advances: i64,
+    let AliveAnswer { checked, conditions } = answer;
+    (conditions, checked)
 }
 
 impl Registry {
@@ -147,8 +125,16 @@ impl Registry {
     /// more.
     pub async fn clear_dangling(&self, record: DeletedRecord<'_>) -> Result<DanglingReport, DbError> {
         let may_delete = record.may_delete && self.crm.dangling_rows == DanglingRows::Delete;
-        let catalog = self.catalog().await?;
-        self.db.dangling(&catalog, DeletedRecord { may_delete, ..record }).await
+        let record = DeletedRecord { may_delete, ..record };
+        let current = self.current().await?;
+        match self.db.dangling(&current.catalog, record).await {
+            // Nothing was deleted; by the tables that there are now it may be.
+            Err(error) if matches!(error.problem(), Problem::Unsettled) => {
+                let fresh = self.discover(Some(&current)).await?;
+                self.db.dangling(&fresh.catalog, record).await
+            }
+            done => done,
+        }
     }
 
     /// The remembered records (see [`super::held`]) of which a row of these files is left.
@@ -162,14 +148,11 @@ impl Registry {
         let mut current = self.current().await?;
         for _ in 0..TRIES {
             match question.ask(&self.db, &current.questions).await {
-                Ok((conditions, _)) if !conditions.primary => {
-                    let why = "this server is a replica: only the primary knows what is alive";
-                    return Err(DbError::new(Q::DOING, Problem::NotReady(why.to_owned())));
+                Ok((conditions, answer)) => {
+                    if conditions.fit(&current.catalog, Q::DOING)? {
+                        return Ok(answer);
+                    }
                 }
-                Ok((conditions, answer)) if conditions.fingerprint == current.catalog.fingerprint => {
-                    return Ok(answer);
-                }
-                Ok(_) => {}
                 // A table that was dropped since; with a new catalogue it is not asked any more.
                 Err(error) if error.class() == Some(Class::Missing) => {
                     let fresh = self.discover(Some(&current)).await?;

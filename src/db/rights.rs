@@ -4,17 +4,19 @@
 //! What is needed here is what `deploy/rights/database-run.sql` grants: a test takes each grant away by itself.
 
 mod migrate;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use sqlx::FromRow;
 
 use super::Db;
 use super::catalog::{Catalog, FILE_LINK, FileTable};
-use super::dangling::weak_tables;
+use super::dangling::{IS_OF_RIGHTS, weak_tables};
 use super::error::{Attempted, DbError, Problem};
 use super::schema::SCHEMA;
-use super::sql::{TableName, quote_identifier};
+use super::sql::{TableName, built, quote_identifier};
 use crate::config::{Crm, DanglingRows, Profile};
 
 /// Rights that are named in one sentence, and columns of each: it must fit where it is told.
@@ -238,7 +240,7 @@ impl Db {
 
     /// The columns of foreign keys that point at rows which we may delete, in whatever schema.
     async fn referring(&self, catalog: &Catalog) -> Result<Vec<Right>, DbError> {
-        let rows: Vec<(String, String, String)> = sqlx::query_as(
+        let sql: Arc<str> = format!(
             "SELECT n.nspname::text, c.relname::text, a.attname::text
                FROM pg_constraint AS k
                JOIN pg_class AS c ON c.oid = k.conrelid
@@ -246,13 +248,12 @@ impl Db {
                JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = ANY(k.conkey)
                JOIN pg_class AS target ON target.oid = k.confrelid AND target.relname = ANY($2)
                JOIN pg_namespace AS space ON space.oid = target.relnamespace AND space.nspname = $1
-              WHERE k.contype = 'f' AND k.conparentid = 0 ORDER BY 1, 2, 3",
+              WHERE k.contype = 'f' AND k.conparentid = 0 AND NOT {IS_OF_RIGHTS} ORDER BY 1, 2, 3"
         )
-        .bind(&catalog.schema)
-        .bind(weak_tables(catalog).map(|file| file.table.name.as_str()).collect::<Vec<_>>())
-        .fetch_all(&self.pool)
-        .await
-        .attempted(DOING)?;
+        .into();
+        let weak: Vec<_> = weak_tables(catalog).map(|file| file.table.name.as_str()).collect();
+        let asked = sqlx::query_as(built(&sql)).bind(&catalog.schema).bind(weak);
+        let rows: Vec<(String, String, String)> = asked.fetch_all(&self.pool).await.attempted(DOING)?;
         Ok(rows
             .iter()
             .map(|(schema, name, column)| Right::of_column(schema, name, column, "SELECT"))

@@ -1,13 +1,14 @@
 //! What the server is, and what this role could do to the CRM beyond what is needed: for `doctor`.
 
+use sqlx::FromRow;
 use time::OffsetDateTime;
 
-use super::Db;
 use super::error::{Attempted, DbError};
+use super::{Db, SETTINGS};
 use crate::config::{Crm, Profile};
 
 /// What a server says of itself; it needs no right.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct ServerInfo {
     /// As in `16.4 (Debian 16.4-1)`.
     pub version: String,
@@ -17,6 +18,8 @@ pub struct ServerInfo {
     pub is_primary: bool,
     /// Its clock.
     pub now: OffsetDateTime,
+    /// Which settings that were asked for at the connection's start are not in force.
+    pub ignored: Vec<String>,
 }
 
 /// What a role may do beyond its task.
@@ -35,14 +38,18 @@ pub struct Powers {
 impl Db {
     /// What the server is, and how late it is there.
     pub async fn server_info(&self) -> Result<ServerInfo, DbError> {
-        let (version, version_number, is_primary, now): (String, i32, bool, OffsetDateTime) = sqlx::query_as(
-            "SELECT current_setting('server_version'), current_setting('server_version_num')::int,
-                    NOT pg_is_in_recovery(), clock_timestamp()",
+        let (names, values): (Vec<&str>, Vec<&str>) = SETTINGS.into_iter().unzip();
+        sqlx::query_as(
+            "SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS version_number,
+                    NOT pg_is_in_recovery() AS is_primary, clock_timestamp() AS now,
+                    ARRAY(SELECT name FROM unnest($1::text[], $2::text[]) AS asked(name, value)
+                           WHERE current_setting(name) <> value) AS ignored",
         )
+        .bind(names)
+        .bind(values)
         .fetch_one(&self.pool)
         .await
-        .attempted("connecting to the database")?;
-        Ok(ServerInfo { version, version_number, is_primary, now })
+        .attempted("connecting to the database")
     }
 
     /// What this role may do beyond its task. Of a database without an application, the own schema's tables do not count.

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 pub use drift::{CaptureState, CaptureStatus, Drift, DriftKind};
 pub use generate::{Capture, captures};
+pub(super) use generate::{Kind, function_name};
 
-use super::catalog::{Catalog, fingerprint_expression};
+use super::catalog::{Catalog, fingerprint_expression, forgotten};
 use super::error::{Attempted, DbError, Problem};
 use super::rights::explained;
 use super::schema::{SCHEMA, SchemaState, migrations_as_sql};
@@ -34,30 +35,82 @@ pub struct Installed {
 }
 
 impl Db {
+    /// The SQL that brings the own schema to this version; none where it is.
+    pub async fn schema_sql(&self) -> Result<Vec<String>, DbError> {
+        Ok(match self.schema_state().await? {
+            SchemaState::Missing | SchemaState::Behind => migrations_as_sql(),
+            SchemaState::Current => Vec::new(),
+        })
+    }
+
+    /// Brings the own schema to this version, and touches nothing of the application's; `false`: it was.
+    pub async fn install_schema(&self, actor: &Actor) -> Result<bool, DbError> {
+        let is_new = self.schema_state().await? != SchemaState::Current;
+        self.bring_up_to_date().await?;
+        if is_new {
+            self.record_change(actor, "listener install", "the own schema alone").await?;
+        }
+        Ok(is_new)
+    }
+
+    async fn bring_up_to_date(&self) -> Result<(), DbError> {
+        if let Err(error) = self.migrate().await {
+            return Err(explained(error, self.lacking_to_install(None)).await);
+        }
+        self.make_partitions().await
+    }
+
     /// The SQL of an installation, as it stands now, for an administrator to run by hand.
     pub async fn install_sql(&self, crm: &Crm, policy: OnCaptureError) -> Result<Vec<String>, DbError> {
         let catalog = self.discover_all(crm).await?;
-        let mut sql = match self.schema_state().await? {
-            SchemaState::Missing | SchemaState::Behind => migrations_as_sql(),
-            SchemaState::Current => Vec::new(),
-        };
+        let mut sql = self.schema_sql().await?;
         sql.push(PATIENT.to_owned());
         sql.extend(captures(&catalog, policy).into_iter().map(|capture| capture.sql()));
+        sql.extend(self.surplus(&catalog).await?.into_values().flatten());
         Ok(sql)
     }
 
     /// Installs own schema and triggers, and repairs what differs; a second time it changes nothing. Each
-    /// table has a short transaction of its own, so that no lock is held for long.
+    /// table has a short transaction of its own, so that no lock is held for long. A table that had files and is
+    /// none of the catalogue's any more loses its triggers, and counts no longer: whoever says this has decided it.
     pub async fn install(
         &self,
         crm: &Crm,
         policy: OnCaptureError,
         actor: &Actor,
     ) -> Result<Installed, DbError> {
-        if let Err(error) = self.migrate().await {
-            return Err(explained(error, self.lacking_to_install(None)).await);
-        }
-        self.make_partitions().await?;
+        self.install_by(crm, policy, actor, true).await
+    }
+
+    /// As [`Db::install`], but nobody has decided anything: of the tables that are none of the catalogue's only those lose
+    /// their triggers whose every row is in the table that has their name now. An update kept them aside.
+    pub async fn repair(
+        &self,
+        crm: &Crm,
+        policy: OnCaptureError,
+        actor: &Actor,
+    ) -> Result<Installed, DbError> {
+        self.install_by(crm, policy, actor, false).await
+    }
+
+    /// What takes our triggers off each table that had files.
+    async fn surplus(&self, catalog: &Catalog) -> Result<BTreeMap<TableName, Vec<String>>, DbError> {
+        let own = self.own_triggers().await?;
+        let drops = |table: &TableName| {
+            own.iter().filter(|(of, _)| of == table).map(|(of, trigger)| drop_trigger(of, trigger)).collect()
+        };
+        Ok(forgotten(catalog, &own).into_iter().map(|table| (table.clone(), drops(&table))).collect())
+    }
+
+    /// `decided`: an operator says that tables which had files count no longer.
+    async fn install_by(
+        &self,
+        crm: &Crm,
+        policy: OnCaptureError,
+        actor: &Actor,
+        decided: bool,
+    ) -> Result<Installed, DbError> {
+        self.bring_up_to_date().await?;
         let catalog = self.discover_all(crm).await?;
         let captures = captures(&catalog, policy);
         let existing = drift::existing(self).await?;
@@ -69,6 +122,13 @@ impl Db {
             } else {
                 done.untouched += 1;
             }
+        }
+        for (table, drops) in self.surplus(&catalog).await? {
+            // What cannot be asked is in doubt, and no hindrance to the repair of others.
+            if !decided && !self.is_set_aside(&catalog, &table).await.unwrap_or(false) {
+                continue;
+            }
+            wrong.entry(table).or_default().extend(drops);
         }
         let steps = wrong.into_iter().map(|(table, statements)| Step {
             doing: format!("installing triggers on {table}"),
@@ -110,7 +170,7 @@ impl Db {
         Ok(CaptureStatus {
             remarks: catalog.remarks.clone(),
             hints: catalog.hints(),
-            ..CaptureStatus::new(schema, &captures, &existing)
+            ..CaptureStatus::new(schema, &captures, &existing, self.forgotten_tables(catalog).await?)
         })
     }
 
@@ -120,7 +180,6 @@ impl Db {
     pub async fn capture_fingerprint(&self, crm: &Crm) -> Result<String, DbError> {
         let sql: Arc<str> = format!(
             r"SELECT concat_ws(' ', {},
-                (SELECT concat_ws(':', count(*), sum(xmin::text::bigint)) FROM pg_inherits),
                 (SELECT concat_ws(':', count(*), sum(xmin::text::bigint)) FROM pg_trigger
                   WHERE NOT tgisinternal AND tgname LIKE 'file\_recycler\_%'),
                 (SELECT concat_ws(':', count(*), sum(xmin::text::bigint)) FROM pg_class
@@ -224,7 +283,7 @@ impl Db {
     }
 
     /// Every trigger that runs one of our functions, whatever its name.
-    async fn own_triggers(&self) -> Result<Vec<(TableName, String)>, DbError> {
+    pub(super) async fn own_triggers(&self) -> Result<Vec<(TableName, String)>, DbError> {
         let rows: Vec<(String, String, String)> = sqlx::query_as(
             "SELECT n.nspname::text, c.relname::text, t.tgname::text
                FROM pg_trigger AS t

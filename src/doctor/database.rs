@@ -7,6 +7,7 @@ use super::reach::Away;
 use super::verdict::{self, Skew};
 use crate::config::Profile;
 use crate::db::environment::Buckets;
+use crate::db::features::ActiveStorage;
 use crate::db::process::SILENT_AFTER;
 use crate::db::schema::SchemaState;
 use crate::guard::{Fit, Guard, compare, fit};
@@ -60,11 +61,16 @@ impl Examination<'_> {
     }
 
     pub(super) async fn crm_settings(&self) -> Judged {
-        if self.config.crm.profile != Profile::Creatio {
-            return Ok(Finding::ok("another application's settings are not looked at"));
+        match self.config.crm.profile {
+            Profile::Creatio => {}
+            Profile::Mapping(_) => {
+                return Ok(Finding::ok("another application's settings are not looked at"));
+            }
+            Profile::Events => return Ok(Finding::ok("no application's settings are looked at")),
         }
         let settings = self.db()?.db.crm_settings(&self.config.crm).await;
-        Ok(verdict::crm_settings(&settings.map_err(|error| unanswered(&error))?))
+        let settings = settings.map_err(|error| unanswered(&error))?;
+        Ok(settings.as_ref().map_or_else(|| Finding::ok("not looked at"), verdict::crm_settings))
     }
 
     pub(super) async fn file_contents(&self) -> Judged {
@@ -80,7 +86,8 @@ impl Examination<'_> {
                 .await
         };
         let (contents, settings) = asked.await.map_err(|error| unanswered(&error))?;
-        Ok(verdict::file_contents(contents.as_ref(), &settings.active_storage))
+        let active = settings.map_or(ActiveStorage::Unknown, |settings| settings.active_storage);
+        Ok(verdict::file_contents(contents.as_ref(), &active))
     }
 
     pub(super) async fn triggers(&self) -> Judged {

@@ -225,9 +225,10 @@ impl<'a> Object<'a> {
         let Some(text) = self.optional_text(name)? else { return Ok(None) };
         let time = OffsetDateTime::parse(text, &Rfc3339)
             .map_err(|_| self.field(name).wrong("is not a time as in RFC 3339"))?;
-        // The last hours of the year 9999 in the west: there is no such time in UTC, as the database keeps it.
-        let utc = time.checked_to_offset(time::UtcOffset::UTC);
-        utc.map(Some).ok_or_else(|| self.field(name).wrong("is outside the years that have a name"))
+        // The last hours of the year 9999 in the west, the first ones of the year 0 in the east: in UTC, as it is kept
+        // and published, there is no such time.
+        let utc = time.checked_to_offset(time::UtcOffset::UTC).filter(|utc| super::has_a_form(*utc));
+        utc.map(Some).ok_or_else(|| self.field(name).wrong("is outside the years 0 to 9999 in UTC"))
     }
 
     fn uuid(&self, name: &str) -> Result<Option<uuid::Uuid>, Malformed> {

@@ -6,6 +6,7 @@ mod decode;
 
 use serde::Serialize;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::file::{FileRef, RecordId, SchemaName};
@@ -62,8 +63,9 @@ pub struct Event {
     /// `Schema/record id`; free in outside events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// When the deletion was captured.
-    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    /// When the deletion was captured. One that has no form in JSON is left out: an event without its time says what
+    /// was deleted all the same.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "has_no_form")]
     pub time: Option<OffsetDateTime>,
     datacontenttype: &'static str,
     /// The environment whose triggers captured it; nothing in outside events.
@@ -150,10 +152,23 @@ impl Event {
     }
 
     /// The event as JSON.
+    ///
+    /// # Panics
+    /// Never: texts, numbers and options of them always have a form, and a time without one is left out. If it could,
+    /// that would be better than a message that says nothing.
     pub fn encode(&self) -> Vec<u8> {
-        // Strings, numbers and options of them always serialise.
-        serde_json::to_vec(self).unwrap_or_default()
+        serde_json::to_vec(self).expect("every field has a form in JSON")
     }
+}
+
+/// Can the time be written as RFC 3339 has it? Not where its year has more or less than four digits.
+fn has_a_form(time: OffsetDateTime) -> bool {
+    time.format(&Rfc3339).is_ok()
+}
+
+#[allow(clippy::ref_option, reason = "serde hands over references")]
+fn has_no_form(time: &Option<OffsetDateTime>) -> bool {
+    !time.is_some_and(has_a_form)
 }
 
 impl Deleted {
@@ -169,6 +184,45 @@ impl Deleted {
     pub fn files(&self) -> &[FileRef] {
         match self {
             Self::Record { files, .. } | Self::Files { files } => files,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::macros::datetime;
+
+    use super::*;
+
+    fn event(time: &str) -> Result<Event, Malformed> {
+        let document = json!({
+            "specversion": "1.0", "id": "1", "source": "crm", "type": "crm.file.deleted.v1", "time": time,
+            "data": { "files": [{ "file_id": "7" }] }
+        });
+        Event::decode(document.to_string().as_bytes(), IdKind::Text)
+    }
+
+    #[test]
+    fn a_time_without_a_name_in_utc_is_refused_by_its_field() {
+        for time in ["0000-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"] {
+            let refused = event(time).unwrap_err();
+            assert_eq!(refused.to_string(), "time: is outside the years 0 to 9999 in UTC", "{time}");
+        }
+        for time in ["0000-01-01T00:00:00-01:00", "0000-01-01T01:00:00+01:00", "9999-12-31T23:59:59+01:00"] {
+            let event = event(time).unwrap();
+            assert_eq!(Event::decode(&event.encode(), IdKind::Text), Ok(event), "{time}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_never_encoded_as_nothing() {
+        let file = FileRef { file_id: "7".try_into().unwrap(), schema: None, size: None, key: None };
+        let data = Deleted::Files { files: vec![file] };
+        for time in [datetime!(-0001-12-31 23:00 UTC), datetime!(2026-11-23 10:00 +01:00:01)] {
+            let event = Event::new("1".to_owned(), "crm".to_owned(), time, None, data.clone());
+            let expected = Ok(Event { time: None, ..event.clone() });
+            assert_eq!(Event::decode(&event.encode(), IdKind::Text), expected, "{time}");
         }
     }
 }

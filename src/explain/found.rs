@@ -9,8 +9,10 @@ use uuid::Uuid;
 use crate::config::{DanglingRows, Mode};
 use crate::db::environment::Pause;
 use crate::db::explain::{
-    DiscardedRow, FileRow, HeldRow, Image, LedgerRow, Link, OutboxRow, RecordRow, ReplayRow, SuspectRow,
+    DiscardedRow, FileRow, GoneRow, HeldRow, Image, LedgerRow, Link, OutboxRow, RecordRow, ReplayRow,
+    SuspectRow,
 };
+use crate::db::process::Process;
 use crate::outcome::{DeadReason, Outcome};
 
 /// Everything that was found. Of nothing that is listed here the name of a file or a person is known.
@@ -36,6 +38,10 @@ pub struct Found {
     pub ledger: Option<Vec<LedgerRow>>,
     /// Images of the file's row, where we deleted it.
     pub images: Option<Vec<Image>>,
+    /// Rows of files that we deleted because this record was gone, the newest first, at most 100.
+    pub gone_rows: Option<Vec<GoneRow>>,
+    /// How many there are.
+    pub gone_rows_total: u64,
     /// Deleted records that are remembered: this one, or the one that the file belongs to.
     pub held: Option<Vec<HeldRow>>,
     /// Outbox rows that name it, or the deleted record that the file belongs to.
@@ -52,6 +58,8 @@ pub struct Found {
     pub suspects: Option<Vec<SuspectRow>>,
     /// Whether anything may move at all.
     pub environment: Option<Environment>,
+    /// The processes of this environment that have told of themselves lately.
+    pub processes: Option<Vec<Process>>,
     /// What the worker's own code says, told to change nothing; nothing where nobody asked it.
     #[serde(skip)]
     pub foretold: Option<Foretold>,
@@ -99,6 +107,28 @@ pub struct Objects {
     pub object: Option<Object>,
     /// In the recycle bucket.
     pub recycle: Option<Object>,
+    /// Where neither bucket has it under its key: another key under which one of them has an object of it.
+    pub other: Option<OtherKey>,
+}
+
+/// A key that another template than the configured one gives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OtherKey {
+    /// The key.
+    pub key: String,
+    /// The template that gives it.
+    pub template: String,
+    /// The object bucket has an object under it.
+    pub object: bool,
+    /// The recycle bucket has one.
+    pub recycle: bool,
+}
+
+impl OtherKey {
+    /// Which bucket has an object under it.
+    pub(in crate::explain) fn bucket(&self) -> &'static str {
+        if self.object { "the object bucket" } else { "the recycle bucket" }
+    }
 }
 
 /// One object.
@@ -136,6 +166,8 @@ pub struct Message {
     pub id: String,
     /// As what it names the id.
     pub names: Names,
+    /// Whose word it is.
+    pub origin: Origin,
     /// Why it is dead.
     pub reason: Option<DeadReason>,
     /// What went wrong.
@@ -173,6 +205,20 @@ pub enum Names {
     Text,
 }
 
+/// Whose word a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// An event of this environment.
+    Own,
+    /// An event that others handed over.
+    Outside,
+    /// Another environment's event.
+    Foreign,
+    /// Nobody's: it is no event as this application has them, or a worker found it malformed.
+    Malformed,
+}
+
 /// How many messages are where; a queue that is not there is nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Queues {
@@ -206,6 +252,8 @@ pub struct Environment {
     /// `crm.dangling_rows`, as this command is configured.
     #[serde(serialize_with = "dangling_rows")]
     pub dangling_rows: DanglingRows,
+    /// `crm.trust_outside_events`, as this command is configured.
+    pub trust_outside_events: bool,
     /// `recycle.grace`, as this command is configured.
     pub grace_seconds: u64,
     /// Why nothing may move.
@@ -305,6 +353,16 @@ impl Found {
     /// Messages that name the id like this.
     pub fn messages_that_name(&self, names: Names) -> impl Iterator<Item = &Message> {
         self.messages.iter().flatten().filter(move |message| message.names == names)
+    }
+
+    /// Is it believed that a record was deleted because this message says so?
+    pub fn takes_its_word(&self, message: &Message) -> bool {
+        let trusts = || self.environment.as_ref().is_some_and(|it| it.trust_outside_events);
+        match message.origin {
+            Origin::Own => true,
+            Origin::Outside => trusts(),
+            Origin::Foreign | Origin::Malformed => false,
+        }
     }
 
     /// Outbox rows of this kind that have this id among theirs.

@@ -1,6 +1,8 @@
 //! Asks everybody: what can be asked side by side is, and each part has its own bound and its own error.
 
 pub(super) mod keyed;
+mod other_key;
+mod record;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -10,17 +12,21 @@ use std::time::Duration;
 use futures_util::future::join;
 use uuid::Uuid;
 
-use super::found::{Environment, Foretold, Found, Hanging, Hold, Object, Objects, Row};
-use super::named::{absent_owners, file_schemas, gone, message_ids, record_schemas};
+use self::record::note_the_rest;
+use super::Explanation;
+use super::found::{Environment, Foretold, Found, Hold, Object, Objects, Row};
+use super::letters::{self, Reader};
+use super::named::{absent_owners, file_schemas, message_ids, narrow};
 use super::verdict::judge;
-use super::{Explanation, letters};
 use crate::broker::{Broker, Topology};
 use crate::clock::Clock;
 use crate::config::{Config, DanglingRows, Mode, Profile};
 use crate::db::Db;
 use crate::db::catalog::Catalog;
 use crate::db::environment::EnvironmentState;
-use crate::file::{FileId, FileRef, RecordId, SchemaName};
+use crate::db::process::{Process, SILENT_AFTER};
+use crate::event::IdKind;
+use crate::file::{FileId, FileRef, SchemaName};
 use crate::guard::{Binding, Guard, Marked, Verdict};
 use crate::key_template::KeyTemplate;
 use crate::outcome::{Advice, Outcome};
@@ -29,6 +35,8 @@ use crate::storage::{Head, Side, Storage};
 
 /// How long a part may take.
 const PART_WITHIN: Duration = Duration::from_secs(15);
+/// The look under other templates, which is a part of a part.
+const OTHER_WITHIN: Duration = Duration::from_secs(5);
 /// Keys that are tried where the template needs the file's schema and nothing tells it.
 const MAX_KEYS: usize = 200;
 
@@ -54,6 +62,7 @@ pub struct Explainer {
     profile: Profile,
     mode: Mode,
     dangling_rows: DanglingRows,
+    trust_outside_events: bool,
     grace: Duration,
     clock: Clock,
 }
@@ -103,6 +112,7 @@ impl Explainer {
             profile: config.crm.profile.clone(),
             mode: config.recycle.mode,
             dangling_rows: config.crm.dangling_rows,
+            trust_outside_events: config.crm.trust_outside_events,
             grace: config.recycle.grace,
             clock: Clock::system(),
         }
@@ -129,8 +139,9 @@ impl Explainer {
         // Not cut off by a time-out: it bounds itself, and puts back what it holds.
         let names: Vec<String> = owners.iter().map(Uuid::to_string).collect();
         let id = question.id.to_string();
-        let broker = letters::look(&self.broker, &self.topology, &id, &names);
-        let (memory, (objects, broker)) = join(memory, join(part(self.objects(keys)), broker)).await;
+        let broker = letters::look(&self.broker, &self.topology, &id, &names, self.reader(&found));
+        let objects = part(self.objects(question.id, keys, file_schemas(&found)));
+        let (memory, (objects, broker)) = join(memory, join(objects, broker)).await;
         if let Some((outbox, held)) = memory {
             if let Some(outbox) = found.take("outbox", outbox) {
                 if outbox.passed_over {
@@ -147,6 +158,9 @@ impl Explainer {
             found.messages = Some(broker.messages);
             found.queues = Some(broker.queues);
             found.notes.extend(broker.notes);
+        }
+        if let Some(only) = &question.schema {
+            narrow(&mut found, only);
         }
         if let Some(catalog) = &catalog {
             self.ask_record(&mut found, catalog, question).await;
@@ -176,6 +190,11 @@ impl Explainer {
         None
     }
 
+    fn reader(&self, found: &Found) -> Reader {
+        let environment = found.environment.as_ref().and_then(|environment| environment.id);
+        Reader { ids: IdKind::of(&self.profile), environment }
+    }
+
     fn environment(&self, state: EnvironmentState) -> Environment {
         let verdict = self.guard.verdict();
         let hold = match &verdict {
@@ -200,6 +219,7 @@ impl Explainer {
             },
             mode: self.mode,
             dangling_rows: self.dangling_rows,
+            trust_outside_events: self.trust_outside_events,
             grace_seconds: self.grace.as_secs(),
             hold,
         }
@@ -207,12 +227,14 @@ impl Explainer {
 
     /// The CRM's tables and the ledger.
     async fn ask_tables(&self, found: &mut Found, catalog: &Catalog, question: &Question) {
-        let (db, id) = (&self.db, question.id);
-        let (rows, links, ledger, images) = tokio::join!(
+        let (db, id, only) = (&self.db, question.id, question.schema.as_ref());
+        let name = id.to_string();
+        let (rows, links, ledger, images, gone) = tokio::join!(
             part(db.rows_of_file(catalog, id)),
             part(db.links_of(catalog, id)),
-            part(db.ledger_of(catalog, id)),
+            part(db.ledger_of(catalog, id, only)),
             part(db.images_of(id)),
+            part(db.gone_with(&name, only)),
         );
         found.rows = found.take("rows", rows).map(|rows| rows.into_iter().map(Row::File).collect());
         if let Some(links) = found.take("links", links) {
@@ -222,55 +244,33 @@ impl Explainer {
         }
         found.ledger = found.take("ledger", ledger);
         found.images = found.take("images", images);
-    }
-
-    /// The record's own rows, its files, and what hangs on it.
-    async fn ask_record(&self, found: &mut Found, catalog: &Catalog, question: &Question) {
-        let (id, only) = (question.id, question.schema.as_ref());
-        if let Some(only) = only.filter(|only| !catalog.knows(only)) {
-            found.notes.push(format!("the database has no table of the schema '{only}'"));
-        }
-        let named = record_schemas(found, only);
-        let rows = part(self.db.rows_of_record(catalog, id, &named, only)).await;
-        let Some(rows) = found.take("records", rows) else { return };
-        let schemas: BTreeSet<String> = rows.iter().map(|row| row.schema.clone()).chain(named).collect();
-        // Where the files' rows could not be asked, this part is nothing as a whole: half of it would read as all of it.
-        if let Some(all) = &mut found.rows {
-            all.extend(rows.into_iter().map(Row::Record));
-        }
-        let files = part(self.db.files_of_record(catalog, id, &schemas, only)).await;
-        if let Some(files) = found.take("files", files) {
-            found.files_total = files.total;
-            note_the_rest(found, "files", files.items.len(), files.total);
-            found.files = Some(files.items);
-        }
-        for (schema, record) in gone(found, &schemas) {
-            let Ok(name) = SchemaName::try_from(schema.as_str()) else { continue };
-            let asked = part(self.prospect.hanging_on(&name, &RecordId::from(record))).await;
-            if let Some(report) = found.take("hanging", asked).filter(|report| !report.record_exists) {
-                found.hanging.push(Hanging {
-                    schema,
-                    record_id: record,
-                    free: report.left_reported,
-                    linked: report.left_linked,
-                    referenced: report.left_referenced,
-                    elsewhere: report.left_elsewhere,
-                });
-            }
+        if let Some(gone) = found.take("gone_rows", gone) {
+            found.gone_rows_total = gone.total;
+            note_the_rest(found, "rows that went with it", gone.items.len(), gone.total);
+            found.gone_rows = Some(gone.items);
         }
     }
 
-    /// What was done with the messages about it.
+    /// What was done with the messages about it, and who is at work.
     async fn ask_history(&self, found: &mut Found) {
         let messages = message_ids(found);
-        let (replays, discarded, suspects) = tokio::join!(
+        let (processes, replays, discarded, suspects) = tokio::join!(
+            self.at_work(),
             part(self.db.replays_of(&messages)),
             part(self.db.discarded_of(found.id, &messages)),
             part(self.db.suspects_of(&messages)),
         );
+        found.processes = found.take("processes", processes);
         found.replays = found.take("replays", replays);
         found.discarded = found.take("discarded", discarded);
         found.suspects = found.take("suspects", suspects);
+    }
+
+    /// The processes of this environment.
+    async fn at_work(&self) -> Part<Vec<Process>> {
+        let mut processes = part(self.db.processes(SILENT_AFTER)).await?;
+        processes.retain(|process| !process.died_here());
+        Ok(processes)
     }
 
     /// Asks the worker's own code, told to change nothing. An id that neither the CRM nor a bucket has ends in
@@ -327,7 +327,12 @@ impl Explainer {
     }
 
     /// The object under the first key that has one, in both buckets.
-    async fn objects(&self, keys: Vec<String>) -> Result<Objects, String> {
+    async fn objects(
+        &self,
+        id: Uuid,
+        keys: Vec<String>,
+        schemas: BTreeSet<String>,
+    ) -> Result<Objects, String> {
         let template = self.template.to_string();
         let mut first = None;
         for key in keys {
@@ -340,6 +345,7 @@ impl Explainer {
                 template: template.clone(),
                 object: object?.map(|head| Object::of(head, &self.buckets.object)),
                 recycle: recycle?.map(|head| Object::of(head, &self.buckets.recycle)),
+                other: None,
             };
             if both.object.is_some() || both.recycle.is_some() {
                 return Ok(both);
@@ -348,7 +354,10 @@ impl Explainer {
         }
         // Some servers say the same of a bucket that is away.
         self.storage.check().await.map_err(|error| error.to_string())?;
-        Ok(first.unwrap_or(Objects { template, ..Objects::default() }))
+        let none = first.unwrap_or(Objects { template, ..Objects::default() });
+        // One look more than necessary: where it fails or takes too long, all else is still known.
+        let other = tokio::time::timeout(OTHER_WITHIN, self.under_another(&FileId::from(id), &schemas)).await;
+        Ok(Objects { other: other.ok().and_then(Result::ok).flatten(), ..none })
     }
 }
 
@@ -366,11 +375,5 @@ impl Object {
             archived: head.archived,
             locked: head.legal_hold || head.retained_until.is_some(),
         }
-    }
-}
-
-fn note_the_rest(found: &mut Found, what: &str, listed: usize, total: u64) {
-    if (listed as u64) < total {
-        found.notes.push(format!("{listed} of {total} {what} are listed"));
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::found::{Message, Names, Queues};
+use super::found::{Message, Names, Origin, Queues};
 use crate::broker::{Broker, BrokerError, Delivery, Session, Topology};
 use crate::event::{Deleted, Event, IdKind};
+use crate::outcome::DeadReason;
 use crate::replay::{DeadLetter, Selection, Walk};
 
 /// Dead letters that are looked at, the first to die first.
@@ -29,17 +30,27 @@ pub(super) struct FromBroker {
     pub(super) notes: Vec<String>,
 }
 
+/// Whom the letters are read for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reader {
+    /// What ids are.
+    pub(super) ids: IdKind,
+    /// This environment, where it has an id.
+    pub(super) environment: Option<Uuid>,
+}
+
 /// Looks for `id` in the dead-letter queue, and for the deleted records `owners`, which its file belongs to.
 pub(super) async fn look(
     broker: &Broker,
     topology: &Topology,
     id: &str,
     owners: &[String],
+    reader: Reader,
 ) -> Result<FromBroker, BrokerError> {
     let session = broker.connect().await?;
     let mut found = FromBroker { queues: count(&session, topology).await?, ..FromBroker::default() };
     let dead = if found.queues.dead.is_some() {
-        dead_letters(&session, topology, id, owners, &mut found).await
+        dead_letters(&session, topology, (id, owners), reader, &mut found).await
     } else {
         Ok(())
     };
@@ -64,8 +75,8 @@ async fn count(session: &Session, topology: &Topology) -> Result<Queues, BrokerE
 async fn dead_letters(
     session: &Session,
     topology: &Topology,
-    id: &str,
-    owners: &[String],
+    (id, owners): (&str, &[String]),
+    reader: Reader,
     found: &mut FromBroker,
 ) -> Result<(), BrokerError> {
     if found.queues.dead == Some(0) {
@@ -83,7 +94,8 @@ async fn dead_letters(
                 seen += 1;
                 match names(&delivery, id, owners) {
                     Some(names) if found.messages.len() < LISTED => {
-                        found.messages.push(Message::of(letter, names));
+                        let origin = reader.origin(&delivery, letter.reason);
+                        found.messages.push(Message::of(letter, names, origin));
                     }
                     Some(_) => more += 1,
                     None => {}
@@ -128,6 +140,21 @@ fn names(delivery: &Delivery, id: &str, owners: &[String]) -> Option<Names> {
     }
 }
 
+impl Reader {
+    /// Whose word a message is. Names are looked for in more than what counts: to tell of a message is not to believe it.
+    fn origin(self, delivery: &Delivery, reason: Option<DeadReason>) -> Origin {
+        if matches!(reason, Some(DeadReason::Malformed | DeadReason::Unsupported)) {
+            return Origin::Malformed;
+        }
+        match Event::decode(&delivery.body, self.ids).map(|event| event.environment) {
+            Err(_) => Origin::Malformed,
+            Ok(None) => Origin::Outside,
+            Ok(captured_by) if captured_by == self.environment => Origin::Own,
+            Ok(Some(_)) => Origin::Foreign,
+        }
+    }
+}
+
 /// A UUID is the same in any form; any other id is what it is.
 fn is_same(one: &str, other: &str) -> bool {
     let same_uuid = || Some(Uuid::try_parse(one).ok()? == Uuid::try_parse(other).ok()?);
@@ -135,11 +162,12 @@ fn is_same(one: &str, other: &str) -> bool {
 }
 
 impl Message {
-    fn of(letter: DeadLetter, names: Names) -> Self {
+    fn of(letter: DeadLetter, names: Names, origin: Origin) -> Self {
         Self {
             queue: "dead",
             id: letter.id,
             names,
+            origin,
             reason: letter.reason,
             error: letter.error,
             attempts: letter.attempts,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use super::found::{Found, Names};
+use crate::db::explain::OutboxRow;
 use crate::file::SchemaName;
 
 /// Records of which it is asked what hangs on them.
@@ -34,12 +35,30 @@ pub(super) fn record_schemas(found: &Found, only: Option<&SchemaName>) -> BTreeS
     let outbox = found.outbox_rows("records", found.id).map(|row| row.schema.clone());
     let letters = found.messages_that_name(Names::Record).filter_map(|letter| letter.schema.clone());
     let held = held.map(|held| held.record_schema.clone());
-    let mut all: BTreeSet<String> = links.chain(ledger).chain(held).chain(outbox).chain(letters).collect();
+    let gone = found.gone_rows.iter().flatten().map(|row| row.record_schema.clone());
+    let all = links.chain(ledger).chain(held).chain(outbox).chain(letters).chain(gone);
+    let mut all: BTreeSet<String> = all.collect();
     if let Some(only) = only {
         all.retain(|schema| schema == only.as_str());
         all.insert(only.to_string());
     }
     all
+}
+
+/// Where a record of one schema is meant: takes out what is about a record of another that has the same id.
+pub(super) fn narrow(found: &mut Found, only: &SchemaName) {
+    let id = found.id;
+    if let Some(held) = &mut found.held {
+        held.retain(|held| held.record_id != id || held.record_schema == only.as_str());
+    }
+    if let Some(outbox) = &mut found.outbox {
+        let is_other = |row: &OutboxRow| row.kind == "records" && row.schema != only.as_str();
+        outbox.retain(|row| !is_other(row) || row.named.iter().any(|named| *named != id));
+    }
+    if let Some(messages) = &mut found.messages {
+        let is_other = |schema: Option<&String>| schema.is_some_and(|schema| schema != only.as_str());
+        messages.retain(|letter| letter.names != Names::Record || !is_other(letter.schema.as_ref()));
+    }
 }
 
 /// Records that are not there, and on which something may hang: the id itself, and what its file's rows name.
@@ -60,6 +79,7 @@ pub(super) fn message_ids(found: &Found) -> Vec<String> {
     let images = found.images.iter().flatten().map(|image| image.event_id.clone());
     let held = found.held.iter().flatten().map(|held| held.event_id.clone());
     let letters = found.messages.iter().flatten().map(|letter| letter.id.clone());
-    let all: BTreeSet<String> = ledger.chain(images).chain(held).chain(letters).collect();
+    let gone = found.gone_rows.iter().flatten().map(|row| row.event_id.clone());
+    let all: BTreeSet<String> = ledger.chain(images).chain(held).chain(letters).chain(gone).collect();
     all.into_iter().collect()
 }

@@ -6,9 +6,9 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::age::{moment, when};
-use super::found::{Foretold, Found, Hold, Message, Names, Object};
-use super::record;
-use crate::db::explain::{LedgerRow, OutboxRow, RowType};
+use super::found::{Environment, Foretold, Found, Hold, Message, Names, Object};
+use super::{at_work, record};
+use crate::db::explain::{DATABASE, FileRow, LedgerRow, OutboxRow, RowType};
 use crate::db::ledger::ERASED;
 use crate::outcome::{DeadReason, Outcome};
 
@@ -83,7 +83,11 @@ pub fn judge(found: &Found, now: OffsetDateTime) -> Verdict {
     };
     let hold = found.environment.as_ref().and_then(|environment| environment.hold.as_ref());
     match hold.filter(|_| fate.would == Would::Move) {
-        None => Verdict { kind, verdict: fate.sentence, would: fate.would, then: None },
+        None => {
+            let nobody = nobody_at_work(found).filter(|_| fate.would == Would::Move);
+            let verdict = [Some(fate.sentence), nobody].into_iter().flatten().collect::<Vec<_>>().join(" ");
+            Verdict { kind, verdict, would: fate.would, then: None }
+        }
         Some(hold) => Verdict {
             kind,
             verdict: held(hold, &fate.sentence),
@@ -93,6 +97,12 @@ pub fn judge(found: &Found, now: OffsetDateTime) -> Verdict {
     }
 }
 
+/// Why nobody would do what may be done.
+fn nobody_at_work(found: &Found) -> Option<String> {
+    let relayed = found.outbox.as_ref().is_some_and(|rows| !rows.is_empty());
+    at_work::nobody(found.processes.as_deref(), relayed)
+}
+
 fn kind(found: &Found) -> Kind {
     let is_file = found.file_rows().next().is_some()
         || found.links_of_file().next().is_some()
@@ -100,7 +110,10 @@ fn kind(found: &Found) -> Kind {
         || found.images.iter().flatten().next().is_some()
         || found.outbox_rows("files", found.id).next().is_some()
         || found.messages_that_name(Names::File).next().is_some()
-        || found.objects.as_ref().is_some_and(|both| both.object.is_some() || both.recycle.is_some());
+        || found
+            .objects
+            .as_ref()
+            .is_some_and(|it| it.object.is_some() || it.recycle.is_some() || it.other.is_some());
     match (is_file, record::is_one(found)) {
         (true, true) => Kind::Both,
         (true, false) => Kind::File,
@@ -151,8 +164,8 @@ fn fate(found: &Found, now: OffsetDateTime) -> Fate {
     }
 }
 
-fn untold(found: &Found) -> Fate {
-    let named = ["database", "rows", "links", "would", "objects", "storage"];
+pub(super) fn untold(found: &Found) -> Fate {
+    let named = ["database", "catalog", "rows", "records", "links", "would", "objects", "storage"];
     let why = named.iter().find_map(|part| Some(format!("{part}: {}", found.errors.get(part)?)));
     let why = why.unwrap_or_else(|| "not everything could be asked".to_owned());
     Fate::new(
@@ -162,16 +175,21 @@ fn untold(found: &Found) -> Fate {
 }
 
 /// Since when it has waited, and until when the grace period keeps it.
-fn in_outbox(what: &str, row: &OutboxRow, found: &Found, now: OffsetDateTime) -> String {
+pub(super) fn in_outbox(what: &str, row: &OutboxRow, found: &Found, now: OffsetDateTime) -> String {
     let since = when(row.captured_at, now);
-    let grace = found.environment.as_ref().map_or(0, |environment| environment.grace_seconds);
-    let due = row.seen_at.unwrap_or(now) + Duration::from_secs(grace);
-    let rests = if due > now {
-        format!(", where recycle.grace keeps it until {}", moment(due))
-    } else {
-        String::new()
-    };
-    format!("{what} has waited in the outbox since {since}{rests}")
+    let kept = kept_by_grace(row.seen_at, found.environment.as_ref(), now);
+    format!("{what} has waited in the outbox since {since}{kept}")
+}
+
+/// Until when the grace period keeps what a relay first saw then, as a part of a sentence; nothing where it is over.
+pub(super) fn kept_by_grace(
+    seen_at: Option<OffsetDateTime>,
+    environment: Option<&Environment>,
+    now: OffsetDateTime,
+) -> String {
+    let grace = environment.map_or(0, |environment| environment.grace_seconds);
+    let due = seen_at.unwrap_or(now) + Duration::from_secs(grace);
+    if due > now { format!(", where recycle.grace keeps it until {}", moment(due)) } else { String::new() }
 }
 
 fn in_dead_letters(letter: &Message, now: OffsetDateTime) -> String {
@@ -191,11 +209,18 @@ fn elsewhere(found: &Found) -> Fate {
         matches!(row.kind, Some(RowType::WebLink | RowType::EntityLink)) && found.file_rows().count() == 1
     });
     let object = found.objects.as_ref().and_then(|both| both.object.as_ref());
+    let is_file = |row: &FileRow| row.storage.is_none() || row.kind == Some(RowType::File);
     let mut sentence = match row {
         Some(row) if has_no_content => {
             let kind = if row.kind == Some(RowType::WebLink) { "web link" } else { "link to an entity" };
             format!("It stays: its row in {} is a {kind}, which has no content of its own.", row.schema)
         }
+        Some(row) if !is_file(row) => format!(
+            "It stays: its row in {} is no file by its type, because its TypeId is {}; its storage is '{}'.",
+            row.schema,
+            if row.kind.is_none() { "empty" } else { "none that we know" },
+            row.storage.as_deref().unwrap_or("unknown")
+        ),
         Some(row) => format!(
             "The file stays: its row in {} says that its content is not in S3 but in storage '{}'.",
             row.schema,
@@ -204,25 +229,28 @@ fn elsewhere(found: &Found) -> Fate {
         None => "The file stays: its row says that its content is not in S3.".to_owned(),
     };
     if let Some(object) = object {
-        sentence.push_str(&left_behind(found, object, has_no_content));
+        let in_database = row.is_some_and(|row| is_file(row) && row.storage.as_deref() == Some(DATABASE));
+        sentence.push_str(&left_behind(found, object, in_database));
     }
     Fate::new(Would::Stay, sentence)
 }
 
 /// An object under the key of a file whose row says that its content is elsewhere.
-fn left_behind(found: &Found, object: &Object, has_no_content: bool) -> String {
+fn left_behind(found: &Found, object: &Object, in_database: bool) -> String {
     let all_the_same = " An object under its key is in the object bucket all the same";
     let environment = found.environment.as_ref().and_then(|it| it.id).map(|id| id.to_string());
     match &object.migrated_by {
-        _ if has_no_content => format!("{all_the_same}; it is left alone."),
+        // Only between the database and S3 does a migration lead anywhere.
+        _ if !in_database => format!("{all_the_same}; it is left alone."),
         Some(by) if Some(by) == environment.as_ref() => format!(
             "{all_the_same}, and bears the mark of our own migration to the storage: that was cut off before it switched the \
              row, or the file has gone back to the database since. It is left alone; file-recycler migrate --to storage \
-             goes on where it was cut off."
+             goes on where it was cut off, and file-recycler migrate --to database --recycle-objects puts it away."
         ),
         _ => format!(
             "{all_the_same}, as a migration leaves it; it is left alone. If it has the very content of the row, \
-             file-recycler migrate --to storage switches the row to it, and else leaves both as they are."
+             file-recycler migrate --to storage switches the row to it, and file-recycler migrate --to database \
+             --recycle-objects puts it away; else both leave it as it is."
         ),
     }
 }
@@ -265,6 +293,19 @@ fn missing(found: &Found, now: OffsetDateTime) -> Fate {
         ),
         None => "The ledger has nothing about it".to_owned(),
     };
+    if let Some(other) = found.objects.as_ref().and_then(|both| both.other.as_ref()) {
+        let template = found.objects.as_ref().map_or("", |both| both.template.as_str());
+        return Fate::new(
+            Would::Nothing,
+            format!(
+                "Neither bucket has it under its key by storage.key_template '{template}', so nothing would move; but {} \
+                 has an object of it under '{}', as '{}' gives it; file-recycler doctor says whether the template is the right one. {past}.",
+                other.bucket(),
+                other.key,
+                other.template
+            ),
+        );
+    }
     Fate::new(Would::Nothing, format!("It is in neither bucket, so nothing would happen. {past}."))
 }
 

@@ -7,7 +7,7 @@ use crate::db::SampleFile;
 use crate::file::ObjectKey;
 use crate::key_template::KeyTemplate;
 use crate::outcome::Failure;
-use crate::storage::{Side, Storage};
+use crate::storage::{Head, Side, Storage};
 
 /// Looks at the storage at the same time.
 const LOOKS: usize = 8;
@@ -15,7 +15,8 @@ const LOOKS: usize = 8;
 /// What a sample says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// At least one object is where the template says.
+    /// At least one object is where the template says: the application's own, or one that a migration has put there while no
+    /// other template finds one of the application's.
     Fits,
     /// There is no row in S3 to look for.
     Empty,
@@ -37,27 +38,38 @@ pub async fn fit(storage: &Storage, template: &KeyTemplate, rows: &[SampleFile])
     if rows.is_empty() {
         return Ok(Fit::Empty);
     }
-    if finds_any(storage, template, rows).await? {
+    let found = found(storage, template, rows).await?;
+    if found == Found::TheApplications {
         return Ok(Fit::Fits);
     }
     // Where columns of the row make the key, no other template can be the right one.
     let rows: Vec<SampleFile> = rows.iter().filter(|file| file.key.is_none()).cloned().collect();
     for other in template.others() {
-        if !rows.is_empty() && finds_any(storage, &other, &rows).await? {
+        if !rows.is_empty() && self::found(storage, &other, &rows).await? == Found::TheApplications {
             return Ok(Fit::Other(other));
         }
     }
-    Ok(Fit::Nowhere)
+    Ok(if found == Found::Ours { Fit::Fits } else { Fit::Nowhere })
 }
 
-async fn finds_any(storage: &Storage, template: &KeyTemplate, rows: &[SampleFile]) -> Result<bool, Failure> {
-    let (mut answered, mut failed) = (false, None);
+/// Whose objects are there?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    None,
+    /// Written by our own migrations alone: they are where this very template said, and prove little.
+    Ours,
+    TheApplications,
+}
+
+async fn found(storage: &Storage, template: &KeyTemplate, rows: &[SampleFile]) -> Result<Found, Failure> {
+    let (mut found, mut answered, mut failed) = (Found::None, false, None);
     for portion in rows.chunks(LOOKS) {
-        let looks = portion.iter().map(|file| exists(storage, file.object_key(template)));
+        let looks = portion.iter().map(|file| look(storage, file.object_key(template)));
         for look in join_all(looks).await {
             match look {
-                Ok(true) => return Ok(true),
-                Ok(false) => answered = true,
+                Ok(Some(head)) if head.migrated_by().is_none() => return Ok(Found::TheApplications),
+                Ok(Some(_)) => (found, answered) = (Found::Ours, true),
+                Ok(None) => answered = true,
                 // One object that cannot be read says nothing about the others.
                 Err(failure) => failed = Some(failure),
             }
@@ -65,12 +77,16 @@ async fn finds_any(storage: &Storage, template: &KeyTemplate, rows: &[SampleFile
     }
     match failed {
         Some(failure) if !answered => Err(failure),
-        _ => Ok(false),
+        _ => Ok(found),
     }
 }
 
 /// Is there an object? One that the template can give no key to has none.
 pub async fn exists<E>(storage: &Storage, key: Result<ObjectKey, E>) -> Result<bool, Failure> {
-    let Ok(key) = key else { return Ok(false) };
-    Ok(storage.head(Side::Object, &key).await?.is_some())
+    Ok(look(storage, key).await?.is_some())
+}
+
+async fn look<E>(storage: &Storage, key: Result<ObjectKey, E>) -> Result<Option<Head>, Failure> {
+    let Ok(key) = key else { return Ok(None) };
+    Ok(storage.head(Side::Object, &key).await?)
 }

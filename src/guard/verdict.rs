@@ -5,6 +5,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use crate::db::environment::{Buckets, EnvironmentState, Identity, Purpose};
+use crate::failpoint;
 
 /// The buckets that are configured.
 pub type Binding = Buckets;
@@ -90,7 +91,7 @@ pub fn verdict(
     let Some(adopted) = &environment.adopted else {
         return refused("this database was never adopted: run `file-recycler adopt`");
     };
-    if adopted.identity != database.identity {
+    if adopted.identity != database.identity && !failpoint::removed("protection::environment_identity") {
         return Verdict::Refused(format!(
             "this database is {}, but {} was adopted: is it a copy? If it is to work, run `file-recycler adopt`",
             shown(&database.identity),

@@ -37,6 +37,8 @@ pub struct Inventory {
     storage: Storage,
     reading: Arc<Reading>,
     template: KeyTemplate,
+    /// The recycle bucket is listed, too.
+    copies: bool,
 }
 
 /// What there is under one key.
@@ -90,7 +92,13 @@ impl Keyed for Listed {
 impl Inventory {
     /// By these statements; [`Inventory::apart`] tells how those have to be made.
     pub fn new(db: Db, storage: Storage, reading: Arc<Reading>, template: KeyTemplate) -> Self {
-        Self { db, storage, reading, template }
+        Self { db, storage, reading, template, copies: true }
+    }
+
+    /// Without the recycle bucket, which is not listed then.
+    #[must_use]
+    pub fn without_copies(self) -> Self {
+        Self { copies: false, ..self }
     }
 
     /// Has each table to be a stream of its own, because the file's schema is in the key?
@@ -111,8 +119,11 @@ impl Inventory {
     pub fn entries(&self, range: &Range) -> Entries {
         let listing = |side: Side| {
             let (storage, range) = (self.storage.clone(), range.clone());
-            Ahead::new(format!("listing the {side} bucket"), move |pages| {
-                read::listing(storage, side, range, pages)
+            let wanted = side == Side::Object || self.copies;
+            Ahead::new(format!("listing the {side} bucket"), move |pages| async move {
+                if wanted {
+                    read::listing(storage, side, range, pages).await;
+                }
             })
         };
         let rows = (0..self.reading.groups()).map(|group| {

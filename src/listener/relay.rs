@@ -134,7 +134,8 @@ impl Relay {
     /// Rows whose events were all confirmed are gone even so; the others are still there and free.
     pub async fn once(&mut self, publisher: &Publisher, observer: &impl Observer) -> Result<Turn, Failure> {
         let limits = if failpoint::removed("protection::relay_batch") { UNLIMITED } else { LIMITS };
-        let Some(batch) = self.db.begin_batch(limits, &mut self.low_water, self.grace).await? else {
+        let grace = if failpoint::removed("protection::grace") { Duration::ZERO } else { self.grace };
+        let Some(batch) = self.db.begin_batch(limits, &mut self.low_water, grace).await? else {
             return Ok(if self.low_water.waits() { Turn::Waiting } else { Turn::Idle });
         };
         failpoint::reach("relay::locked");

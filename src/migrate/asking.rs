@@ -1,9 +1,10 @@
 //! Questions to both servers, with the tries and the patience that a run without a queue has.
 
 use crate::db::DbError;
+use crate::file::ObjectKey;
 use crate::outcome::{Advice, DeadReason, Failure};
 use crate::retry::{ON_THE_WAY, Pauses, outlast};
-use crate::storage::{Kind, StorageError};
+use crate::storage::{Head, Kind, Side, StorageError};
 
 use super::Migrator;
 
@@ -41,6 +42,16 @@ impl Migrator {
             }
         })
         .await
+    }
+
+    /// The object under a key; nothing where it is not there, while its bucket is.
+    pub(super) async fn object(&self, key: &ObjectKey) -> Result<Option<Head>, Failure> {
+        let head = self.storage(|| self.parts.storage.head(Side::Object, key)).await??;
+        if head.is_none() {
+            // Some servers say of a bucket that is away what they say of an object.
+            self.storage(|| self.parts.storage.check()).await??;
+        }
+        Ok(head)
     }
 }
 

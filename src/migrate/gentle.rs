@@ -22,9 +22,6 @@ const EVERY: Duration = Duration::from_millis(200);
 const SLOW: Duration = Duration::from_secs(1);
 /// What others write is not waited for longer than this, once they have ceased.
 const LONGEST: Duration = Duration::from_secs(10);
-/// A replica may be so far behind, in bytes.
-const LAG: i64 = 64 * 1024 * 1024;
-
 words! {
     /// What is waited for.
     Wait {
@@ -46,6 +43,8 @@ pub struct Bounds {
     pub wal: Option<u64>,
     /// Sessions of others that may be at work; nothing: any number.
     pub sessions: Option<u32>,
+    /// How far a replica may be behind, in bytes; nothing: any distance.
+    pub lag: Option<u64>,
 }
 
 /// What the looks say together: pure.
@@ -68,7 +67,7 @@ impl Judge {
         self.count(look.wal, now);
         if look.paused {
             Some(Wait::Paused)
-        } else if look.lag.is_some_and(|lag| lag > LAG) {
+        } else if is_beyond(look.lag, self.bounds.lag) {
             Some(Wait::Lag)
         } else if self.bounds.sessions.is_some_and(|most| look.active > most.into()) || took > SLOW {
             Some(Wait::Busy)
@@ -88,6 +87,11 @@ impl Judge {
         // What was not used is not saved up.
         self.debt = (self.debt + written - allowed).clamp(0.0, bound * LONGEST.as_secs_f64());
     }
+}
+
+/// Is a replica further behind than it may be?
+fn is_beyond(lag: Option<i64>, most: Option<u64>) -> bool {
+    lag.zip(most).is_some_and(|(lag, most)| u64::try_from(lag).is_ok_and(|lag| lag > most))
 }
 
 /// The looks of one run.
@@ -205,7 +209,7 @@ mod tests {
     #[test]
     fn the_log_grows_no_faster_than_it_may_over_time() {
         let start = Instant::now();
-        let mut judge = Judge::new(Bounds { wal: Some(10 * MIB.unsigned_abs()), sessions: None });
+        let mut judge = Judge::new(Bounds { wal: Some(10 * MIB.unsigned_abs()), sessions: None, lag: None });
         let mut at = |seconds: f64, wal: i64| {
             judge.judge(&look(wal * MIB), Duration::ZERO, start + Duration::from_secs_f64(seconds))
         };
@@ -224,19 +228,20 @@ mod tests {
     #[test]
     fn each_measure_is_kept() {
         let now = Instant::now();
-        let bounds = Bounds { wal: None, sessions: Some(16) };
+        let bounds = Bounds { wal: None, sessions: Some(16), lag: Some(64 * MIB.unsigned_abs()) };
+        let most = 64 * MIB;
         for (look, took, expected) in [
             (look(0), Duration::ZERO, None),
-            (Look { lag: Some(LAG), active: 16, ..look(0) }, SLOW, None),
-            (Look { lag: Some(LAG + 1), ..look(0) }, Duration::ZERO, Some(Wait::Lag)),
+            (Look { lag: Some(most), active: 16, ..look(0) }, SLOW, None),
+            (Look { lag: Some(most + 1), ..look(0) }, Duration::ZERO, Some(Wait::Lag)),
             (Look { active: 17, ..look(0) }, Duration::ZERO, Some(Wait::Busy)),
             (look(0), SLOW + Duration::from_millis(1), Some(Wait::Busy)),
             (Look { paused: true, lag: Some(i64::MAX), ..look(0) }, Duration::ZERO, Some(Wait::Paused)),
         ] {
             assert_eq!(Judge::new(bounds).judge(&look, took, now), expected, "{look:?}");
         }
-        let any = Bounds { sessions: None, ..bounds };
-        let crowded = Look { active: i64::MAX, ..look(0) };
+        let any = Bounds { sessions: None, lag: None, ..bounds };
+        let crowded = Look { active: i64::MAX, lag: Some(i64::MAX), ..look(0) };
         assert_eq!(Judge::new(any).judge(&crowded, Duration::ZERO, now), None);
     }
 }

@@ -9,9 +9,11 @@
 //! statement that switches the row, and stays where it was after it.
 
 mod asking;
+mod away;
 mod budget;
 mod gentle;
 mod groups;
+mod left;
 mod pace;
 mod proof;
 mod reclaim;
@@ -28,6 +30,7 @@ use futures_util::future::BoxFuture;
 use crate::db::Db;
 use crate::db::migrate::{Direction, Migration};
 use crate::file::{FileId, FileRef, ObjectKey, SchemaName};
+use crate::inventory::Inventory;
 use crate::key_template::KeyTemplate;
 use crate::outcome::{Failure, Outcome};
 use crate::recycle::{EventContext, Job};
@@ -42,8 +45,9 @@ use gentle::Gentle;
 use pace::Pace;
 
 /// Moves one object to the recycle bucket as a worker does: proven, and only where no row says that it is in S3. Only the
-/// object with this ETag: another one that came since is nobody's to move.
-pub type PutAway = Arc<dyn Fn(Job, ETag) -> BoxFuture<'static, Result<Outcome, Failure>> + Send + Sync>;
+/// object with this ETag: another one that came since is nobody's to move, and then there is no outcome.
+pub type PutAway =
+    Arc<dyn Fn(Job, ETag) -> BoxFuture<'static, Result<Option<Outcome>, Failure>> + Send + Sync>;
 
 /// How contents are moved.
 #[derive(Clone, Debug)]
@@ -52,7 +56,7 @@ pub struct Settings {
     pub direction: Direction,
     /// Does it; otherwise it is only told which files it would be.
     pub apply: bool,
-    /// Moves objects to the recycle bucket, once their content is in the database.
+    /// Moves objects to the recycle bucket, once their content is in the database; also those that were left behind.
     pub recycle_objects: bool,
     /// Most files.
     pub limit: Option<u64>,
@@ -80,6 +84,8 @@ pub struct Parts {
     pub mark: Mark,
     /// For objects that nobody needs in the object bucket any more.
     pub put_away: PutAway,
+    /// By which objects are found that a migration to the database left behind, once all else is done; nothing: they stay.
+    pub left_behind: Option<Inventory>,
     /// Ends it early.
     pub stop: Stop,
 }
@@ -98,13 +104,18 @@ impl Migrator {
     pub fn new(parts: Parts, settings: Settings) -> Self {
         let gentle = Gentle::watch(parts.db.clone(), settings.bounds, parts.stop.clone());
         let pace = Pace::new(settings.rate, settings.bandwidth, tokio::time::Instant::now());
-        Self { parts, settings, gentle, pace, budget: Budget::default() }
+        let budget = Budget::new(settings.bounds.wal.is_some());
+        Self { parts, settings, gentle, pace, budget }
     }
 
     /// Was this written by an earlier run of this environment? What this run has written is another row's of the same id.
     fn is_of_an_earlier_run(&self, head: &Head) -> bool {
-        let mark = &self.parts.mark;
-        head.migrated_by() == Some(mark.environment.as_str()) && head.migrated_in() != Some(mark.run.as_str())
+        self.is_ours(head) && head.migrated_in() != Some(self.parts.mark.run.as_str())
+    }
+
+    /// Was this written by a run of this environment?
+    fn is_ours(&self, head: &Head) -> bool {
+        head.migrated_by() == Some(self.parts.mark.environment.as_str())
     }
 
     fn key(&self, id: uuid::Uuid, schema: &SchemaName) -> Result<ObjectKey, Failure> {
@@ -113,17 +124,18 @@ impl Migrator {
     }
 
     /// Moves the object with this ETag to the recycle bucket; not where any row with this id has it in a storage that is not
-    /// the database.
+    /// the database. Nothing where it is another object by now.
     async fn put_away(
         &self,
         id: uuid::Uuid,
         schema: &SchemaName,
         key: &ObjectKey,
         etag: &ETag,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Option<Outcome>, Failure> {
         let (db, migration) = (&self.parts.db, &self.parts.migration);
-        if self.database(|| db.has_other_storage(migration, id)).await? {
-            return Ok(Outcome::Alive);
+        let others = self.database(|| db.in_other_storage(migration, std::slice::from_ref(&id))).await?;
+        if !migration.knows_database() || !others.is_empty() {
+            return Ok(Some(Outcome::Alive));
         }
         let file = FileRef { file_id: FileId::from(id), schema: Some(schema.clone()), size: None, key: None };
         let event = EventContext { id: self.parts.mark.run.clone(), record: None, deleted_at: None };

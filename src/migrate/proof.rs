@@ -11,6 +11,9 @@ use crate::file::ObjectKey;
 use crate::outcome::Failure;
 use crate::storage::{ETag, Head, Kind, PART, Side};
 
+/// A content that is not compressed is read in steps of so many bytes.
+const STEP: usize = 256 * 1024;
+
 /// An MD5.
 pub(super) type Digest16 = [u8; 16];
 
@@ -151,13 +154,14 @@ impl Migrator {
             Err(error) if error.kind == Kind::Archived => return Err(error.into()),
             Err(_) => return Ok(Same::ObjectChanged),
         };
-        let (version, step, mut first) = (row.version(), step(row), 0);
+        let (version, at_once, mut first) =
+            (row.version(), step(row).max(usize::try_from(SMALL).unwrap_or(PART)), 0);
         let mut read = BytesMut::new();
         loop {
             let chunk = content.next().await?;
             let is_end = chunk.is_none();
             read.extend_from_slice(&chunk.unwrap_or_default());
-            if read.len() < step && !is_end {
+            if read.len() < at_once && !is_end {
                 continue;
             }
             let Some(piece) = self.piece(table, &version, row, first, read.len()).await? else {
@@ -185,26 +189,18 @@ impl Migrator {
         first: usize,
         length: usize,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        let step = step(row);
-        let mut whole = Vec::with_capacity(length);
-        while whole.len() < length {
-            let piece = Piece { first: first + whole.len(), length: step.min(length - whole.len()) };
-            let Some(read) = self.database(|| self.parts.db.piece(table, version, piece)).await? else {
-                return Ok(None);
-            };
-            if read.is_empty() {
-                break;
-            }
-            whole.extend_from_slice(&read);
+        if length == 0 {
+            return Ok(Some(Vec::new()));
         }
-        Ok(Some(whole))
+        let (piece, step) = (Piece { first, length }, step(row));
+        self.database(|| self.parts.db.piece(table, version, piece, step)).await
     }
 }
 
-/// How much of a row's content is read at once. Of a compressed one the server has to go through everything before a piece,
-/// each time: fewer and larger ones then.
+/// How much of a row's content comes in one message: a connection's buffer has room for one. Of a compressed one the server has
+/// to go through everything before a step, each time: fewer and larger ones then.
 fn step(row: &Candidate) -> usize {
-    if row.stored < row.length { PART } else { usize::try_from(SMALL).unwrap_or(PART) }
+    if row.stored < row.length { PART } else { STEP }
 }
 
 /// The lengths of a migration's own parts.

@@ -1,6 +1,6 @@
 //! What became of each file, and of all of them together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -25,6 +25,12 @@ words! {
         Reclaimed => "reclaimed",
         /// It would be.
         WouldReclaim => "would_reclaim",
+        /// Its content was in its row already; its object, which a migration had left behind, went to the recycle bucket.
+        Recycled => "recycled",
+        /// It would, if it is proven to have the row's content.
+        WouldRecycle => "would_recycle",
+        /// Its content is in its row, and its object is still named by something else, a link or another row: it stays.
+        Kept => "kept",
         /// Somebody changed or is changing its row: for the next run.
         Edited => "edited",
         /// Its row was deleted meanwhile.
@@ -51,6 +57,11 @@ words! {
 impl Migrated {
     /// Is it done, or nothing to be done, or done by the next run?
     pub const fn is_well(self) -> bool {
+        self.is_done() || matches!(self, Self::Kept | Self::Edited | Self::Gone | Self::NoContent)
+    }
+
+    /// Was, or would be, something done?
+    pub const fn is_done(self) -> bool {
         matches!(
             self,
             Self::Migrated
@@ -58,17 +69,8 @@ impl Migrated {
                 | Self::WouldMigrate
                 | Self::Reclaimed
                 | Self::WouldReclaim
-                | Self::Edited
-                | Self::Gone
-                | Self::NoContent
-        )
-    }
-
-    /// Was, or would be, something done?
-    pub const fn is_done(self) -> bool {
-        matches!(
-            self,
-            Self::Migrated | Self::AlreadyThere | Self::WouldMigrate | Self::Reclaimed | Self::WouldReclaim
+                | Self::Recycled
+                | Self::WouldRecycle
         )
     }
 }
@@ -119,6 +121,8 @@ pub struct Summary {
     pub tables: BTreeMap<SchemaName, Count>,
     /// Objects that were to go to the recycle bucket, and did not.
     pub objects_left: u64,
+    /// Their files, and others of which something was told: they are not tried twice in one run.
+    pub(super) tried: HashSet<Uuid>,
     /// How long was waited for what.
     pub waited: BTreeMap<Wait, Duration>,
     /// What the server wrote to its log meanwhile, by whomever, in bytes; nothing where it was not looked at.
@@ -144,6 +148,7 @@ impl Summary {
     pub fn add(&mut self, file: &FileResult) {
         self.counts.entry(file.result).or_default().add(file);
         self.objects_left += u64::from(file.stays);
+        self.tried.extend((file.stays || file.why.is_some()).then_some(file.file_id));
         if file.result.is_done() {
             self.tables.entry(file.schema.clone()).or_default().add(file);
         }

@@ -24,8 +24,8 @@ pub(super) type Switched<T> = (Candidate, T, Result<bool, Failure>);
 pub(super) enum Now {
     /// It is the version that was read.
     Same,
-    /// It is another one, and says that its content is where it was to go: by our own statement, whose answer was lost. No
-    /// other migration runs.
+    /// It is another one, and as our own statement makes it, whose answer was lost: it says that its content is where it was
+    /// to go, or has none any more. No other migration runs.
     Switched,
     /// It is another one.
     Changed,
@@ -82,12 +82,12 @@ impl Migrator {
         let versions: Vec<Version> = rows.iter().map(Candidate::version).collect();
         let (db, migration) = (&self.parts.db, &self.parts.migration);
         let there = self.database(|| db.migration_now(migration, table, &versions)).await?;
-        let switches = self.settings.direction != Direction::Reclaim;
+        let clears = self.settings.direction == Direction::Reclaim;
         let now = |row: Candidate| {
-            let now = match there.iter().find(|(id, ..)| *id == row.id) {
+            let now = match there.iter().find(|found| found.id == row.id) {
                 None => Now::Gone,
-                Some((_, true, _)) => Now::Same,
-                Some((_, false, true)) if switches => Now::Switched,
+                Some(found) if found.is_same => Now::Same,
+                Some(found) if found.is_there && (found.is_empty || !clears) => Now::Switched,
                 Some(_) => Now::Changed,
             };
             (row, now)
@@ -102,9 +102,13 @@ impl Migrator {
             let own = self.settings.direction == Direction::ToDatabase && row.length.unwrap_or_default() > 0;
             match now {
                 Now::Gone => self.told(table, &row, Migrated::Gone, None),
+                Now::Switched if self.settings.direction == Direction::Reclaim => {
+                    self.told(table, &row, Migrated::Reclaimed, None)
+                }
                 Now::Switched => self.told(table, &row, Migrated::Migrated, None),
                 Now::Same if own => {
-                    let why = "the row has another content of its own: nothing says which of them is newer";
+                    let why = "the row has another content of its own, and nothing says which of them is newer; or somebody \
+                               has it locked";
                     self.told(table, &row, Migrated::Differs, Some(why.to_owned()))
                 }
                 Now::Same | Now::Changed => self.told(table, &row, Migrated::Edited, None),

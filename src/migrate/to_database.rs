@@ -4,9 +4,11 @@
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt as _};
 use md5::{Digest as _, Md5};
+use sha2::Sha256;
 use uuid::Uuid;
 
 use super::asking::{is_of_rows, lasting};
+use super::away::written_since;
 use super::groups::{SMALL, weight};
 use super::proof::{Digest16, Parts, says};
 use super::switch::Now;
@@ -37,10 +39,11 @@ impl Migrator {
         &self,
         table: &Table,
         rows: Vec<Candidate>,
-    ) -> Result<Vec<FileResult>, Failure> {
+        results: &mut Vec<FileResult>,
+    ) -> Result<(), Failure> {
         let bytes = rows.iter().map(|row| weight(row, Direction::ToDatabase)).sum();
-        let (mut results, mut arrived) = (Vec::new(), Vec::new());
-        let (mut large, mut not, mut objects) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut arrived, mut large) = (Vec::new(), Vec::new());
+        let (mut not, mut objects) = (Vec::new(), Vec::new());
         {
             // A large one is streamed: what is held of it at once is two pieces.
             let _room = self.budget.take(u64::min(bytes, 2 * SMALL)).await;
@@ -62,10 +65,11 @@ impl Migrator {
                 }
             }
             failpoint::reach("migrate::content_read");
-            results.extend(self.give_rows(table, arrived).await?);
+            self.give_rows(table, arrived, results).await?;
             results.extend(self.not(table, not).await?);
         }
         for row in large {
+            let _place = self.budget.arrive().await;
             self.gentle.clear().await;
             let _room = self.budget.take(2 * SMALL).await;
             results.push(match self.stream_into_row(table, &row, &mut objects).await {
@@ -76,11 +80,9 @@ impl Migrator {
                 Err(failure) => self.failed(table, &row, &failure),
             });
         }
-        if self.settings.recycle_objects {
-            failpoint::reach("migrate::before_putting_away");
-            results = self.put_objects_away(table, results, &objects).await;
-        }
-        Ok(results)
+        failpoint::reach("migrate::before_putting_away");
+        *results = self.with_their_objects(table, std::mem::take(results), &objects).await;
+        Ok(())
     }
 
     async fn get(&self, table: &Table, row: &Candidate) -> Result<Got, Failure> {
@@ -143,16 +145,17 @@ impl Migrator {
         &self,
         table: &Table,
         arrived: Vec<(Candidate, Bytes, Digest16)>,
-    ) -> Result<Vec<FileResult>, Failure> {
+        results: &mut Vec<FileResult>,
+    ) -> Result<(), Failure> {
         if arrived.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let contents: Vec<Arrived> = arrived
             .iter()
             .map(|(row, content, md5)| Arrived { row: row.version(), content: content.clone(), md5: *md5 })
             .collect();
         let (db, migration) = (&self.parts.db, &self.parts.migration);
-        let (mut results, mut left) = (Vec::new(), Vec::new());
+        let mut left = Vec::new();
         match self.database(|| db.switch_to_database(migration, table, &contents)).await {
             Ok(done) => {
                 for (row, ..) in arrived {
@@ -178,7 +181,7 @@ impl Migrator {
         }
         failpoint::reach("migrate::content_in_row");
         results.extend(self.left(table, left).await?);
-        Ok(results)
+        Ok(())
     }
 
     /// A large one: piece by piece to the database's server, which puts them together.
@@ -191,8 +194,7 @@ impl Migrator {
         let key = self.key(row.id, &table.schema)?;
         let storage = &self.parts.storage;
         let not = |what, why: &str| Ok(self.told(table, row, what, Some(why.to_owned())));
-        let Some(head) = self.storage(|| storage.head(Side::Object, &key)).await?? else {
-            self.storage(|| storage.check()).await??;
+        let Some(head) = self.object(&key).await? else {
             return not(
                 Migrated::Missing,
                 "its object is not in the object bucket: `explain` tells where it may be",
@@ -212,9 +214,9 @@ impl Migrator {
         }
         let lengths = self.storage(|| storage.part_lengths(Side::Object, &key, &head)).await?.ok().flatten();
         let mut arrival = self.database(|| self.parts.db.arrival()).await?;
-        let md5 = match self.read_proven(&key, &head, lengths, &mut arrival).await {
-            Ok(Some(md5)) => md5,
-            Ok(None) => {
+        match self.read_proven(&key, &head, lengths, &mut arrival).await {
+            Ok(true) => {}
+            Ok(false) => {
                 arrival.give_up().await;
                 return not(Migrated::Unproven, "it was read twice, and came differently");
             }
@@ -222,7 +224,7 @@ impl Migrator {
                 arrival.give_up().await;
                 return Err(failure);
             }
-        };
+        }
         failpoint::reach("migrate::content_read");
         let _place = self.budget.assemble().await;
         self.gentle.clear().await;
@@ -233,7 +235,7 @@ impl Migrator {
             return Ok(self.told(table, row, Migrated::Edited, None));
         }
         objects.push((row.id, head.etag));
-        self.put_together(table, row, arrival, md5).await
+        self.put_together(table, row, arrival).await
     }
 
     /// Not tried again by itself: the pieces go with the connection. The next run does it.
@@ -242,9 +244,8 @@ impl Migrator {
         table: &Table,
         row: &Candidate,
         arrival: Arrival,
-        md5: Digest16,
     ) -> Result<FileResult, Failure> {
-        let done = arrival.into_row(&self.parts.migration, table, &row.version(), md5).await;
+        let done = arrival.into_row(&self.parts.migration, table, &row.version()).await;
         failpoint::reach("migrate::content_in_row");
         match done {
             Ok(true) => Ok(self.told(table, row, Migrated::Migrated, None)),
@@ -260,72 +261,66 @@ impl Migrator {
         }
     }
 
-    /// All pieces to the database's server, and their MD5; nothing where they are not what the object is.
+    /// The object's content to the database's server; whether it is what the object is.
     async fn read_proven(
         &self,
         key: &ObjectKey,
         head: &Head,
         lengths: Option<Vec<u64>>,
         arrival: &mut Arrival,
-    ) -> Result<Option<Digest16>, Failure> {
-        let read = self.read_pieces(key, head, lengths, arrival).await?;
-        if read.proven {
-            return Ok(Some(read.md5));
+    ) -> Result<bool, Failure> {
+        if self.read_pieces(key, head, lengths, arrival).await? {
+            return Ok(true);
         }
         // The ETag does not say: the same once more is proof enough that it came over as it is.
-        let again = self.digest_of(key, head).await?;
-        Ok((again == read.md5).then_some(read.md5))
+        let mut again = Sha256::new();
+        let mut content = self.storage(|| self.parts.storage.open(Side::Object, key, head)).await??;
+        while let Some(chunk) = content.next().await? {
+            again.update(&chunk);
+        }
+        let again: [u8; 32] = again.finalize().into();
+        Ok(again == arrival.sha256())
     }
 
+    /// As `read_proven`, by reading once: does the ETag stand for what has come?
     async fn read_pieces(
         &self,
         key: &ObjectKey,
         head: &Head,
         lengths: Option<Vec<u64>>,
         arrival: &mut Arrival,
-    ) -> Result<Read, Failure> {
+    ) -> Result<bool, Failure> {
         let mut content = self.storage(|| self.parts.storage.open(Side::Object, key, head)).await??;
-        let (mut whole, mut parts) = (Md5::new(), lengths.map(Parts::new));
-        let (mut piece, mut size) = (BytesMut::new(), 0);
-        let full = usize::try_from(SMALL).unwrap_or(usize::MAX);
-        loop {
-            let chunk = content.next().await?;
-            let is_end = chunk.is_none();
-            if let Some(chunk) = chunk {
-                whole.update(&chunk);
-                if let Some(parts) = &mut parts {
-                    parts.update(&chunk);
-                }
-                size += chunk.len() as u64;
-                piece.extend_from_slice(&chunk);
+        // An MD5 for each part, or one for all: not both.
+        let mut digests =
+            lengths.map_or_else(|| Arriving::Whole(Md5::new()), |all| Arriving::Parts(Parts::new(all)));
+        let (mut piece, mut size) = (BytesMut::with_capacity(Arrival::STEP), 0);
+        while let Some(chunk) = content.next().await? {
+            digests.update(&chunk);
+            size += chunk.len() as u64;
+            let mut rest = &*chunk;
+            while piece.len() + rest.len() >= Arrival::STEP {
+                let (now, later) = rest.split_at(Arrival::STEP - piece.len());
+                piece.extend_from_slice(now);
+                arrival.add(&piece).await.map_err(Failure::from)?;
+                piece.clear();
+                rest = later;
             }
-            while piece.len() >= full || is_end && !piece.is_empty() {
-                let now = piece.split_to(full.min(piece.len()));
-                arrival.add(&now, Md5::digest(&now).into()).await.map_err(Failure::from)?;
-            }
-            if is_end {
-                break;
-            }
+            piece.extend_from_slice(rest);
         }
         if size != head.size {
             return Err(lasting("the object's content ended before its end"));
         }
-        let md5: Digest16 = whole.finalize().into();
-        Ok(Read { proven: says(&head.etag, md5, parts) == Some(true), md5 })
-    }
-
-    async fn digest_of(&self, key: &ObjectKey, head: &Head) -> Result<Digest16, Failure> {
-        let mut content = self.storage(|| self.parts.storage.open(Side::Object, key, head)).await??;
-        let mut whole = Md5::new();
-        while let Some(chunk) = content.next().await? {
-            whole.update(&chunk);
+        if !piece.is_empty() {
+            arrival.add(&piece).await.map_err(Failure::from)?;
         }
-        Ok(whole.finalize().into())
+        Ok(digests.prove(&head.etag))
     }
 
-    /// The objects of what is in the database now, to the recycle bucket: by the worker's own move, which finds for each
-    /// that no row says S3.
-    async fn put_objects_away(
+    /// The objects of what is in the database now. They go to the recycle bucket, where that is wanted, by the worker's own
+    /// move, which finds for each that no row says S3. Either way one that is another one by now is told: who saved the
+    /// file while its content came writes the object first, and the row, which says "database" since, only then.
+    async fn with_their_objects(
         &self,
         table: &Table,
         results: Vec<FileResult>,
@@ -336,8 +331,11 @@ impl Migrator {
             .map(|file| async move {
                 let object = objects.iter().find(|(id, _)| *id == file.file_id);
                 match (file.result, object, file.key.clone()) {
-                    (Migrated::Migrated, Some((_, etag)), Some(key)) => {
+                    (Migrated::Migrated, Some((_, etag)), Some(key)) if self.settings.recycle_objects => {
                         self.without_its_object(table, file, &key, etag).await
+                    }
+                    (Migrated::Migrated, Some((_, etag)), Some(key)) => {
+                        self.beside_its_object(file, &key, etag).await
                     }
                     _ => file,
                 }
@@ -345,13 +343,41 @@ impl Migrator {
             .collect();
         stream::iter(moves).buffer_unordered(64).collect().await
     }
+
+    async fn beside_its_object(&self, file: FileResult, key: &ObjectKey, etag: &ETag) -> FileResult {
+        match self.object(key).await {
+            Ok(Some(head)) if head.etag != *etag => written_since(file),
+            Ok(_) => file,
+            Err(failure) => {
+                let why =
+                    format!("whether its object was written again meanwhile is not known: {}", failure.error);
+                FileResult { why: Some(why), ..file }
+            }
+        }
+    }
 }
 
-/// What reading an object has shown.
-struct Read {
-    /// It is what its ETag stands for.
-    proven: bool,
-    md5: Digest16,
+/// The MD5s that an object's ETag may be made of, as its content comes.
+enum Arriving {
+    Whole(Md5),
+    Parts(Parts),
+}
+
+impl Arriving {
+    fn update(&mut self, content: &[u8]) {
+        match self {
+            Self::Whole(md5) => md5.update(content),
+            Self::Parts(parts) => parts.update(content),
+        }
+    }
+
+    /// Does this ETag stand for what has come?
+    fn prove(self, etag: &ETag) -> bool {
+        match self {
+            Self::Whole(md5) => etag.proves_same_content(&ETag::of_md5(md5.finalize().into())),
+            Self::Parts(parts) => parts.etag() == *etag,
+        }
+    }
 }
 
 /// The row says another size than the object has. Zero tells none: it is what an empty column says, too.

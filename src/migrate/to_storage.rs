@@ -1,5 +1,7 @@
 //! From rows to the storage: the object first, proven; then the row, if it is still what was read.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use md5::{Digest as _, Md5};
@@ -20,6 +22,16 @@ const PARTS_AT_ONCE: usize = 3;
 /// How often an object that appears and goes again is tried.
 const TRIES: usize = 3;
 
+/// How long a row in somebody's hands is waited for, look by look.
+const IN_HAND: [Duration; 6] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_millis(1_500),
+];
+
 /// What is in the storage now.
 enum Put {
     /// The row's content, written now, as this object.
@@ -36,16 +48,18 @@ impl Migrator {
         &self,
         table: &Table,
         rows: Vec<Candidate>,
-    ) -> Result<Vec<FileResult>, Failure> {
-        let (mut results, mut ready) = (Vec::new(), Vec::new());
+        results: &mut Vec<FileResult>,
+    ) -> Result<(), Failure> {
+        let mut ready = Vec::new();
         for row in rows {
             match self.unfit(table, &row) {
                 Some(result) => results.push(result),
                 None => ready.push(row),
             }
         }
+        let (theirs, ready) = self.apart_from_others(ready).await?;
         let large = ready.iter().any(|row| row.length.unwrap_or_default().unsigned_abs() > SMALL);
-        let put = if large {
+        let mut put = if large {
             let mut put = Vec::new();
             for row in ready {
                 let result = self.put_large(table, &row).await;
@@ -55,6 +69,10 @@ impl Migrator {
         } else {
             self.put_small(table, ready).await?
         };
+        for row in theirs {
+            let result = self.as_theirs(table, &row).await;
+            put.push((row, result));
+        }
         let (mut written, mut not) = (Vec::new(), Vec::new());
         for (row, result) in put {
             match result {
@@ -65,9 +83,34 @@ impl Migrator {
             }
         }
         failpoint::reach("migrate::object_written");
-        results.extend(self.switch(table, written).await?);
+        self.switch(table, written, results).await?;
         results.extend(self.not(table, not).await?);
-        Ok(results)
+        Ok(())
+    }
+
+    /// Those of these rows under whose key is another row's object, and the others. Rows are copied with their ids; one that
+    /// says S3 would give whatever were written there now.
+    async fn apart_from_others(
+        &self,
+        rows: Vec<Candidate>,
+    ) -> Result<(Vec<Candidate>, Vec<Candidate>), Failure> {
+        let (db, migration) = (&self.parts.db, &self.parts.migration);
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let theirs = self.database(|| db.in_other_storage(migration, &ids)).await?;
+        let is_theirs = |row: &Candidate| {
+            theirs.contains(&row.id) && !failpoint::removed("protection::object_of_another_row")
+        };
+        Ok(rows.into_iter().partition(is_theirs))
+    }
+
+    /// Under its key is, or was, another row's object: nothing is written there.
+    async fn as_theirs(&self, table: &Table, row: &Candidate) -> Result<Put, Failure> {
+        let key = self.key(row.id, &table.schema)?;
+        if let Some(put) = self.occupied(table, row, None, &key).await? {
+            return Ok(put);
+        }
+        let why = "another row with this id says that its content is in S3, and no object is there: `explain` tells of both";
+        Ok(Put::Not(Migrated::Differs, Some(why.to_owned())))
     }
 
     /// What keeps a row from being moved, by what it says itself.
@@ -250,11 +293,19 @@ impl Migrator {
         if now.iter().any(|(_, now)| *now != Now::Same) {
             return Ok(Some(Put::Not(Migrated::Edited, None)));
         }
+        let (db, migration) = (&self.parts.db, &self.parts.migration);
+        if self.database(|| db.has_several_rows(migration, row.id)).await?
+            && !failpoint::removed("protection::several_rows")
+        {
+            let why =
+                "an object with other content is under its key, and another row has this id, too".to_owned();
+            return Ok(Some(Put::Not(Migrated::Differs, Some(why))));
+        }
         // What an earlier run wrote of a row that was edited before it was switched: no row has ever named it, unless it was
         // brought back to the database since; so it is kept for as long as a backup may name it.
         match self.put_away(row.id, &table.schema, key, &head.etag).await? {
-            Outcome::Moved | Outcome::AlreadyMoved | Outcome::Missing => Ok(None),
-            other => {
+            Some(Outcome::Moved | Outcome::AlreadyMoved | Outcome::Missing) | None => Ok(None),
+            Some(other) => {
                 let why = format!("an older content of it is under its key, and stays: {}", other.as_str());
                 Ok(Some(Put::Not(Migrated::Differs, Some(why))))
             }
@@ -283,62 +334,46 @@ impl Migrator {
         Ok(self.storage(|| self.parts.storage.head(Side::Object, key)).await??)
     }
 
-    /// The rows whose objects are there.
+    /// The rows whose objects are there. One that is in somebody's hands is waited for a while: whoever deletes it leaves an
+    /// object that nobody would come for.
     async fn switch(
         &self,
         table: &Table,
-        written: Vec<(Candidate, (Migrated, ETag))>,
-    ) -> Result<Vec<FileResult>, Failure> {
-        if written.is_empty() {
-            return Ok(Vec::new());
-        }
-        let switched = self.in_one_statement(table, Statement::ToStorage, written).await?;
-        failpoint::reach("migrate::row_switched");
-        let (mut results, mut left, mut objects) = (Vec::new(), Vec::new(), Vec::new());
-        for (row, (what, etag), end) in switched {
-            match end {
-                Ok(true) => results.push(self.told(table, &row, what, None)),
-                Ok(false) => {
-                    left.push(row);
-                    objects.push(etag);
+        mut written: Vec<(Candidate, (Migrated, ETag))>,
+        results: &mut Vec<FileResult>,
+    ) -> Result<(), Failure> {
+        for pause in IN_HAND.into_iter().map(Some).chain([None]) {
+            if written.is_empty() {
+                return Ok(());
+            }
+            let switched = self.in_one_statement(table, Statement::ToStorage, written).await?;
+            failpoint::reach("migrate::row_switched");
+            let (mut left, mut objects) = (Vec::new(), Vec::new());
+            for (row, (what, etag), end) in switched {
+                match end {
+                    Ok(true) => results.push(self.told(table, &row, what, None)),
+                    Ok(false) => {
+                        left.push(row);
+                        objects.push((what, etag));
+                    }
+                    Err(failure) => results.push(self.failed(table, &row, &failure)),
                 }
-                Err(failure) => results.push(self.failed(table, &row, &failure)),
+            }
+            written = Vec::new();
+            for ((row, now), object) in self.now(table, left).await?.into_iter().zip(objects) {
+                match (now, pause) {
+                    (Now::Gone, _) => results.push(self.left_by_the_gone(table, &row, &object.1).await),
+                    (Now::Switched, _) => results.push(self.told(table, &row, Migrated::Migrated, None)),
+                    (Now::Same, Some(_)) => written.push((row, object)),
+                    (Now::Same | Now::Changed, _) => {
+                        results.push(self.told(table, &row, Migrated::Edited, None));
+                    }
+                }
+            }
+            if let Some(pause) = pause.filter(|_| !written.is_empty()) {
+                tokio::time::sleep(pause).await;
             }
         }
-        for ((row, now), etag) in self.now(table, left).await?.into_iter().zip(objects) {
-            results.push(match now {
-                Now::Gone => self.left_by_the_gone(table, &row, &etag).await,
-                Now::Switched => self.told(table, &row, Migrated::Migrated, None),
-                Now::Same | Now::Changed => self.told(table, &row, Migrated::Edited, None),
-            });
-        }
-        Ok(results)
-    }
-
-    /// A row went while its object was written: that is nobody's now, and goes the way of all such.
-    async fn left_by_the_gone(&self, table: &Table, row: &Candidate, etag: &ETag) -> FileResult {
-        let file = self.told(table, row, Migrated::Gone, None);
-        let Some(key) = file.key.clone() else { return file };
-        self.without_its_object(table, file, &key, etag).await
-    }
-
-    /// A file whose object is not needed in the object bucket any more.
-    pub(super) async fn without_its_object(
-        &self,
-        table: &Table,
-        file: FileResult,
-        key: &ObjectKey,
-        etag: &ETag,
-    ) -> FileResult {
-        let why = match self.put_away(file.file_id, &table.schema, key, etag).await {
-            Ok(Outcome::Moved | Outcome::AlreadyMoved | Outcome::Missing) => return file,
-            // Another row has it: that is where it belongs.
-            Ok(Outcome::Alive) => {
-                return FileResult { why: Some("its object stays: alive".to_owned()), ..file };
-            }
-            Ok(other) => format!("its object stays: {}", other.as_str()),
-            Err(failure) => format!("its object stays, `audit` names it: {}", failure.error),
-        };
-        FileResult { why: Some(why), stays: true, ..file }
+        Ok(())
     }
 }

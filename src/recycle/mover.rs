@@ -160,11 +160,11 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
 
     fn looks_first(&self, file: &Move) -> Look {
         let assumes = self.shared.server.unseen_class == UnseenClass::AssumedStandard;
+        let doubted = file.is_of_one_object() || file.is_doubted();
         let its_turn = || self.begun.fetch_add(1, Ordering::Relaxed) % LOOKED_AT == LOOKED_AT - 1;
         if self.shared.mode == Mode::Observe {
             Look::AtBoth
-        } else if file.is_doubted() || assumes && (self.classes_differ.load(Ordering::Relaxed) || its_turn())
-        {
+        } else if doubted || assumes && (self.classes_differ.load(Ordering::Relaxed) || its_turn()) {
             Look::AtSource
         } else {
             Look::Not
@@ -181,6 +181,9 @@ impl<R: Registry, B: Buckets> Recycler<R, B> {
             Seen::Source(source) => (Some(source), None, false),
             Seen::Both { source, copy, equal, .. } => (source, copy, equal.is_some()),
         };
+        if source.as_ref().is_some_and(|source| file.is_another(source)) {
+            return Ok(Some(Outcome::Alive));
+        }
         match (action, source, copy) {
             (Action::CopyUnseen, ..) => self.copy_unseen(file, this).await,
             (Action::LookAtSource, ..) => Box::pin(self.look_at_source(job, this)).await,

@@ -15,6 +15,10 @@ use crate::storage::{ETag, Head};
 #[derive(Debug)]
 pub struct Move {
     pub(super) job: Arc<Job>,
+    /// The only object that may be moved; nothing: any.
+    expected: Option<ETag>,
+    /// Another one was found in its place.
+    replaced: AtomicBool,
     proven: Mutex<Option<Proven>>,
     /// A copy without a look took too long: it may be larger than the event says.
     doubted: AtomicBool,
@@ -35,11 +39,42 @@ pub(super) struct Proven {
 
 impl From<Job> for Move {
     fn from(job: Job) -> Self {
-        Self { job: Arc::new(job), proven: Mutex::default(), doubted: AtomicBool::new(false) }
+        Self {
+            job: Arc::new(job),
+            expected: None,
+            replaced: AtomicBool::new(false),
+            proven: Mutex::default(),
+            doubted: AtomicBool::new(false),
+        }
     }
 }
 
 impl Move {
+    /// Of the object with this ETag alone: one that was written since is left, as a living one is.
+    pub fn of_object(job: Job, etag: ETag) -> Self {
+        Self { expected: Some(etag), ..Self::from(job) }
+    }
+
+    /// Was another object found than the one that was meant?
+    pub fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Relaxed)
+    }
+
+    /// Has it to be seen which object it is?
+    pub(super) fn is_of_one_object(&self) -> bool {
+        self.expected.is_some()
+    }
+
+    /// Is this not the object that is meant? It is remembered.
+    pub(super) fn is_another(&self, source: &Head) -> bool {
+        let another = self.expected.as_ref().is_some_and(|expected| *expected != source.etag)
+            && !crate::failpoint::removed("protection::object_that_was_proven");
+        if another {
+            self.replaced.store(true, Ordering::Relaxed);
+        }
+        another
+    }
+
     /// The key of its object.
     pub fn key(&self) -> &crate::file::ObjectKey {
         &self.job.key

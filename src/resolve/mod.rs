@@ -1,6 +1,9 @@
 //! From one event to the files that it is about: those that it names, with their keys, and what still
 //! hangs on its record in the database.
 
+mod written;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::batch::{Batcher, Limits};
 use crate::config::{FileTable, Profile};
+use crate::db::catalog::Catalog;
 use crate::db::dangling::DeletedRecord;
 use crate::db::hanging::Record;
 use crate::db::registry::Registry;
@@ -88,19 +92,26 @@ impl Resolver {
     /// Rows that hang weakly on a captured record are deleted here; our triggers capture that, so their
     /// files come back as an event of their own and are not among these.
     pub async fn resolve(&self, event: &Event, ours: bool) -> Result<Resolved, Failure> {
+        let mut event = Cow::Borrowed(event);
         if !ours {
-            self.refuse_unknown_schemas(event).await?;
+            let catalog = self.refuse_unknown_schemas(&event).await?;
+            if let Some(mapped) = catalog.mapped() {
+                event = Cow::Owned(written::as_in(mapped, &event));
+            }
         }
         let mut resolved = Resolved::default();
         if let Deleted::Record { schema, record_id, .. } = &event.data
             && self.hanging.submit((schema.clone(), record_id.clone())).await?
         {
-            let may_delete = (ours || self.policy.trust_outside_events) && !self.policy.observe;
+            let trusted = ours
+                || self.policy.trust_outside_events
+                || crate::failpoint::removed("protection::trust_of_triggers_alone");
+            let may_delete = trusted && !self.policy.observe;
             resolved.left = self.clear_dangling(&event.id, schema, record_id, may_delete).await?;
         }
-        let context = context(event);
+        let context = context(&event);
         for file in event.data.files() {
-            match self.key(file) {
+            match self.key(file, ours) {
                 Ok(key) => resolved.jobs.push(Job { file: file.clone(), key, event: context.clone() }),
                 Err(failure) => resolved.ends.push(FileEnd { file: file.clone(), result: Err(failure) }),
             }
@@ -110,7 +121,7 @@ impl Resolver {
 
     /// An outside event names schemas that the database has; ours were captured from tables that may be
     /// gone since.
-    async fn refuse_unknown_schemas(&self, event: &Event) -> Result<(), Failure> {
+    async fn refuse_unknown_schemas(&self, event: &Event) -> Result<Arc<Catalog>, Failure> {
         let record = match &event.data {
             Deleted::Record { schema, .. } => Some(schema),
             Deleted::Files { .. } => None,
@@ -124,11 +135,16 @@ impl Resolver {
         }
         for schema in schemas {
             if !catalog.knows(schema) {
-                let problem = format!("the database has no schema '{schema}'");
+                let problem = match self.registry.profile() {
+                    Profile::Mapping(_) => format!(
+                        "the database has no table '{schema}' that is listed or has a primary key of one column of type uuid, integer or text"
+                    ),
+                    Profile::Creatio | Profile::Events => format!("the database has no schema '{schema}'"),
+                };
                 return Err(Failure::new(Advice::GiveUp(DeadReason::Malformed), problem));
             }
         }
-        Ok(())
+        Ok(catalog)
     }
 
     async fn clear_dangling(
@@ -173,7 +189,7 @@ impl Resolver {
     }
 
     /// The key of a file: the template's, or the event's own where that cannot be another file's.
-    fn key(&self, file: &FileRef) -> Result<ObjectKey, Failure> {
+    fn key(&self, file: &FileRef, ours: bool) -> Result<ObjectKey, Failure> {
         let malformed = |problem: String| Failure::new(Advice::GiveUp(DeadReason::Malformed), problem);
         if let Profile::Mapping(tables) = self.registry.profile() {
             if let Some(key) = &file.key {
@@ -186,7 +202,8 @@ impl Resolver {
                 return Ok(key.clone());
             }
             if !gives_key(tables, file.schema.as_ref()) {
-                return Err(malformed(format!("file {}: {NO_KEY}", file.file_id)));
+                let why = if ours { IMPOSSIBLE_KEY } else { NO_KEY };
+                return Err(malformed(format!("file {}: {why}", file.file_id)));
             }
         }
         let Some(key) = &file.key else {
@@ -205,6 +222,10 @@ impl Resolver {
 
 /// What whoever names a file without a key is told, where only its row could give one.
 pub const NO_KEY: &str = "its key comes from columns of its row, which is gone: the event must carry `key`";
+
+/// The same of a file that our own triggers captured: they take the key from the row, and what is no key is left out.
+const IMPOSSIBLE_KEY: &str = "what its row gave for a key is none that S3 can have: above 1,024 bytes, of dots and slashes only, or below \
+                              .file-recycler/; no object can be there";
 
 /// Does the key template give the keys of files of this schema? Where the schema is not known, only if it gives all.
 pub fn gives_key(tables: &[FileTable], schema: Option<&SchemaName>) -> bool {

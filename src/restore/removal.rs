@@ -60,13 +60,8 @@ impl Restorer {
     async fn is_alive(&self, wanted: &Wanted) -> Result<(), String> {
         let files = [Named { id: wanted.id.clone(), key: wanted.key.clone() }];
         let answer = self.parts.db.check(&self.questions, &files).await.map_err(|error| error.to_string())?;
-        if !answer.primary {
-            return Err("the database is a replica: only the primary knows what is alive".to_owned());
-        }
-        if answer.fingerprint != self.parts.catalog.fingerprint {
-            return Err("the database's tables are not the ones that this run began with".to_owned());
-        }
-        if answer.liveness != [Liveness::Alive] {
+        let checked = answer.of_the_primary(&self.parts.catalog).map_err(|error| error.to_string())?;
+        if checked.liveness != [Liveness::Alive] {
             return Err("no row of the database names the file now".to_owned());
         }
         Ok(())

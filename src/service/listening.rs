@@ -31,6 +31,8 @@ const SCAN_REST: u32 = 50;
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// How often `listener.auto_install` tries, where something stays wrong.
 const INSTALL_EVERY: Duration = Duration::from_secs(10);
+/// How often it looks, where only an operator can mend what is wrong.
+const OPERATOR_EVERY: Duration = Duration::from_mins(1);
 /// How often the ledger's partitions of the coming months are made.
 const PARTITIONS_EVERY: Duration = Duration::from_hours(24);
 
@@ -145,12 +147,17 @@ impl Parts {
             }
             let began = Instant::now();
             let actor = Actor { who: "listener.auto_install".to_owned(), host: super::worker_name() };
-            match self.db.install(&self.config.crm, policy, &actor).await {
+            match self.db.repair(&self.config.crm, policy, &actor).await {
+                Ok(done) if done.tables.is_empty() => {}
                 Ok(done) => info!(tables = done.tables.len(), "listener.auto_install repaired the triggers"),
                 Err(error) => info!(%error, "listener.auto_install could not repair the triggers"),
             }
             listening.installed_for = began.elapsed();
             status = self.db.capture_status(&self.config.crm, policy).await?;
+            if status.is_for_an_operator() {
+                // Every try compares whole tables.
+                listening.install.after(OPERATOR_EVERY.max(listening.installed_for * SCAN_REST));
+            }
         }
         if status.state() == CaptureState::NotInstalled {
             let why = "the listener is not installed: run `file-recycler listener install`";

@@ -40,6 +40,7 @@ use crate::retry::{Pauses, UNTIL_BACK};
 use crate::stop::Stop;
 use crate::storage::{Answer, Capabilities, Operation, Storage, StorageError};
 use crate::worker::{Brake, Judgement, Marks, Trial, Worker};
+pub(crate) use nonce::advance_if_old as advance_old_nonce;
 pub use once::Once;
 use registry::GuardedRegistry;
 use template::Template;
@@ -186,10 +187,8 @@ impl Parts {
         let advancing = tokio::spawn(self.clone().keep_advancing(server, stop.clone()));
         let doubting = tokio::spawn(self.clone().look_again_at_template(Arc::clone(&template), stop.clone()));
         let Some((object, recycle)) = self.config.storage.buckets.clone() else { return };
-        let sweeping = (self.config.recycle.mode == Mode::Move).then(|| {
-            let (storage, gate, clock) = (self.storage.clone(), self.gate.clone(), self.clock.clone());
-            tokio::spawn(leftovers::sweep(storage, gate, clock, stop.clone()))
-        });
+        let sweeping = (self.config.recycle.mode == Mode::Move)
+            .then(|| tokio::spawn(leftovers::sweep(self.clone(), stop.clone())));
         let registry = GuardedRegistry {
             registry: Arc::clone(&self.registry),
             db: self.db.clone(),

@@ -35,13 +35,15 @@ impl Monitor {
         let mut pauses = Pauses::system(UNTIL_BACK);
         let mut up_since: Option<Instant> = None;
         loop {
+            // What is reported from here on, this look may have come too early for.
+            self.gate.calm(self.dependency).await;
             let looked = tokio::select! {
                 () = stop.requested() => return,
                 looked = look.look() => looked,
             };
             let pause = match looked {
+                Ok(()) if self.gate.calm(self.dependency).await => self.reported(&mut up_since, &mut pauses),
                 Ok(()) => {
-                    self.gate.calm(self.dependency).await;
                     self.gate.open(self.cause());
                     match self.doubt() {
                         // Open for a trial, and not well before it has gone well.
@@ -65,10 +67,7 @@ impl Monitor {
                 () = tokio::time::sleep(pause) => {}
                 () = self.gate.undoubted(), if self.doubt().is_some() => {}
                 () = self.gate.alarm(self.dependency), if up_since.is_some() => {
-                    let Some((_, why)) = self.gate.why_closed(&[self.cause()]) else { continue };
-                    self.down(&why);
-                    up_since = None;
-                    let pause = pauses.next().unwrap_or(UNTIL_BACK.longest);
+                    let pause = self.reported(&mut up_since, &mut pauses);
                     tokio::select! {
                         () = stop.requested() => return,
                         () = tokio::time::sleep(pause) => {}
@@ -76,6 +75,15 @@ impl Monitor {
                 }
             }
         }
+    }
+
+    /// Work has met an outage: tells it, and gives how long to wait before the next look.
+    fn reported(&self, up_since: &mut Option<Instant>, pauses: &mut Pauses) -> Duration {
+        // Nothing where another watcher of the gate has opened it since.
+        let Some((_, why)) = self.gate.why_closed(&[self.cause()]) else { return Duration::ZERO };
+        self.down(&why);
+        *up_since = None;
+        pauses.next().unwrap_or(UNTIL_BACK.longest)
     }
 
     fn cause(&self) -> Cause {
@@ -91,5 +99,52 @@ impl Monitor {
     fn down(&self, why: &str) {
         self.gate.close(self.cause(), why);
         self.health.down(self.dependency, why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::metrics::Metrics;
+    use crate::outcome::Advice;
+
+    /// All is well, whenever it is asked; but while it looks the first time, work meets an outage.
+    struct TooEarly {
+        gate: Gate,
+        health: Health,
+        /// Before each look: is it open, and is the dependency up?
+        seen: tokio::sync::mpsc::UnboundedSender<(bool, bool)>,
+        looks: u32,
+    }
+
+    impl Look for TooEarly {
+        async fn look(&mut self) -> Result<(), Failure> {
+            let open = self.gate.why_closed(&[Cause::Broker]).is_none();
+            self.seen.send((open, self.health.is_up(Dependency::Broker))).unwrap();
+            self.looks += 1;
+            if self.looks == 2 {
+                self.gate.report(&Failure::new(Advice::Outage(Dependency::Broker), "the queue is gone"));
+            }
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_outage_that_is_met_while_a_look_is_under_way_is_not_over_with_that_look() {
+        let (gate, health) = (Gate::default(), Health::new(Clock::system(), Metrics::new()));
+        let (seen, mut looks) = tokio::sync::mpsc::unbounded_channel();
+        let look = TooEarly { gate: gate.clone(), health: health.clone(), seen, looks: 0 };
+        let every = Duration::from_millis(10);
+        let monitor = Monitor { dependency: Dependency::Broker, every, gate, health };
+        let stop = Stop::new(Duration::ZERO);
+        let running = tokio::spawn(monitor.run(stop.clone(), look));
+        let mut next = async || looks.recv().await.unwrap();
+        assert_eq!(next().await, (false, false), "nothing was looked at yet");
+        assert_eq!(next().await, (true, true));
+        assert_eq!(next().await, (false, false), "the look that came too early opened the gate");
+        assert_eq!(next().await, (true, true), "it is over with the next one");
+        stop.request();
+        running.await.unwrap();
     }
 }

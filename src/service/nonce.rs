@@ -10,12 +10,13 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::Parts;
+use crate::db::Db;
 use crate::gate::{self, Cause};
-use crate::guard::{Marked, Verdict, compare};
+use crate::guard::{Guard, Marked, Verdict, compare};
 use crate::outcome::{Advice, Failure};
 use crate::retry::{Pauses, UNTIL_BACK};
 use crate::stop::Stop;
-use crate::storage::{Capabilities, Expected, Kind};
+use crate::storage::{Capabilities, Expected, Kind, Storage};
 
 /// How old a nonce becomes: so long after it was taken, a copy of the database is known for one.
 const OLD: Duration = Duration::from_mins(2);
@@ -52,9 +53,7 @@ impl Parts {
                 () = stop.requested() => return,
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
-            let old = i64::try_from(OLD.as_secs()).unwrap_or(i64::MAX);
-            let is_old = self.guard.nonce_age().is_none_or(|age| age >= old);
-            if is_old
+            if is_old(&self.guard)
                 && self.gate.why_closed(NEEDS).is_none()
                 && let Err(failure) = self.advance(&server).await
             {
@@ -64,45 +63,79 @@ impl Parts {
     }
 
     async fn advance(&self, server: &Capabilities) -> Result<(), Failure> {
-        for _ in 0..TRIES {
-            let marker = compare(&self.storage, &self.db, &self.guard).await?;
-            self.tell_guard();
-            match self.guard.verdict() {
-                Verdict::Open(_) | Verdict::Paused(_) => {}
-                closed => return Err(Failure::new(Advice::Hold, closed.to_string())),
-            }
-            let Some(environment) = self.guard.environment() else { continue };
-            let Some((marker, known)) = marker.zip(self.guard.nonce()) else { continue };
-            let next = known.pending.unwrap_or_else(Uuid::new_v4);
-            if known.pending.is_none() {
-                match self.db.propose_nonce(&known, next).await {
-                    Ok(true) => {}
-                    Ok(false) => continue,
-                    // An older version's schema: work goes on as it did there.
-                    Err(error) if error.is_missing() => {
-                        warn!(%error, "the nonce is not advanced: run `file-recycler listener install`");
-                        return Ok(());
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            crate::failpoint::reach("nonce::proposed");
-            if Marked::read(&marker.bytes).and_then(|says| says.nonce) != Some(next) {
-                let says = Marked { environment, nonce: Some(next), advances: known.advances + 1 };
-                let bytes = says.bytes(&self.guard.database_name().unwrap_or_default());
-                match self.storage.put_marker(bytes, &Expected::Unchanged(marker.etag), server).await {
-                    Ok(_) => {}
-                    Err(error) if error.kind == Kind::PreconditionFailed => continue,
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            crate::failpoint::reach("nonce::in_the_marker");
-            self.db.confirm_nonce(next).await?;
-            debug!("the nonce was advanced");
-            compare(&self.storage, &self.db, &self.guard).await?;
+        let advanced = advance(&self.storage, &self.db, &self.guard, server).await;
+        self.tell_guard();
+        advanced
+    }
+}
+
+/// Advances the nonce if it is an old one: for who works beside the worker, or without one.
+pub(crate) async fn advance_if_old(
+    storage: &Storage,
+    db: &Db,
+    guard: &Guard,
+    server: &Capabilities,
+) -> Result<(), Failure> {
+    if is_old(guard) { advance(storage, db, guard, server).await } else { Ok(()) }
+}
+
+fn is_old(guard: &Guard) -> bool {
+    let old = i64::try_from(OLD.as_secs()).unwrap_or(i64::MAX);
+    guard.nonce_age().is_none_or(|age| age >= old)
+}
+
+/// Advances it once, or completes what another process has begun: before anything moves, so that a copy of the database
+/// that was made earlier is known for one from now on.
+pub(super) async fn advance(
+    storage: &Storage,
+    db: &Db,
+    guard: &Guard,
+    server: &Capabilities,
+) -> Result<(), Failure> {
+    // Of which one counts only an advance that began after this did, whoever's it is.
+    let mut begun = None;
+    for _ in 0..TRIES {
+        let marker = compare(storage, db, guard).await?;
+        match guard.verdict() {
+            Verdict::Open(_) | Verdict::Paused(_) => {}
+            closed => return Err(Failure::new(Advice::Hold, closed.to_string())),
+        }
+        let Some(environment) = guard.environment() else { continue };
+        let Some((marker, known)) = marker.zip(guard.nonce()) else { continue };
+        let since = *begun.get_or_insert(known.advances + i64::from(known.pending.is_some()));
+        if known.pending.is_none() && known.advances > since {
+            debug!("the nonce was advanced by another process");
             return Ok(());
         }
-        warn!("the marker keeps changing while the nonce is advanced: who else writes it?");
-        Err(Failure::new(Advice::Retry, "the marker keeps changing"))
+        let next = known.pending.unwrap_or_else(Uuid::new_v4);
+        if known.pending.is_none() {
+            match db.propose_nonce(&known, next).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                // An older version's schema: work goes on as it did there.
+                Err(error) if error.is_missing() => {
+                    warn!(%error, "the nonce is not advanced: run `file-recycler listener install`");
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        crate::failpoint::reach("nonce::proposed");
+        if Marked::read(&marker.bytes).and_then(|says| says.nonce) != Some(next) {
+            let says = Marked { environment, nonce: Some(next), advances: known.advances + 1 };
+            let bytes = says.bytes(&guard.database_name().unwrap_or_default());
+            match storage.put_marker(bytes, &Expected::Unchanged(marker.etag), server).await {
+                Ok(_) => {}
+                Err(error) if error.kind == Kind::PreconditionFailed => continue,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        crate::failpoint::reach("nonce::in_the_marker");
+        db.confirm_nonce(next).await?;
+        debug!("the nonce was advanced");
+        compare(storage, db, guard).await?;
+        return Ok(());
     }
+    warn!("the marker keeps changing while the nonce is advanced: who else writes it?");
+    Err(Failure::new(Advice::Retry, "the marker keeps changing"))
 }

@@ -76,6 +76,7 @@ impl Storage {
         let output = self.send(asked, || request.send()).await?;
         let id = output.upload_id.filter(|id| !id.is_empty());
         let id = id.ok_or_else(|| StorageError::new(asked, Kind::BadAnswer, "without an upload's id"))?;
+        failpoint::reach("migrate::upload_begun");
         if let Err(error) = self.note_upload(key, &id).await {
             // Nobody would find it.
             drop(self.abort_upload(key, &id).await);

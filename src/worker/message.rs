@@ -151,6 +151,7 @@ impl<R: Registry> Worker<R> {
         match event.environment {
             None => Ok(false),
             Some(captured_by) if captured_by == environment => Ok(true),
+            Some(_) if crate::failpoint::removed("protection::foreign_event") => Ok(true),
             Some(foreign) => {
                 self.stop_for_foreign(&event.id, foreign);
                 Err(Failure::new(Advice::Hold, format!("event {} is of environment {foreign}", event.id)))

@@ -163,7 +163,8 @@ impl<R: Registry> Worker<R> {
     /// Must an outside event rest for the grace period first?
     pub(super) async fn rest(&self, delivery: &Delivery) -> Option<Verdict> {
         let now = self.clock.now();
-        let first_seen = delivery.history.first_seen.unwrap_or(now);
+        // Whoever published it may have written the header, too: nobody has seen it after now.
+        let first_seen = delivery.history.first_seen.map_or(now, |seen| seen.min(now));
         let remaining = resting_time(first_seen, now, self.grace)?;
         if let Some(delay) = retry::rest(&self.delays, remaining) {
             return Some(Verdict::Rest { first_seen, delay: delay.clone() });
@@ -179,8 +180,9 @@ impl<R: Registry> Worker<R> {
 
 /// How much of the grace period is left; nothing when it is over.
 fn resting_time(first_seen: OffsetDateTime, now: OffsetDateTime, grace: Duration) -> Option<Duration> {
-    let remaining = (first_seen + grace) - now;
-    remaining.is_positive().then(|| remaining.unsigned_abs())
+    // A message that is first seen in the future has not rested at all.
+    let rested = Duration::try_from(now - first_seen).unwrap_or_default();
+    grace.checked_sub(rested).filter(|remaining| !remaining.is_zero())
 }
 
 /// The outcomes in words, each with its number.
@@ -201,4 +203,29 @@ fn sum(outcomes: &[(Outcome, u64)], of: Outcome) -> u64 {
 fn remaining_body(event: Option<&Event>, part: &Part) -> Option<Vec<u8>> {
     let event = event?;
     (part.files.len() < event.data.files().len()).then(|| event.with_files(part.files.clone()).encode())
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn no_time_in_a_header_makes_a_message_rest_for_longer_than_the_grace_period() {
+        const HOUR: Duration = Duration::from_hours(1);
+        let now = datetime!(2026-11-23 10:00 UTC);
+        for (first_seen, grace, expected) in [
+            (now, HOUR, Some(HOUR)),
+            (now, Duration::ZERO, None),
+            (datetime!(2026-11-23 9:30 UTC), HOUR, Some(HOUR / 2)),
+            (datetime!(2026-11-23 9:00 UTC), HOUR, None),
+            (datetime!(0000-01-01 0:00 UTC), HOUR, None),
+            (datetime!(2026-11-23 10:01 UTC), HOUR, Some(HOUR)),
+            (datetime!(9999-12-31 23:59:59 UTC), HOUR, Some(HOUR)),
+            (now, Duration::MAX, Some(Duration::MAX)),
+        ] {
+            assert_eq!(resting_time(first_seen, now, grace), expected, "{first_seen} {grace:?}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! only within their bounds.
 
 mod migrated;
+mod untouched;
 mod walks;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,10 @@ fn hold() -> Action {
 }
 
 async fn audit(world: &World, failpoints: &[&str], arguments: &[&str]) -> Output {
-    let mut environment = world.environment.clone();
+    audit_in(world.environment.clone(), failpoints, arguments).await
+}
+
+async fn audit_in(mut environment: Vec<(String, String)>, failpoints: &[&str], arguments: &[&str]) -> Output {
     // What a test without a protection takes away stays away.
     let removed = environment.iter().position(|(name, _)| name == "FAILPOINTS");
     let removed = removed.map(|at| environment.remove(at).1);

@@ -6,19 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use file_recycler::broker::{BrokerError, Outgoing, Target, Topology};
+use file_recycler::broker::{BrokerError, Depth, Outgoing, Target, Topology};
 use file_recycler::config::Delay;
 use file_recycler::event::EventType;
 use file_recycler::history::History;
 use lapin::BasicProperties;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use crate::support::broker::{Scene, broker_through, event, outgoing, put, scene, until_depth};
+use crate::support::broker::{SOON, Scene, broker_through, event, outgoing, put, scene, until_depth};
 use crate::support::proxy::{Proxy, Weather};
 
 /// No state may last longer than this: the broker's heartbeats come every second here, and a request is waited for
-/// ten seconds.
-const BOUND: Duration = Duration::from_secs(15);
+/// ten seconds; the rest is for a machine that is busy.
+const BOUND: Duration = Duration::from_secs(30);
 /// Messages that are in the work queue beforehand.
 const BEFORE: u8 = 10;
 
@@ -68,7 +68,7 @@ impl State {
                 noticed(&consumer.next().await.unwrap().unwrap_err());
             }
             Self::Publishing => {
-                let publisher = session.publisher(&scene.topology, BOUND).await.unwrap();
+                let publisher = session.publisher(&scene.topology, 2 * BOUND).await.unwrap();
                 let messages = |range: std::ops::Range<u128>| {
                     range.map(|number| outgoing(EventType::FileDeleted, number)).collect::<Vec<_>>()
                 };
@@ -125,10 +125,8 @@ async fn survives(state: State, weather: Weather) {
             put(&work, &[number], BasicProperties::default()).await;
         }
         let (broker, proxy) = scene.proxied().await;
-        let began = Instant::now();
-        let expected = timeout(2 * BOUND, state.disturbed(&scene, &proxy, weather)).await;
+        let expected = timeout(BOUND, state.disturbed(&scene, &proxy, weather)).await;
         let expected = expected.unwrap_or_else(|_| panic!("{what}: not noticed"));
-        assert!(began.elapsed() < BOUND, "{what}: noticed after {:?}", began.elapsed());
 
         proxy.set(Weather::Fair);
         let again = broker.connect().await.unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -198,7 +196,7 @@ async fn case_20_fifty_rounds_through_a_wait_queue_are_no_cycle() {
         let mut consumer = session.consume(&work, 8).await.unwrap();
         let mut rounds = [0_u32; 5];
         while rounds.iter().any(|rounds| *rounds < 55) {
-            let delivery = timeout(Duration::from_secs(5), consumer.next()).await;
+            let delivery = timeout(SOON, consumer.next()).await;
             let delivery = delivery.unwrap_or_else(|_| panic!("it went missing after {rounds:?}"));
             let delivery = delivery.unwrap().unwrap();
             let number = usize::from(delivery.body[0]);
@@ -212,6 +210,20 @@ async fn case_20_fifty_rounds_through_a_wait_queue_are_no_cycle() {
         consumer.cancel().await.unwrap();
         drop(consumer);
         until_depth(&session, &work, 5).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_empty_queue_of_a_distant_broker_is_told_as_one() {
+    scene(|scene| async move {
+        drop(scene.session().await);
+        let (broker, proxy) = scene.proxied().await;
+        let session = broker.connect().await.unwrap();
+        proxy.set(Weather::Distant);
+        // A broker nearby that took so long would have meant: no answer.
+        let depth = session.depth(&scene.topology.work()).await.unwrap();
+        assert_eq!(depth, Some(Depth { messages: 0, consumers: 0 }));
     })
     .await;
 }

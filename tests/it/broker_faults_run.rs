@@ -1,8 +1,5 @@
 //! The whole program while its queues and bindings vanish, its connection fails, and others publish garbage.
 
-use std::time::Duration;
-
-use file_recycler::storage::Side;
 use lapin::BasicProperties;
 use lapin::options::QueueDeleteOptions;
 use lapin::types::FieldTable;
@@ -56,26 +53,18 @@ async fn case_21_a_message_whose_wait_queue_is_gone_is_kept_and_goes_on_when_it_
             let why = format!("no queue takes messages for queue '{wait}'");
             service.log().iter().any(|line| line.contains(part) && line.contains(&why))
         };
-        let mut files = Vec::new();
-        // The worker declares a missing queue again within seconds, and may do so just before the message comes.
-        while !told("could not be published") {
+        // The worker declares a missing queue again within seconds, and may do so just before the message comes, or before
+        // health has heard of it: then once more.
+        while !(told("could not be published") && told("not well")) {
             delete_queue(&wait).await;
             let file = Uuid::new_v4();
             world.upload(file).await;
             put(&work, &event_about(&json!({ "file_id": file })), BasicProperties::default()).await;
-            files.push(file);
-            eventually("the message is sent back, or is done after all", async || {
-                (told("could not be published") || world.object(Side::Object, file).await.is_none())
-                    .then_some(())
-            })
-            .await;
-        }
-        for file in files {
             world.recycled(file).await;
         }
-        assert!(told("not well"), "health said nothing:\n{}", service.log().join("\n"));
         let service = service.ready().await;
-        assert_eq!(service.metric("file_recycler_dead_letters_total").await, 0);
+        world.quiet(&service).await;
+        assert_eq!(world.cli(&["dlq", "list", "--json"]).await.expect(0).json()["total"], 0);
     })
     .await;
 }
@@ -99,8 +88,7 @@ async fn case_25_an_event_for_which_no_queue_is_bound_stays_in_the_outbox_and_he
             Some(())
         })
         .await;
-        let rows = world.crm.number("SELECT count(*) FROM file_recycler.outbox").await;
-        assert!(rows > 0, "what was returned stays");
+        // Its one event was returned: were it not in the outbox all the same, nobody would ever come for the file.
         world.recycled(files[0]).await;
         let _service = service.ready().await;
     })
@@ -112,10 +100,11 @@ async fn a_work_queue_deleted_while_it_is_consumed_is_made_anew_and_consumed_aga
     world(S3::Embedded, async |world| {
         let service = world.run().await.expect_log("not well").expect_log("could not be acknowledged");
         let taken = || service.log().iter().filter(|line| line.contains("taking messages queue")).count();
-        eventually("the worker takes messages", async || (taken() == 1).then_some(())).await;
+        eventually("the worker takes messages", async || (taken() >= 1).then_some(())).await;
+        let before = taken();
         delete_queue(&world.queues.topology.work()).await;
         let (record, files) = world.record_with_files("Contact", "ContactFile", 2).await;
-        eventually("the worker takes messages from the new queue", async || (taken() >= 2).then_some(()))
+        eventually("the worker takes messages from the new queue", async || (taken() > before).then_some(()))
             .await;
         world.crm.delete("Contact", record).await;
         for file in files {
@@ -241,7 +230,7 @@ async fn case_27_garbage_is_dead_lettered_with_a_reason_and_no_sql_comes_of_it()
             assert!(letter["error"].as_str().is_some_and(|error| error.len() > 10), "{letter}");
         }
         assert_eq!(world.crm.number(r#"SELECT count(*) FROM "ContactFile""#).await, 0, "the table is there");
-        tokio::time::timeout(Duration::from_secs(5), service.readyz()).await.expect("it lives").unwrap();
+        eventually("it lives", async || service.readyz().await).await;
     })
     .await;
 }

@@ -37,6 +37,14 @@ async fn waiting_events(world: &World, count: usize) -> Vec<Uuid> {
     files
 }
 
+/// A message's mark goes after its file and its acknowledgement: the worker must live for it.
+async fn nobody_is_a_suspect(world: &World) {
+    eventually("nobody is a suspect any more", async || {
+        (world.crm.number("SELECT count(*) FROM file_recycler.suspect").await == 0).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn case_22_a_message_that_crashes_the_worker_is_dead_lettered_and_its_neighbours_are_done() {
     world(S3::Embedded, async |world| {
@@ -59,11 +67,7 @@ async fn case_22_a_message_that_crashes_the_worker_is_dead_lettered_and_its_neig
                 for file in files.iter().filter(|file| **file != poison) {
                     world.recycled(*file).await;
                 }
-                // A message's mark goes after its file and its acknowledgement: the worker must live for it.
-                eventually("nobody is a suspect any more", async || {
-                    (world.crm.number("SELECT count(*) FROM file_recycler.suspect").await == 0).then_some(())
-                })
-                .await;
+                nobody_is_a_suspect(&world).await;
                 break;
             }
             crashes += 1;
@@ -119,7 +123,7 @@ async fn case_44_thirty_rounds_of_giving_back_condemn_nobody() {
         assert!(files.iter().all(|file| recycled.contains(&file.to_string())));
         assert!(world.storage.get(Side::Object, &files[0].to_string()).await.is_none());
         assert_eq!(world.cli(&["dlq", "list", "--json"]).await.expect(0).json()["total"], 0);
-        assert_eq!(world.crm.number("SELECT count(*) FROM file_recycler.suspect").await, 0);
+        nobody_is_a_suspect(&world).await;
     })
     .await;
 }
@@ -140,13 +144,10 @@ async fn a_worker_that_dies_between_copying_and_settling_loses_no_message() {
         }
         let mut doomed = Service::start(&environment, &["work"]).await;
         assert_eq!(doomed.ended().await, None, "it dies there");
-        // The broker has taken the dead worker's messages back by then.
-        eventually("nobody holds anything", async || {
-            let session = world.queues.session().await;
-            (session.depth(&work).await.unwrap().unwrap().consumers == 0).then_some(())
+        eventually("the broker has taken the dead worker's message back", async || {
+            (world.queues.unfinished().await == 1).then_some(())
         })
         .await;
-        assert_eq!(world.queues.unfinished().await, 1, "the message is gone");
         let service = Service::start(&world.environment, &["work"]).await.expect_log("dead-lettered");
         eventually("it is dead-lettered", async || {
             let letters = world.cli(&["dlq", "list", "--json"]).await.expect(0).json();

@@ -6,9 +6,11 @@ use file_recycler::db::registry::Registry;
 use file_recycler::db::{Db, DbError};
 use file_recycler::file::{FileId, ObjectKey, RecordId, SchemaName};
 use file_recycler::outcome::{Advice, Dependency, Liveness, Outcome};
+use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use crate::support::database::{IN_DATABASE, TestDatabase, crm, ids, named};
+use crate::support::pooler::Pooler;
 
 fn registry(database: &TestDatabase) -> Registry {
     Registry::new(database.db(), crm())
@@ -142,15 +144,7 @@ async fn a_storage_that_becomes_ours_counts_at_once() {
 #[tokio::test]
 async fn case_45_a_check_that_would_be_blind_is_an_outage() {
     let database = TestDatabase::installed().await;
-    let role = format!("role_{}", Uuid::new_v4().simple());
-    database
-        .run(&format!(
-            "CREATE ROLE {role} LOGIN PASSWORD '{role}';
-               GRANT USAGE ON SCHEMA file_recycler TO {role};
-               GRANT SELECT ON ALL TABLES IN SCHEMA file_recycler TO {role};
-               GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
-        ))
-        .await;
+    let role = database.reader().await;
     let registry = Registry::new(Db::connect(&database.url_as(&role)).unwrap(), crm());
     let file = ids(&[Uuid::new_v4()]);
     assert_eq!(registry.liveness(&file).await.unwrap().liveness, [Liveness::Dead], "it sees everything");
@@ -176,11 +170,47 @@ async fn case_45_a_check_that_would_be_blind_is_an_outage() {
         database.run(blinding).await;
         let error = registry.liveness(&file).await.unwrap_err();
         assert!(outage(&error), "{blinding}: {error}");
+        if blinding.ends_with("ENABLE ROW LEVEL SECURITY") {
+            assert!(error.to_string().contains("row-level security policy for table"), "{error}");
+        }
         database.run(undo).await;
     }
     database.run(r#"TRUNCATE "SysSchema" CASCADE"#).await;
     let error = registry.liveness(&file).await.unwrap_err();
     assert!(outage(&error) && error.to_string().contains("no table of files"), "{error}");
+    database.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
+
+/// Where the setting that makes such a policy an error did not reach the session.
+#[tokio::test]
+async fn case_45_a_pooler_that_ignores_options_hides_no_row() {
+    let database = TestDatabase::installed().await;
+    let role = database.reader().await;
+    let record = database.record("Contact").await;
+    let file = ids(&[database.file("ContactFile", "ContactId", record).await]);
+    let url = database.url_as(&role);
+    let asked = async || {
+        // Anew each time: it keeps sessions that began before a role's settings changed.
+        let pooler = Pooler::before(url.expose_secret(), "session").await;
+        let db = Db::connect(&pooler.url_of(url.expose_secret()).as_str().into()).unwrap();
+        let answer = Registry::new(db.clone(), crm()).liveness(&file).await.map(|checked| checked.liveness);
+        db.close().await;
+        answer
+    };
+    assert_eq!(asked().await.unwrap(), [Liveness::Alive], "no table has a policy");
+
+    // Without any policy for it, a role sees no row.
+    database.run(r#"ALTER TABLE "ContactFile" ENABLE ROW LEVEL SECURITY"#).await;
+    let refused = asked().await.unwrap_err();
+    assert!(outage(&refused) && refused.to_string().contains("row_security is on"), "{refused}");
+    database.run(&format!("ALTER ROLE {role} SET row_security = off")).await;
+    let refused = asked().await.unwrap_err();
+    assert!(
+        outage(&refused) && refused.to_string().contains("row-level security policy for table"),
+        "{refused}"
+    );
+    database.run(&format!("ALTER ROLE {role} RESET row_security; ALTER ROLE {role} BYPASSRLS")).await;
+    assert_eq!(asked().await.unwrap(), [Liveness::Alive], "policies are not for this role");
     database.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
 }
 

@@ -334,3 +334,30 @@ async fn uninstalling_keeps_the_schema_and_purging_refuses_while_the_outbox_has_
     );
     db.uninstall(true, &actor()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_link_that_names_no_file_or_no_schema_holds_up_nobody() {
+    let database = TestDatabase::installed().await;
+    let (record, file) = (Uuid::new_v4(), Uuid::new_v4());
+    database
+        .run(&format!(
+            r#"ALTER TABLE "FileLink" ALTER "FileRecordId" DROP NOT NULL, ALTER "FileSchemaName" DROP NOT NULL;
+               INSERT INTO "FileLink" ("RecordSchemaName", "RecordId", "FileSchemaName", "FileRecordId")
+                 VALUES ('Contact', '{record}', 'SysFile', NULL), ('Contact', '{record}', NULL, '{file}');
+               DELETE FROM "FileLink""#
+        ))
+        .await;
+
+    assert_eq!(database.captured().await, ["files  1"]);
+    assert_eq!(database.value::<Uuid>("SELECT ids[1] FROM file_recycler.outbox").await, file);
+    assert_eq!(database.db().capture_failures().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_vacuum_takes_no_lock_against_deletions() {
+    let database = TestDatabase::installed().await;
+    let options = "SELECT c.reloptions @> ARRAY['vacuum_truncate=false'] AND t.reloptions @> ARRAY['vacuum_truncate=false']
+                     FROM pg_class AS c JOIN pg_class AS t ON t.oid = c.reltoastrelid
+                    WHERE c.oid = 'file_recycler.outbox'::regclass";
+    assert!(database.value::<bool>(options).await);
+}

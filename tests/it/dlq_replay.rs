@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::broker::{long, put, table};
+use crate::support::broker::{depth, long, put, table};
 use crate::support::process::{self, Output, Service, eventually};
 use crate::support::world::{S3, World, world};
 
@@ -60,7 +60,7 @@ impl World {
 
     async fn depth(&self, queue: &str) -> u64 {
         let session = self.queues.session().await;
-        let depth = session.depth(queue).await.unwrap().unwrap().messages;
+        let depth = depth(&session, queue).await.unwrap().messages;
         session.close().await;
         depth
     }
@@ -107,8 +107,7 @@ async fn cut_and_run_again(point: &'static str) -> Value {
         world.cut(REPLAY, point).await;
         let service = Service::start(&world.environment, &["work"]).await;
         eventually("the dead replay's connection is gone", async || {
-            let session = world.queues.session().await;
-            let dead = session.depth(&world.queues.topology.dead()).await.unwrap().unwrap().messages;
+            let dead = world.depth(&world.queues.topology.dead()).await;
             (dead == if point == "replay::after_ack" { 0 } else { 5 }).then_some(())
         })
         .await;
@@ -185,7 +184,11 @@ async fn two_replays_at_once_replay_each_message_once() {
             world.recycled(*file).await;
         }
         world.quiet(&service).await;
-        assert_eq!(service.metric(r#"file_recycler_events_total{type="crm.file.deleted.v1"}"#).await, 200);
+        let events =
+            async || service.metric(r#"file_recycler_events_total{type="crm.file.deleted.v1"}"#).await;
+        // An event counts after its acknowledgement.
+        eventually("all have counted", async || (events().await >= 200).then_some(())).await;
+        assert_eq!(events().await, 200);
     })
     .await;
 }

@@ -4,6 +4,7 @@ mod broker;
 mod buckets;
 mod contents;
 mod database;
+mod settings;
 
 use std::collections::BTreeMap;
 

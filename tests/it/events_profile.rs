@@ -72,14 +72,16 @@ async fn recycled(world: &World, key: &str) {
 async fn files_move_that_an_event_names_over_http_amqp_or_by_hand() {
     events(async |world| {
         let service = start(&world, "run").await;
-        for key in ["ORD-1/scan", "files/7", "by-amqp", "by-hand", "stays"] {
+        let with_uuid = "scans/0f8fad5b-d9cb-469f-a165-70867728950e.pdf";
+        for key in ["ORD-1/scan", "files/7", with_uuid, "by-amqp", "by-hand", "stays"] {
             upload(&world, key).await;
         }
         // Ids are any text; the template gives the key, or the file carries its own.
-        let files = json!([{ "file_id": "ORD-1/scan" }, { "file_id": "7", "key": "files/7" }]);
+        let files = json!([{ "file_id": "ORD-1/scan" }, { "file_id": "7", "key": "files/7" }, { "file_id": "8", "key": with_uuid }]);
         assert!(post(&service, &event("e-1", &files)).await.contains(" 202 "));
         recycled(&world, "ORD-1/scan").await;
         recycled(&world, "files/7").await;
+        recycled(&world, with_uuid).await;
         let body = event("e-2", &json!([{ "file_id": "by-amqp" }])).to_string();
         put(&world.queues.topology.work(), body.as_bytes(), lapin::BasicProperties::default()).await;
         recycled(&world, "by-amqp").await;
@@ -89,7 +91,7 @@ async fn files_move_that_an_event_names_over_http_amqp_or_by_hand() {
         world.storage.holds("stays", Some(b"stays"), None).await;
         let noted =
             "SELECT count(*) FROM file_recycler.ledger WHERE outcome = 'moved' AND record_id = '4711/a'";
-        assert_eq!(world.crm.number(noted).await, 3);
+        assert_eq!(world.crm.number(noted).await, 4);
         let told =
             service.log().iter().filter(|line| line.contains("rests on whoever sends the events")).count();
         assert_eq!(told, 1);
@@ -99,6 +101,10 @@ async fn files_move_that_an_event_names_over_http_amqp_or_by_hand() {
             (Some("file"), Some("moved")),
             "{told}"
         );
+        upload(&world, "ORD-9/SCAN").await;
+        let told = cli(&world, &["explain", "ord-9/scan", "--json"]).await.expect(0).json();
+        let verdict = told["verdict"].as_str().unwrap();
+        assert!(verdict.contains("the object bucket has an object of it under 'ORD-9/SCAN'"), "{told}");
         let status = cli(&world, &["status", "--json"]).await.expect(0).json();
         assert_eq!(status["healthy"], true);
     })
@@ -117,6 +123,9 @@ async fn without_trust_it_is_a_wrong_configuration_and_listening_is_pointless() 
         assert!(refused.stderr.contains("there is no database to listen to"), "{refused:?}");
         let status = cli(&world, &["listener", "status", "--json"]).await.expect(0).json();
         assert_eq!((status["state"].as_str(), status["triggers"].as_u64()), (Some("installed"), Some(0)));
+        assert_eq!(status["crm"], serde_json::json!(null));
+        let told = cli(&world, &["listener", "status"]).await.expect(0).stdout;
+        assert!(!told.contains("the CRM"), "{told}");
     })
     .await;
 }
@@ -126,8 +135,10 @@ async fn what_is_paused_or_not_installed_or_bad_moves_nothing() {
     events(async |world| {
         upload(&world, "later").await;
         upload(&world, "0f8fad5b-d9cb-469f-a165-70867728950e").await;
-        cli(&world, &["pause", "--why", "a test"]).await.expect(0);
         cli(&world, &["emit", "--schema", "ORDERS", "--record", "1", "--file", "later"]).await.expect(0);
+        cli(&world, &["pause", "--why", "a test"]).await.expect(0);
+        let refused = cli(&world, &["emit", "--schema", "ORDERS", "--record", "2"]).await.expect(1);
+        assert!(refused.stderr.contains("nothing is changed: paused: a test"), "{refused:?}");
         let service = Service::start(&world.with(&SETTINGS), &["work"]).await.expect_log("dead-lettered");
         let service = service.expect_log("paused by an operator");
         eventually("it is paused", async || {

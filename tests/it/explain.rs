@@ -1,6 +1,8 @@
 //! `explain`: what it says of one file or record is what the servers have, by the contracted names, and looking changes
 //! nothing.
 
+mod doubts;
+mod gone;
 mod migrated;
 mod odd;
 mod queues;

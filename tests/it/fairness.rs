@@ -3,10 +3,19 @@
 use std::time::Duration;
 
 use crate::support::crm::{FILE_TYPE, S3_STORAGE};
-use crate::support::process::eventually;
-use crate::support::world::{S3, world};
+use crate::support::process::{Service, eventually, eventually_within};
+use crate::support::world::{S3, World, world};
 
-/// The large record is deleted first, so that all its events are before the others' in the queue.
+/// Waits until the relay has published everything.
+async fn is_relayed(world: &World) {
+    eventually("the outbox is empty", async || {
+        (world.crm.number("SELECT count(*) FROM file_recycler.outbox").await == 0).then_some(())
+    })
+    .await;
+}
+
+/// The large record is deleted first, so that all its events are before the others' in the queue; and all are there before
+/// anybody takes one. Who was done before whom is read in the ledger afterwards.
 #[tokio::test]
 async fn many_small_records_overtake_one_large_one() {
     world(S3::Embedded, async |world| {
@@ -27,23 +36,34 @@ async fn many_small_records_overtake_one_large_one() {
             control.put(&world.storage.object, id, id.clone());
         }
         let small = world.many(SMALL).await;
-        control.set_latency(Duration::from_millis(20));
-        let service = world.run().await;
+        let relay = Service::start(&world.environment, &["listen"]).await.ready().await;
         world.crm.delete("Account", large).await;
-        eventually("the large record has begun", async || {
-            (!control.keys(&world.storage.recycle).is_empty()).then_some(())
-        })
-        .await;
+        is_relayed(&world).await;
         world.delete_one_by_one().await;
-        let left = eventually("the small records are done", async || {
-            let keys = control.keys(&world.storage.object);
-            let left = |ids: &[String]| ids.iter().filter(|id| keys.binary_search(id).is_ok()).count();
-            (left(&small) == 0).then(|| left(&its))
+        is_relayed(&world).await;
+        control.set_latency(Duration::from_millis(20));
+        let worker = Service::start(&world.environment, &["work"]).await.ready().await;
+        let noted = "SELECT count(DISTINCT file_id) FROM file_recycler.ledger";
+        let all = i64::try_from(LARGE + SMALL).unwrap();
+        eventually_within(Duration::from_mins(3), "every file is noted", async || {
+            (world.crm.number(noted).await == all).then_some(())
         })
         .await;
-        assert!(left > LARGE / 4, "of the large record's {LARGE} files only {left} were left");
+        let left: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM file_recycler.ledger
+              WHERE file_id = ANY($1)
+                AND recycled_at > (SELECT max(recycled_at) FROM file_recycler.ledger WHERE file_id = ANY($2))",
+        )
+        .bind(&its)
+        .bind(&small)
+        .fetch_one(&world.crm.pool)
+        .await
+        .unwrap();
+        let least = i64::try_from(LARGE / 4).unwrap();
+        assert!(left > least, "of the large record's {LARGE} files only {left} were left");
         control.set_latency(Duration::ZERO);
-        world.quiet(&service).await;
+        world.quiet(&worker).await;
+        drop(relay);
     })
     .await;
 }

@@ -145,8 +145,8 @@ async fn all_that_can_be_logged_tells_no_secret_and_nobodys_name() {
         // The service looks through every line as it is read.
         let mut service =
             Service::start(&environment, &["run"]).await.expect_log("dead-lettered").ready().await;
-        // Off, unless somebody asks for it: it tells of the end of its own connections.
-        service.expects(&["lapin"]);
+        // Off, unless somebody asks for them: the one tells of the end of its own connections, the other of slow answers.
+        service.expects(&["lapin", "sqlx"]);
         world.moves_a_file().await;
         broker::put(&world.queues.topology.work(), b"no event", BasicProperties::default()).await;
         world.quiet(&service).await;

@@ -22,6 +22,7 @@ mod db_capture;
 mod db_dangling;
 mod db_environment;
 mod db_outbox;
+mod dlq_guard;
 mod dlq_look;
 #[cfg(feature = "failpoints")]
 mod dlq_replay;
@@ -38,6 +39,7 @@ mod intake;
 mod logs;
 mod mapping;
 mod mapping_database;
+mod mapping_events;
 mod mapping_rows;
 mod migrate;
 #[cfg(feature = "failpoints")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use file_recycler::config::{Crm as Settings, DanglingRows, FileTable, Profile, RecordLink};
+use file_recycler::db::catalog::mapped::MappedLink;
 use file_recycler::db::registry::Registry;
 use file_recycler::db::{Db, DbError};
 use file_recycler::file::{FileId, Named, ObjectKey, RecordId, SchemaName};
@@ -185,7 +186,7 @@ async fn a_check_that_would_be_blind_is_an_outage() {
 #[tokio::test]
 async fn whatever_does_not_fit_is_told_by_its_name() {
     let crm = Crm::with(TABLES).await;
-    crm.sql("CREATE TABLE odd (id timestamptz, data bytea, word text); CREATE VIEW seen AS SELECT * FROM attachment").await;
+    crm.sql("CREATE TABLE odd (id timestamptz, data bytea, word text, flag boolean); CREATE VIEW seen AS SELECT * FROM attachment").await;
     let db = Db::connect(&crm.url.as_str().into()).unwrap();
     let weak = |word: &str, table: &str| RecordLink::Weak {
         model: "res_model".to_owned(),
@@ -217,6 +218,10 @@ async fn whatever_does_not_fit_is_told_by_its_name() {
             "compares 'data', which is no text, number, boolean or enum",
         ),
         (
+            FileTable { storage: Some(("flag".into(), "t".into())), ..listed("odd", "word", None) },
+            "compares the boolean 'flag' with 't', and its text is true or false",
+        ),
+        (
             FileTable { record: Some(weak("x", "nobody")), ..listed("attachment", "id", None) },
             "crm.file_table[0].models says that 'x' is the table 'nobody'",
         ),
@@ -235,6 +240,54 @@ async fn whatever_does_not_fit_is_told_by_its_name() {
         let error = db.discover(&settings(vec![table.clone()])).await.unwrap_err();
         assert!(error.to_string().contains(told), "{table:?}: {error}");
         assert!(outage(&error));
+    }
+    end(crm, db).await;
+}
+
+#[tokio::test]
+async fn a_foreign_key_that_leads_elsewhere_is_refused_by_name() {
+    let crm = Crm::with(TABLES).await;
+    crm.sql(
+        "CREATE TABLE person (id bigint PRIMARY KEY, nr bigint UNIQUE); CREATE TABLE family (id bigint PRIMARY KEY);
+         CREATE SCHEMA other; CREATE TABLE other.person (id bigint PRIMARY KEY);
+         CREATE TABLE era (id bigint PRIMARY KEY) PARTITION BY RANGE (id);
+         CREATE TABLE era_1 PARTITION OF era FOR VALUES FROM (0) TO (10);
+         CREATE TABLE photo (id bigint PRIMARY KEY, by_nr bigint REFERENCES person (nr), by_family bigint REFERENCES family,
+                by_other bigint REFERENCES other.person, unproven bigint, fits bigint REFERENCES person,
+                several bigint REFERENCES family REFERENCES person, free bigint, late bigint, in_era bigint REFERENCES era);
+         ALTER TABLE photo ADD FOREIGN KEY (unproven) REFERENCES person (nr) NOT VALID;
+         ALTER TABLE photo ADD FOREIGN KEY (late) REFERENCES person NOT VALID",
+    )
+    .await;
+    let db = Db::connect(&crm.url.as_str().into()).unwrap();
+    let discovered = async |column: &str, table: &str| {
+        let record = RecordLink::Column { column: column.to_owned(), table: table.to_owned() };
+        db.discover(&settings(vec![FileTable { record: Some(record), ..listed("photo", "id", None) }])).await
+    };
+    for (column, told) in [
+        ("by_nr", "its foreign key leads to the column 'nr' of public.person"),
+        ("by_family", "its foreign key leads to the column 'id' of public.family"),
+        ("by_other", "its foreign key leads to the column 'id' of other.person"),
+        ("unproven", "its foreign key leads to the column 'nr' of public.person"),
+    ] {
+        let error = discovered(column, "person").await.unwrap_err();
+        let told = format!(
+            "crm.file_table[0].record says that 'photo.{column}' has the primary key of public.person, and {told}"
+        );
+        assert!(outage(&error) && error.to_string().contains(&told), "{error}");
+    }
+    for (column, table, kept) in [
+        ("fits", "person", true),
+        ("several", "person", true),
+        ("in_era", "era", true),
+        ("free", "person", false),
+        ("late", "person", false),
+    ] {
+        let catalog = discovered(column, table).await.unwrap();
+        let Some(MappedLink::Column { foreign_key, .. }) = &catalog.mapped().unwrap().tables[0].link else {
+            panic!("{column} names the record")
+        };
+        assert_eq!(*foreign_key, kept, "{column}");
     }
     end(crm, db).await;
 }

@@ -1,6 +1,7 @@
 //! Rows of a mapped application that a deleted record leaves behind: which of them go, and what keeps the others.
 
 use crate::support::mapped::{bare_mapped, example, mapped};
+use crate::support::process::eventually;
 
 #[tokio::test]
 async fn rows_go_with_their_record_only_and_leave_their_image() {
@@ -77,7 +78,10 @@ async fn a_row_that_a_foreign_key_names_or_that_has_no_object_is_left() {
         mapped.is_untouched("ab/cover").await;
         mapped.is_untouched("ab/url").await;
         assert_eq!(mapped.world.crm.number("SELECT count(*) FROM attachment").await, 2);
-        assert!(service.log().iter().any(|line| line.contains("left_referenced: 1")));
+        eventually("it is told", async || {
+            service.log().iter().any(|line| line.contains("left_referenced: 1")).then_some(())
+        })
+        .await;
     })
     .await;
 }

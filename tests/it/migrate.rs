@@ -1,14 +1,20 @@
 //! `migrate`: contents between the rows of files and the storage, both ways, while people work.
 
 mod back;
+mod beside;
 #[cfg(feature = "failpoints")]
 mod cut;
 mod gentle;
 mod large;
+mod left;
+mod lost;
 mod meanwhile;
+mod pooler;
 mod reclaimed;
 mod selected;
+mod tables;
 mod there;
+mod versions;
 
 use std::fmt::Write as _;
 
@@ -142,6 +148,17 @@ async fn same_as_row(world: &World, file: Uuid) {
         object.len()
     );
     assert_eq!(world.crm.number(&sql).await, 1, "{sql}");
+}
+
+/// Waits until the server has noticed that a run was killed: until then its locks are held, of rows and that of migrations.
+#[cfg(feature = "failpoints")]
+async fn are_gone(world: &World) {
+    let sessions = "SELECT count(*) FROM pg_stat_activity
+                     WHERE datname = current_database() AND application_name = 'file-recycler'";
+    process::eventually("the sessions of the dead are gone", async || {
+        (world.crm.number(sessions).await == 0).then_some(())
+    })
+    .await;
 }
 
 /// `audit` finds nothing bad.

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use file_recycler::config::{Mode, Storage as Settings};
-use file_recycler::outcome::{Advice, DeadReason, Dependency, Outcome};
-use file_recycler::recycle::Move;
+use file_recycler::outcome::{Advice, DeadReason, Dependency, Failure, Outcome};
+use file_recycler::recycle::{Move, Recycler};
 use file_recycler::storage::{Kind, Side, Support};
 use futures_util::future::join_all;
 use recycler_test_s3::{Action, Operation, Options, Rule, When};
@@ -65,6 +65,18 @@ async fn case_03_a_copy_of_other_content_keeps_its_source() {
     }
 }
 
+/// The move's end by further tries: where the machine is slow, they may meet the short time-outs once more.
+async fn further(recycler: &Recycler<Script>, one: &Move) -> Result<Outcome, Failure> {
+    let mut ended = recycler.attempt(one).await;
+    for _ in 0..5 {
+        if !ended.as_ref().is_err_and(|failure| [Advice::Retry, OUTAGE].contains(&failure.advice)) {
+            break;
+        }
+        ended = recycler.attempt(one).await;
+    }
+    ended
+}
+
 /// Answers that stop in the middle, never begin, or never get through. The time-outs are those of an operator, made
 /// shorter; the silence lasts longer than all of them together.
 #[tokio::test]
@@ -72,7 +84,7 @@ async fn case_07_a_silent_storage_is_bounded_by_time_outs_and_retried() {
     for world in TestStorage::both_disturbed().await {
         let probed = world.storage.probe().await.unwrap();
         let address = world.switches_address();
-        let (attempt, operation) = (Duration::from_millis(400), Duration::from_millis(800));
+        let (attempt, operation) = (Duration::from_secs(1), Duration::from_secs(2));
         let settings = Settings {
             service_url: Some(address.parse().unwrap()),
             attempt_timeout: attempt,
@@ -97,7 +109,7 @@ async fn case_07_a_silent_storage_is_bounded_by_time_outs_and_retried() {
                 let tried = tokio::time::timeout(Duration::from_secs(30), recycler.attempt(&one)).await;
                 let failure = tried.expect("bounded").unwrap_err();
                 assert_eq!(failure.advice, Advice::Retry, "{} {action:?}: {failure}", world.name);
-                assert_eq!(recycler.attempt(&one).await, Ok(Outcome::Moved), "{} {action:?}", world.name);
+                assert_eq!(further(&recycler, &one).await, Ok(Outcome::Moved), "{} {action:?}", world.name);
                 world.holds(KEY, None, Some(b"content")).await;
                 world.switches().reset();
             }
@@ -110,7 +122,7 @@ async fn case_07_a_silent_storage_is_bounded_by_time_outs_and_retried() {
 async fn case_07_a_body_that_stops_in_the_middle_is_a_time_out() {
     let world = TestStorage::embedded(Options { opaque_etags: true, ..Options::default() }).await;
     let server = world.storage.probe().await.unwrap();
-    let settings = Settings { attempt_timeout: Duration::from_millis(400), ..world.settings() };
+    let settings = Settings { attempt_timeout: Duration::from_secs(2), ..world.settings() };
     let storage = connect(&settings, Mode::Move).await;
     for side in [Side::Object, Side::Recycle] {
         world.put(side, KEY, b"content").await;

@@ -205,13 +205,13 @@ async fn case_15_a_recycle_bucket_that_vanished_is_an_outage_and_the_source_stay
 async fn case_07_a_server_that_never_answers_is_an_outage_within_the_time_out() {
     let world = TestStorage::embedded(Options::default()).await;
     let server = world.storage.probe().await.unwrap();
-    let short = Duration::from_millis(300);
+    let short = Duration::from_secs(1);
     let settings = Settings { attempt_timeout: short, operation_timeout: short, ..world.settings() };
     let storage = connect(&settings, Mode::Move).await;
     world.put(Side::Object, KEY, b"content").await;
     world.control().fault(Rule::new(Operation::CopyObject, Action::Stall { when: When::Before }));
     let recycling = recycler(&storage, server, &Script::default());
-    let failure = tokio::time::timeout(Duration::from_secs(10), recycling.recycle(job(KEY))).await.unwrap();
+    let failure = tokio::time::timeout(Duration::from_mins(1), recycling.recycle(job(KEY))).await.unwrap();
     assert_eq!(failure.unwrap_err().advice, OUTAGE);
     world.control().clear_faults();
     assert_eq!(recycling.recycle(job(KEY)).await, Ok(Outcome::Moved));
@@ -221,14 +221,11 @@ async fn case_07_a_server_that_never_answers_is_an_outage_within_the_time_out() 
 async fn a_server_that_is_not_there_is_an_outage_and_the_error_shows_no_address() {
     let world = TestStorage::embedded(Options::default()).await;
     let server = world.storage.probe().await.unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let settings =
-        Settings { service_url: Some(format!("http://{address}").parse().unwrap()), ..world.settings() };
+    // Nobody is given this port, as one that is free now may be.
+    let settings = Settings { service_url: Some("http://127.0.0.1:1".parse().unwrap()), ..world.settings() };
     let storage = connect(&settings, Mode::Move).await;
     let failure = recycler(&storage, server, &Script::default()).recycle(job(KEY)).await.unwrap_err();
     assert_eq!(failure.advice, OUTAGE);
     assert!(failure.error.contains("connection refused"), "{failure}");
-    assert!(!failure.error.contains(&address.port().to_string()), "{failure}");
+    assert!(!failure.error.contains("127.0.0.1"), "{failure}");
 }

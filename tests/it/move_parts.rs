@@ -158,7 +158,9 @@ async fn case_52_a_copy_that_was_cut_off_is_resumed_from_its_parts() {
     assert_eq!(recycle(&world).await, Ok(Outcome::Moved));
     let counts = world.control().counts();
     assert_eq!(counts.of(Operation::CreateMultipartUpload), 0, "not begun again");
-    assert_eq!(counts.of(Operation::UploadPartCopy), 20 - there as u64);
+    // What the dead one had asked for may have arrived a moment later.
+    let copied = counts.of(Operation::UploadPartCopy);
+    assert!(copied <= 20 - there as u64, "{copied} of 20 parts were copied, and {there} were there");
     assert_eq!(world.get(Side::Recycle, KEY).await, Some(cut(&[5; 20]).concat()));
     assert_eq!((uploads(&world).await, notes(&world).await), (vec![], vec![]));
 

@@ -53,14 +53,66 @@ const MUTANTS: &[(&str, &str)] = &[
     ("low_water_mark", "relay_size::case_56_dead_rows_behind_a_long_snapshot_are_not_read_again"),
     ("relay_batch", "relay_size::case_56_the_relays_memory_does_not_grow_with_a_transaction"),
     ("rolling_nonce", "nonce::case_41_a_physical_clone_moves_nothing_and_swallows_no_event"),
+    (
+        "nonce_of_commands",
+        "audit::untouched::case_41_a_clone_of_a_database_that_is_only_audited_moves_no_orphan",
+    ),
+    (
+        "environment_identity",
+        "spine_service::case_36_a_copy_of_the_database_moves_nothing_in_the_originals_buckets",
+    ),
+    (
+        "primary_asked",
+        "triggers::replicas::case_45_a_question_that_a_pooler_sends_to_a_replica_is_not_answered",
+    ),
+    ("foreign_event", "spine_service::case_42_a_foreign_event_stops_consuming_and_stays_in_the_queue"),
+    (
+        "catalogue_fits",
+        "db_alive::case_45_a_file_table_made_or_dropped_since_discovery_is_noticed_by_the_question",
+    ),
+    ("rows_hidden", "db_alive::case_45_a_pooler_that_ignores_options_hides_no_row"),
+    ("row_security", "db_alive::case_45_a_check_that_would_be_blind_is_an_outage"),
+    ("captured_dangling", "db_dangling::a_deletion_that_the_triggers_would_not_capture_does_not_happen"),
+    (
+        "record_still_absent",
+        "db_dangling::a_record_that_is_saved_again_while_its_rows_are_about_to_go_keeps_them",
+    ),
+    (
+        "trust_of_triggers_alone",
+        "spine_links::case_47_an_outside_event_deletes_no_rows_and_moves_only_what_is_gone",
+    ),
+    ("mark_of_triggers", "intake::an_event_that_names_our_environment_has_no_row_deleted"),
+    (
+        "grace",
+        "spine_links::case_38_nothing_moves_before_its_grace_period_is_over_with_or_without_wait_queues",
+    ),
+    (
+        "template_compared",
+        "template::a_template_that_finds_nothing_where_another_does_is_refused_and_the_right_one_is_named",
+    ),
     ("template_doubted", "template::with_nothing_to_compare_the_first_misses_are_doubted"),
     ("wait_for_others", "beside::case_46_what_is_not_committed_yet_beside_a_deletion_is_waited_for"),
+    ("digest_of_pieces", "migrate::back::a_large_content_that_changes_on_its_way_into_the_row_is_undone"),
     ("content_of_its_own", "migrate::back::a_row_with_another_content_of_its_own_keeps_it"),
     (
         "version_of_row",
         "migrate::meanwhile::a_file_that_is_edited_on_the_way_is_left_for_the_next_run_which_moves_the_newer_content",
     ),
     ("condition_on_put", "migrate::there::the_same_content_counts_as_done_and_other_content_is_untouched"),
+    (
+        "object_that_was_proven",
+        "migrate::meanwhile::an_object_that_is_written_after_it_was_proven_does_not_go",
+    ),
+    ("object_of_another_row", "migrate::there::nothing_is_written_where_another_rows_object_would_be"),
+    ("several_rows", "migrate::there::nothing_is_written_where_another_rows_object_would_be"),
+    (
+        "forgotten_tables",
+        "triggers::changes::case_45_a_table_of_files_that_is_none_any_more_stops_every_move",
+    ),
+    (
+        "proof_of_left_behind",
+        "migrate::left::what_an_earlier_run_left_is_recycled_where_its_content_is_the_rows",
+    ),
     ("mark_of_migration", "migrate::there::the_same_content_counts_as_done_and_other_content_is_untouched"),
     ("proof_of_reclaim", "migrate::reclaimed::only_what_the_object_is_proven_to_have_is_cleared"),
     (
@@ -87,6 +139,11 @@ const MUTANTS: &[(&str, &str)] = &[
         "guard_of_restore",
         "restore::elsewhere::a_copy_of_the_database_and_one_that_was_never_adopted_change_nothing_and_say_so",
     ),
+    (
+        "guard_of_commands",
+        "dlq_guard::case_36_from_a_copy_of_the_database_nothing_is_published_replayed_or_discarded",
+    ),
+    ("guard_beside_replay", "dlq_guard::a_replay_under_way_stops_at_a_pause_and_says_so"),
     ("record_of_row", "restore::rows::a_row_comes_back_with_its_object_once_its_record_is_there_again"),
     (
         "proof_before_removal",

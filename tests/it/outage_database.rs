@@ -122,14 +122,13 @@ async fn case_28_the_server_lets_nobody_in() {
         let name = world.crm.name.clone();
         // The CRM's own connection stays, and deletes.
         let mut crm = world.crm.pool.acquire().await.unwrap();
-        world
-            .crm
-            .sql_from_outside(format!(
-                "ALTER DATABASE {name} ALLOW_CONNECTIONS false;
-                 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                  WHERE datname = '{name}' AND application_name = 'file-recycler'"
-            ))
-            .await;
+        // Committed before anybody is thrown out, who would come back at once.
+        world.crm.sql_from_outside(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await;
+        let throw_out = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+              WHERE datname = '{name}' AND application_name = 'file-recycler'"
+        );
+        world.crm.sql_from_outside(throw_out.as_str()).await;
         let ids: Vec<Uuid> = made.iter().map(|(record, _)| *record).collect();
         sqlx::query(r#"DELETE FROM "Contact" WHERE "Id" = ANY($1)"#)
             .bind(&ids)
@@ -138,6 +137,8 @@ async fn case_28_the_server_lets_nobody_in() {
             .unwrap();
         drop(crm);
         eventually("it is told", async || {
+            // Again and again: one that was on its way in was none of them yet.
+            world.crm.sql_from_outside(throw_out.as_str()).await;
             let answer = service.readyz().await?;
             (answer["dependencies"]["database"]["ok"] == false).then_some(())
         })
@@ -208,28 +209,32 @@ async fn case_28_the_server_is_stopped_and_started_again() {
     assert!(ended.status.success() && said.contains("1 passed"), "{said}");
 }
 
-/// The connections die and the database is away right after `failpoint` was reached by the first file.
+/// How long a file stays at a failpoint: longer than this test may be kept from what it does meanwhile.
+#[cfg(feature = "failpoints")]
+const ASLEEP_MS: u64 = 8_000;
+
+/// The connections die and the database is away right after `failpoint` was reached by the file.
 #[cfg(feature = "failpoints")]
 async fn dies_after(failpoint: &str, reached: impl AsyncFn(&World, Uuid) -> bool + Send) {
     world(S3::Embedded, async move |world| {
         let (proxy, mut environment) = proxied(&world, &[]).await;
-        environment.push(("FAILPOINTS".to_owned(), format!("{failpoint}=1*sleep(4000)")));
+        environment.push(("FAILPOINTS".to_owned(), format!("{failpoint}=1*sleep({ASLEEP_MS})")));
         let service = away(Service::start(&environment, &["run"]).await.ready().await);
-        let made = records(&world, 1).await;
-        let files = &made[0].1;
+        // One file: another would go past the point while the first one sleeps there.
+        let made = vec![world.record_with_files("Contact", "ContactFile", 1).await];
+        let file = made[0].1[0];
         world.crm.delete("Contact", made[0].0).await;
-        eventually("it is there", async || reached(&world, files[0]).await.then_some(())).await;
-        for file in files {
-            let noted = format!("SELECT count(*) FROM file_recycler.ledger WHERE file_id = '{file}'");
-            assert_eq!(world.crm.number(noted).await, 0, "not noted yet");
-        }
+        eventually("it is there", async || reached(&world, file).await.then_some(())).await;
+        let noted = format!("SELECT count(*) FROM file_recycler.ledger WHERE file_id = '{file}'");
+        assert_eq!(world.crm.number(noted).await, 0, "not noted yet");
         proxy.set(Weather::Cut);
         eventually("the outage is seen", async || {
             let answer = service.readyz().await?;
             (answer["dependencies"]["database"]["ok"] == false).then_some(())
         })
         .await;
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        // It wakes up while the database is away.
+        tokio::time::sleep(Duration::from_millis(ASLEEP_MS)).await;
         proxy.set(Weather::Fair);
         nothing_was_lost(&world, &service, &made).await;
     })
@@ -262,28 +267,34 @@ async fn case_29_the_connection_dies_between_the_copy_and_the_check_before_the_d
 #[tokio::test]
 async fn case_29_the_answer_to_the_ledger_write_is_lost() {
     world(S3::Embedded, async |world| {
-        // The server writes on although its client is gone.
+        // The server writes on although its client is gone: as soon as it may.
         world
             .crm
             .sql(
-                "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
-                   $$ BEGIN PERFORM pg_sleep(3); RETURN NULL; END $$;
+                "CREATE TABLE public.may_go_on ();
+                 CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
+                   $$ BEGIN
+                        WHILE NOT EXISTS (SELECT FROM public.may_go_on) LOOP PERFORM pg_sleep(0.1); END LOOP;
+                        RETURN NULL;
+                      END $$;
                  CREATE TRIGGER slowly AFTER INSERT ON file_recycler.ledger
                    FOR EACH STATEMENT EXECUTE FUNCTION slowly()",
             )
             .await;
         let (proxy, environment) = proxied(&world, &[]).await;
         let service = away(Service::start(&environment, &["run"]).await.ready().await);
-        let made = records(&world, 1).await;
+        // One file: two might be written by two statements, and the second one would not be sent any more.
+        let made = vec![world.record_with_files("Contact", "ContactFile", 1).await];
         world.crm.delete("Contact", made[0].0).await;
         let writes = "SELECT count(*) FROM pg_stat_activity
                        WHERE datname = current_database() AND wait_event = 'PgSleep'";
         eventually("the ledger is written", async || (world.crm.number(writes).await > 0).then_some(()))
             .await;
         proxy.set(Weather::Cut);
+        world.crm.sql("INSERT INTO public.may_go_on DEFAULT VALUES").await;
         eventually("the write is committed", async || {
             let rows = world.crm.number("SELECT count(*) FROM file_recycler.ledger").await;
-            (rows == 2).then_some(())
+            (rows == 1).then_some(())
         })
         .await;
         world.crm.sql("DROP FUNCTION slowly CASCADE").await;
@@ -296,7 +307,8 @@ async fn case_29_the_answer_to_the_ledger_write_is_lost() {
 #[tokio::test]
 async fn a_database_that_is_not_there_is_told_with_where_it_was_looked_for_and_why_there_is_none() {
     world(S3::Embedded, async |world| {
-        let nobody = crate::support::process::free_address().await;
+        // Nobody is given this port, as one that is free now may be.
+        let nobody = "127.0.0.1:1";
         let url = format!("postgres://somebody:secret-word@{nobody}/crm");
         let environment = world.with(&[("DATABASE__URL", &url)]);
         let service = Service::start(&environment, &["run"]).await.expect_log("not well");
@@ -306,7 +318,7 @@ async fn a_database_that_is_not_there_is_told_with_where_it_was_looked_for_and_w
             message.contains("refused").then_some(message)
         })
         .await;
-        assert!(told.contains(&nobody.to_string()), "{told}");
+        assert!(told.contains(nobody), "{told}");
         assert!(!told.contains("secret-word"), "{told}");
     })
     .await;

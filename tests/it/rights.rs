@@ -6,4 +6,5 @@ mod erase;
 mod grants;
 mod migrate;
 mod retention;
+mod settings;
 mod storage;

@@ -7,7 +7,7 @@ use file_recycler::storage::Side;
 use recycler_test_s3::{Action, Operation, Rule, When};
 
 use crate::support::process::{Service, eventually, eventually_within};
-use crate::support::world::{S3, World, world};
+use crate::support::world::{S3, World, takes_messages, world};
 
 /// What the ledger says: files, and rows.
 async fn noted(world: &World) -> (i64, i64) {
@@ -44,11 +44,8 @@ async fn four_workers_share_one_queue_and_each_file_costs_one_copy_and_is_delete
             workers.push(worker(&world).await);
         }
         for worker in &workers {
-            // Ready is earlier: the probe of the storage, which copies and deletes too, comes in between.
-            eventually("a worker takes messages", async || {
-                worker.log().iter().any(|line| line.contains("taking messages")).then_some(())
-            })
-            .await;
+            // The probe of the storage, which comes earlier, copies and deletes too.
+            takes_messages(worker).await;
         }
         let control = world.storage.control();
         // Their probes are over, and one worker alone must not be through before the others have begun.
@@ -142,10 +139,7 @@ async fn what_is_in_a_workers_hands_is_counted_until_it_is_settled() {
         const FILES: usize = 5;
         let ids = world.many(FILES).await;
         let service = world.run().await;
-        eventually("it takes messages", async || {
-            service.log().iter().any(|line| line.contains("taking messages")).then_some(())
-        })
-        .await;
+        takes_messages(&service).await;
         assert_eq!(service.metric(IN_HAND).await, 0);
         let control = world.storage.control();
         control.fault(Rule::new(Operation::CopyObject, Action::Hold { when: When::Before }));
@@ -158,7 +152,9 @@ async fn what_is_in_a_workers_hands_is_counted_until_it_is_settled() {
         everything_moves(&world, &ids).await;
         world.quiet(&service).await;
         eventually("nothing is in hand", async || (service.metric(IN_HAND).await == 0).then_some(())).await;
-        assert_eq!(service.metric(ENDED).await, FILES as u64);
+        // Counted after the acknowledgement.
+        eventually("all are counted", async || (service.metric(ENDED).await == FILES as u64).then_some(()))
+            .await;
     })
     .await;
 }

@@ -169,6 +169,21 @@ fn the_decoder_and_the_schema_agree_on_what_is_wrong() {
     assert!(right > 100 && wrong > 150, "{right} right and {wrong} wrong ones are no table");
 }
 
+/// Times whose year has no name in UTC: by what a schema can say they are right.
+#[test]
+fn what_only_the_decoder_can_refuse_is_described_beside_the_schema() {
+    for time in ["0000-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"] {
+        let document = with(record_deleted(), "/time", json!(time));
+        for (ids, schema) in &event_schemas() {
+            is_valid(schema, &document);
+            let refused = Event::decode(document.to_string().as_bytes(), *ids).unwrap_err();
+            assert_eq!(refused.path, "time", "{refused}");
+        }
+    }
+    let described = document("event.schema.json")["description"].as_str().unwrap().to_owned();
+    assert!(described.contains("a time is of the years 0 to 9999 in UTC"), "{described}");
+}
+
 async fn queued(world: &World, count: usize) -> Vec<Bytes> {
     let mut bodies = Vec::new();
     eventually("the events are in the queue", async || {

@@ -188,7 +188,7 @@ async fn a_process_tells_none_of_them_at_its_most_talkative() {
             tells_nothing(&get(service.http, path).await.unwrap().1);
         }
         assert_eq!(service.stop().await, Some(0));
-        let log = service.log().join("\n");
+        let log = service.log_to_its_end().join("\n");
         assert!(log.contains("DEBUG"), "it is talkative: {log}");
         tells_nothing(&log);
         for arguments in [

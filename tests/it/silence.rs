@@ -5,19 +5,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::process::{PATIENCE, Service, eventually, eventually_within};
+use crate::support::process::{Service, eventually};
 use crate::support::world::{S3, World, world};
 
-/// The catalogue is compared at every poll, every second: this is several, on a machine with other work.
-const AT_THE_NEXT_LOOK: Duration = Duration::from_secs(5);
+/// Shorter than a session of ours waits for a lock.
+const LOCKED_FOR: Duration = Duration::from_secs(2);
 
 /// Waits until the listener's part of `/readyz` says `state` with `text` in its message.
 async fn listener_says(service: &Service, state: &str, text: &str) -> Value {
-    listener_says_within(PATIENCE, service, state, text).await
-}
-
-async fn listener_says_within(patience: Duration, service: &Service, state: &str, text: &str) -> Value {
-    eventually_within(patience, &format!("the listener is '{state}' and says '{text}'"), async || {
+    eventually(&format!("the listener is '{state}' and says '{text}'"), async || {
         let answer = service.readyz().await?;
         let listener = &answer["listener"];
         let message = listener["message"].as_str().unwrap_or("");
@@ -29,7 +25,7 @@ async fn listener_says_within(patience: Duration, service: &Service, state: &str
 /// Breaks the capture by `sql`, sees it found and told as `what`, and repaired by `listener install`.
 async fn found_and_repaired(world: &World, service: &Service, sql: &str, what: &str) {
     world.crm.sql(sql).await;
-    let answer = listener_says_within(AT_THE_NEXT_LOOK, service, "drift", what).await;
+    let answer = listener_says(service, "drift", what).await;
     assert_eq!((&answer["degraded"], &answer["ready"]), (&true.into(), &true.into()), "{sql}");
     let status = world.cli(&["status", "--json"]).await.json();
     assert!(status["warnings"].to_string().contains(what), "{sql}: {status}");
@@ -39,10 +35,26 @@ async fn found_and_repaired(world: &World, service: &Service, sql: &str, what: &
     listener_says(service, "installed", "").await;
 }
 
+/// Starts a service that does not read for a long time which records weak files and links name, since that took long: it
+/// rests from that for fifty times as long. What it finds meanwhile it has found by comparing the catalogue, however
+/// slow this machine is.
+async fn run_that_does_not_read_again(world: &World) -> Service {
+    let mut lock = world.crm.pool.begin().await.unwrap();
+    let links = r#"LOCK TABLE "FileLink" IN ACCESS EXCLUSIVE MODE"#;
+    sqlx::raw_sql(links).execute(&mut *lock).await.unwrap();
+    let service = Service::start(&world.environment, &["run"]).await;
+    let waits = r#"SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '"FileLink"'::regclass
+                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"#;
+    eventually("it waits for the links", async || (world.crm.number(waits).await > 0).then_some(())).await;
+    tokio::time::sleep(LOCKED_FOR).await;
+    lock.rollback().await.unwrap();
+    service.ready().await
+}
+
 #[tokio::test]
 async fn case_40_whatever_was_changed_in_the_catalogue_is_found_at_the_next_look() {
     world(S3::Embedded, async |world| {
-        let service = world.run().await.expect_log("drift");
+        let service = run_that_does_not_read_again(&world).await.expect_log("drift");
         for (sql, what) in [
             (r#"DROP TRIGGER file_recycler_files_delete ON "ContactFile""#, "is missing"),
             (r#"ALTER TABLE "ContactFile" DISABLE TRIGGER file_recycler_files_delete"#, "is disabled"),
@@ -122,13 +134,8 @@ async fn case_40_rows_that_vanish_past_the_triggers_are_a_hint_until_something_i
         let service = world.run().await.expect_log("a hint");
         counted_once(&service).await;
         pass_by(&world, 3).await;
-        let answer = listener_says_within(
-            Duration::from_secs(30),
-            &service,
-            "silent",
-            "a hint: 3 rows vanished from public.ContactFile",
-        )
-        .await;
+        let hint = "a hint: 3 rows vanished from public.ContactFile";
+        let answer = listener_says(&service, "silent", hint).await;
         assert_eq!((&answer["degraded"], &answer["ready"]), (&true.into(), &true.into()));
         assert_eq!(service.metric("file_recycler_listener_silent_deletions").await, 3);
         let status = world.cli(&["status", "--json"]).await.expect(0).json();
@@ -195,9 +202,13 @@ async fn case_58_a_deletion_that_could_not_be_captured_commits_and_is_told() {
         world.crm.sql("ALTER TABLE file_recycler.outbox RENAME COLUMN n TO m").await;
         world.crm.delete("Contact", record).await;
         world.crm.sql("ALTER TABLE file_recycler.outbox RENAME COLUMN m TO n").await;
-        let answer = listener_says(&service, "failing", "could not be captured").await;
+        // The record's may be counted before the file's.
+        let answer = listener_says(&service, "failing", "2 statements").await;
         assert_eq!(answer["ready"], false);
-        assert_eq!(service.metric("file_recycler_capture_failures").await, 2, "the record's and the file's");
+        eventually("the record's and the file's are counted", async || {
+            (service.metric("file_recycler_capture_failures").await == 2).then_some(())
+        })
+        .await;
         world.is_untouched(files[0]).await;
         // Work goes on meanwhile, and a new process knows what an old one has seen.
         let (record, files) = world.record_with_files("Contact", "ContactFile", 1).await;
@@ -211,8 +222,8 @@ async fn case_58_a_deletion_that_could_not_be_captured_commits_and_is_told() {
         // Until somebody has taken note.
         let installed = world.cli(&["listener", "install", "--json"]).await.expect(0).json();
         assert_eq!(installed["capture_failures_seen"], 2, "{installed}");
-        let answer = listener_says(&service, "installed", "").await;
-        assert_eq!(answer["ready"], true);
+        listener_says(&service, "installed", "").await;
+        let _service = service.ready().await;
         let status = world.cli(&["listener", "status", "--json"]).await.expect(0).json();
         assert_eq!((&status["capture_failures"], &status["capture_failures_unseen"]), (&2.into(), &0.into()));
     })
@@ -267,9 +278,16 @@ async fn a_row_of_a_newer_version_is_left_counted_and_told_and_holds_up_nobody()
         assert_eq!(service.metric("file_recycler_outbox_unknown_rows").await, 1);
         let status = world.cli(&["status", "--json"]).await.expect(0).json();
         assert!(status["warnings"].to_string().contains("1 outbox rows are of kinds"), "{status}");
-        assert_eq!(world.crm.number("SELECT count(*) FROM file_recycler.outbox").await, 1);
-        let told = service.log().iter().filter(|line| line.contains("this version does not know")).count();
-        assert_eq!(told, 2, "once when it was found, once as the listener's state");
+        eventually("its row alone is left", async || {
+            (world.crm.number("SELECT count(*) FROM file_recycler.outbox").await == 1).then_some(())
+        })
+        .await;
+        eventually("it is told once when it was found, and once as the listener's state", async || {
+            let log = service.log();
+            let told = log.iter().filter(|line| line.contains("this version does not know")).count();
+            (told == 2).then_some(())
+        })
+        .await;
 
         world.crm.sql("DELETE FROM file_recycler.outbox").await;
         listener_says(&service, "installed", "").await;

@@ -107,7 +107,9 @@ async fn a_stop_finishes_what_is_in_flight_and_exits_with_zero() {
         let (record, files) = world.record_with_files("Contact", "ContactFile", 20).await;
         world.crm.delete("Contact", record).await;
         eventually("the copies have begun", async || {
-            (world.storage.control().keys(&world.storage.recycle).len() > 1).then_some(())
+            // The storage's probe has objects there, too.
+            let keys = world.storage.control().keys(&world.storage.recycle);
+            (keys.iter().filter(|key| !key.starts_with(".file-recycler/")).count() > 1).then_some(())
         })
         .await;
         assert_eq!(service.stop().await, Some(0));

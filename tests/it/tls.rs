@@ -2,6 +2,7 @@
 //! outage that names the setting to change, and never a connection without TLS.
 
 mod environment;
+mod servers;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,7 +16,7 @@ use crate::support::cluster::Cluster;
 use crate::support::crm::Crm;
 use crate::support::front::Front;
 use crate::support::node::Node;
-use crate::support::process::{self, Service, eventually, free_address};
+use crate::support::process::{self, Service, eventually};
 use crate::support::storage::TestStorage;
 use crate::support::weed::Weed;
 use crate::support::world::{S3, bare_world, world};
@@ -150,19 +151,6 @@ fn as_worker(crm: &Crm, host: &str, parameters: &[(&str, &Path)]) -> String {
     url.into()
 }
 
-/// A broker that lets in nobody without TLS and a certificate by the authority; but the test itself, by another port.
-async fn broker(authority: &Authority, shown: &Issued) -> (Node, SocketAddr) {
-    let tls = free_address().await;
-    let settings = format!(
-        "listeners.ssl.local = {tls}\nssl_options.cacertfile = {}\nssl_options.certfile = {}\n\
-         ssl_options.keyfile = {}\nssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true",
-        text(&authority.file()),
-        text(&shown.certificate),
-        text(&shown.key)
-    );
-    (Node::start(&settings, "").await, tls)
-}
-
 fn amqps(address: SocketAddr, host: &str) -> String {
     format!("amqps://guest:guest@{host}:{}/%2f", address.port())
 }
@@ -172,7 +160,7 @@ async fn a_file_is_recycled_over_three_connections_with_own_authorities_and_clie
     let authority = Authority::new();
     let server = authority.server(HOST);
     let (cluster, crm) = database(&authority, &server).await;
-    let (node, tls) = broker(&authority, &server).await;
+    let (node, tls) = servers::broker(&authority, &server).await;
     let (weed, https) = Weed::secured(&server).await;
     bare_world(S3::Embedded, async |world| {
         let storage = TestStorage::named(&weed.server, TestStorage::bucket_names()).await;
@@ -311,7 +299,7 @@ async fn what_is_wrong_with_the_databases_certificates_is_an_outage_that_names_t
             ),
         ];
         trouble.of_settings(&cases).await;
-        cluster.show(&authority.expired(HOST)).await;
+        servers::show(&cluster, &crm, &authority.expired(HOST)).await;
         let put_right = async || cluster.show(&server).await;
         trouble.of_server("has expired: renew it on the server that database.url names", put_right).await;
         crm.pool.close().await;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::support::broker::put;
 use crate::support::process::{Service, eventually};
-use crate::support::world::{S3, World, bare_world, world};
+use crate::support::world::{S3, World, bare_world, takes_messages, world};
 
 /// The own schema as it was up to a migration.
 async fn schema_up_to(world: &World, version: i64) {
@@ -74,7 +74,8 @@ const OF_A_LATER_VERSION: &str = "
 async fn a_newer_schema_is_worked_with_and_told() {
     world(S3::Embedded, async |world| {
         world.crm.sql(OF_A_LATER_VERSION).await;
-        let mut service = world.run().await;
+        // Whether it looks while the trigger is away is chance.
+        let mut service = world.run().await.expect_log("file_recycler_files_delete is missing");
         world.moves_a_file().await;
         let doctor = world.cli(&["doctor", "--json"]).await.json();
         let checks = doctor["checks"].as_array().unwrap();
@@ -149,6 +150,10 @@ async fn an_old_and_a_new_worker_share_one_queue() {
         let listener = Service::start(&environment, &["listen"]).await.ready().await;
         let old = Service::start_of(&previous(), &environment, &["work"]).await.ready().await;
         let new = Service::start(&environment, &["work"]).await.ready().await;
+        // One alone must not be through before the other has begun.
+        for worker in [&old, &new] {
+            takes_messages(worker).await;
+        }
         let ids = world.many(40).await;
         // A transaction each, so that there are forty messages.
         for id in &ids {
@@ -163,10 +168,16 @@ async fn an_old_and_a_new_worker_share_one_queue() {
             world.recycled(id.parse().unwrap()).await;
         }
         world.quiet(&listener).await;
-        for worker in [&old, &new] {
-            let moved = worker.metric(r#"file_recycler_files_total{outcome="moved"}"#).await;
-            assert!(moved > 0, "one of them did nothing");
-        }
+        // Counted after the acknowledgement.
+        let shares = eventually("each file is counted by one of them", async || {
+            let moved = async |worker: &Service| {
+                worker.metric(r#"file_recycler_files_total{outcome="moved"}"#).await
+            };
+            let shares = [moved(&old).await, moved(&new).await];
+            (shares.iter().sum::<u64>() == 40).then_some(shares)
+        })
+        .await;
+        assert!(shares.iter().all(|share| *share > 0), "one of them did nothing: {shares:?}");
         world.dead_letters(0).await;
         eventually("each file is in the ledger once", async || {
             (world.crm.number("SELECT count(*) FROM file_recycler.ledger WHERE outcome = 'moved'").await == 40).then_some(())

@@ -32,6 +32,10 @@ class Server:
     def delay(self, milliseconds):
         self.switch("PUT", "latency", json.dumps(milliseconds).encode()).close()
 
+    def bandwidth(self, bytes_per_second):
+        """So many each way, of all connections together; 0 is no bound."""
+        self.switch("PUT", "bandwidth", json.dumps(bytes_per_second).encode()).close()
+
     def switch(self, method, name, body=None):
         request = urllib.request.Request(f"{self.endpoint}/-/{name}", data=body, method=method)
         return urllib.request.urlopen(request, timeout=30)

@@ -4,9 +4,9 @@
 #   FILE_RECYCLER_URL=http://127.0.0.1:8077 FILE_RECYCLER_TOKEN_FILE=/run/secrets/token \
 #     post-event.sh Contact RECORD_ID [FILE_ID…]
 #
-# Ends with 0 once the broker has the event. curl tries again for five minutes on 503, on time-outs and while nobody
-# listens; the same event is posted each time, which does no harm. The token is read from a file by curl itself, so
-# that it is in no list of processes.
+# Ends with 0 once the broker has the event. It is tried again for five minutes on 503, on time-outs, while nobody
+# listens, and where the answer was lost; the same event is posted each time, which does no harm. The token is read from
+# a file by curl itself, so that it is in no list of processes.
 set -eu
 
 url=${FILE_RECYCLER_URL:-http://127.0.0.1:8077}
@@ -39,8 +39,26 @@ trap 'rm -f "$header"' EXIT
 chmod 600 "$header"
 { printf 'Authorization: Bearer ' && cat "$token_file"; } >"$header"
 
-printf '%s' "$event" | curl --silent --show-error --fail-with-body \
-  --retry 30 --retry-connrefused --retry-max-time 300 --max-time 15 \
-  --header @"$header" --header 'Content-Type: application/cloudevents+json' \
-  --data-binary @- "$url/v1/events"
+post() {
+  printf '%s' "$event" | curl --silent --show-error --fail-with-body \
+    --retry 30 --retry-connrefused --retry-max-time "$1" --max-time 15 \
+    --header @"$header" --header 'Content-Type: application/cloudevents+json' \
+    --data-binary @- "$url/v1/events"
+}
+
+deadline=$(($(date +%s) + 300))
+while :; do
+  left=$((deadline - $(date +%s)))
+  status=0
+  post "$((left > 0 ? left : 1))" || status=$?
+  case $status in
+    0) break ;;
+    # The answer was cut (18), empty (52), or the connection broke (55, 56). curl itself tries these again with
+    # --retry-all-errors alone, and then also what is refused for good.
+    18 | 52 | 55 | 56) ;;
+    *) exit "$status" ;;
+  esac
+  [ "$left" -gt 5 ] || exit "$status"
+  sleep 5
+done
 echo

@@ -9,6 +9,7 @@ the event, durably. Posting the same event again does no harm.
 """
 
 import datetime
+import http.client
 import json
 import os
 import sys
@@ -53,18 +54,26 @@ def post_event(url, token, event, give_up_after=300.0):
             with urllib.request.urlopen(request, timeout=15) as answer:
                 return json.load(answer)["id"]
         except urllib.error.HTTPError as error:
-            told = error.read().decode("utf-8", "replace")
+            told = what_it_says(error)
             # 503: not now. 408: the body was too slow. Everything else stays wrong.
             if error.code not in (408, 503):
                 raise RuntimeError(f"refused with {error.code}: {told}") from None
             problem = f"{error.code}: {told}"
             pause = float(error.headers.get("Retry-After", pause))
-        except OSError as error:
-            # Nobody listens, or the answer was lost. The event may have arrived; again is safe.
-            problem = str(error)
+        except (OSError, http.client.HTTPException) as error:
+            # Nobody listens, or the answer was lost or cut. The event may have arrived; again is safe.
+            problem = str(error) or type(error).__name__
         if time.monotonic() + pause > deadline:
             raise TimeoutError(f"not accepted within {give_up_after:.0f} s: {problem}")
         time.sleep(pause)
+
+
+def what_it_says(refusal):
+    """The body of an answer, where all of it came."""
+    try:
+        return refusal.read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException) as error:
+        return f"(the answer was cut: {error})"
 
 
 def main():

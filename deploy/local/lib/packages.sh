@@ -4,10 +4,11 @@
 
 POLICY=/usr/sbin/policy-rc.d
 CREATECLUSTER=/etc/postgresql-common/createcluster.conf
+NEWTONSOFT_JSON=/usr/lib/cli/Newtonsoft.Json-5.0/Newtonsoft.Json.dll
 OUR_MARK='# file-recycler, while it installs'
 
 # missing_packages NEED…: the Debian packages that are not there, for postgres, rabbitmq, seaweedfs, moto, build, python,
-# packages, fuzz.
+# pgbouncer, mono, packages, fuzz.
 missing_packages() {
   local need
   for need in "$@"; do
@@ -18,6 +19,8 @@ missing_packages() {
       moto) moto_is_installed || missing_python ;;
       build) missing_build_tools ;;
       python) missing_python ;;
+      mono) missing_mono ;;
+      pgbouncer) [ -x /usr/sbin/pgbouncer ] || printf 'pgbouncer\n' ;;
       packages) missing_package_tools ;;
       # libFuzzer is C++.
       fuzz) has c++ || printf 'g++\n' ;;
@@ -38,6 +41,14 @@ missing_build_tools() {
   has make || printf 'make\n'
   # Looks the man pages over.
   has groff || printf 'groff-base\n'
+}
+
+# Compiles and runs the example in C#.
+missing_mono() {
+  has mcs || printf 'mono-mcs\n'
+  has mono || printf 'mono-runtime\n'
+  [ -e /usr/lib/mono/4.5/System.Net.Http.dll ] || printf 'libmono-system-net-http4.0-cil\n'
+  [ -e "$NEWTONSOFT_JSON" ] || printf 'libnewtonsoft-json5.0-cil\n'
 }
 
 # What looks at the packages that we make; none of it is needed to make them.
@@ -122,7 +133,7 @@ forbid_services() {
 }
 
 # Units that this installation brings do not start with the next boot either; those that were there stay as they are.
-SERVICES=(postgresql rabbitmq-server epmd.socket epmd)
+SERVICES=(postgresql pgbouncer rabbitmq-server epmd.socket epmd)
 
 forget_enabled_units() {
   local unit

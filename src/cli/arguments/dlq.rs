@@ -41,7 +41,7 @@ pub(in crate::cli) struct Filter {
 pub(in crate::cli) struct Replay {
     #[command(flatten)]
     pub(in crate::cli) filter: Filter,
-    /// Does it
+    /// Does it; not while the guard refuses or somebody has paused
     #[arg(long)]
     pub(in crate::cli) apply: bool,
     /// At most so many messages a second, as in 10/s
@@ -62,7 +62,7 @@ pub(in crate::cli) struct Discard {
     /// Why; kept with the messages
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(in crate::cli) why: String,
-    /// Does it
+    /// Does it; not while the guard refuses or somebody has paused
     #[arg(long)]
     pub(in crate::cli) apply: bool,
 }

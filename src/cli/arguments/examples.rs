@@ -46,6 +46,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("file-recycler listener install --dry-run", "the SQL, for an administrator"),
             ("file-recycler listener install", "also after an upgrade, and to repair"),
+            (
+                "file-recycler listener install --schema-only",
+                "no triggers: `audit --fix orphans` finds what was deleted",
+            ),
         ],
     ),
     (

@@ -46,7 +46,11 @@ pub(in crate::cli) struct Migrate {
     /// Waits while more than so many sessions of others are at work at the database's server; 0: no bound
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub(in crate::cli) sessions: u32,
-    /// With --to database: moves each object to the recycle bucket, once its content is in its row
+    /// Waits while a streaming replica is further behind than this; 0: no bound
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    pub(in crate::cli) lag: u64,
+    /// With --to database: moves each object to the recycle bucket, once its content is in its row; also those that an earlier
+    /// run has left
     #[arg(long)]
     pub(in crate::cli) recycle_objects: bool,
     /// Also where no file that the CRM itself put into S3 shows that storage.key_template is right. A wrong one puts every
@@ -79,9 +83,10 @@ on where it was, by what the rows say.
 To the storage, the content stays in the row, too: --reclaim clears it later, and proves each object first. An object with \
 other content under a file's key is told, and untouched.
 
-To the database, the object stays: --recycle-objects moves it to the recycle bucket as a worker would.
+To the database, the object stays: --recycle-objects moves it to the recycle bucket as a worker would, and those that an \
+earlier run has left, too, where they are proven to have what their rows have.
 
-It waits while the server's log grows faster than --wal, a replica is more than 64 MiB behind, more than --sessions \
+It waits while the server's log grows faster than --wal, a replica is further behind than --lag, more than --sessions \
 others are at work, the server answers slowly, or the environment is paused.
 
 With --json each file is a line, and the last line is the summary. Exit code 1 where a file could not be moved.

@@ -12,7 +12,6 @@ use crate::cli::parts;
 use crate::config::{Config, Profile};
 use crate::db::Db;
 use crate::file::FileRef;
-use crate::guard::Verdict;
 use crate::outcome::{Failure, Outcome};
 use crate::recycle::{EventContext, Job};
 use crate::service::Once;
@@ -53,32 +52,44 @@ impl Fixed {
     }
 }
 
+/// What orphans are moved with.
+pub(super) struct With<'a> {
+    pub(super) config: &'a Config,
+    pub(super) db: Db,
+    /// Only with `--apply`.
+    pub(super) once: Option<Once>,
+}
+
+/// Asks the guard, and advances the nonce. Unlike other commands on an operator's word, this one does the worker's job: a
+/// pause stops it.
+pub(super) async fn begin(config: &Config, db: &Db, storage: &Storage) -> Result<Once, Failed> {
+    parts::open(config, db, storage).await?;
+    Once::new(config, db.clone(), storage.clone()).await.map_err(|failure| unchanged(&failure))
+}
+
+fn unchanged(failure: &Failure) -> Failed {
+    Failed::new(format!("nothing is changed: {}", failure.error))
+}
+
 pub(super) async fn orphans(
-    config: &Config,
-    db: Db,
-    storage: Storage,
+    with: With<'_>,
     found: &Found,
     arguments: &Arguments,
     stop: &Stop,
 ) -> Result<Fixed, Failed> {
+    let With { config, db, once } = with;
     let mut fixed = Fixed {
         orphans: found.count(Class::Orphan),
         bytes: found.classes.get(&Class::Orphan).map_or(0, |total| total.bytes),
         refused: refused(found, arguments.max, arguments.max_percent),
         ..Fixed::default()
     };
-    if fixed.refused.is_some() || !arguments.apply || found.orphans.is_empty() {
+    let Some(once) = once.filter(|_| fixed.refused.is_none() && !found.orphans.is_empty()) else {
         fixed.applied = arguments.apply && fixed.refused.is_none();
         return Ok(fixed);
-    }
-    // Unlike other commands on an operator's word, this one does the worker's job: a pause stops it.
-    match parts::verdict(config, &db, &storage).await? {
-        Verdict::Open(_) => {}
-        closed => return Err(parts::refused(&closed)),
-    }
-    let once = Once::new(config, db.clone(), storage)
-        .await
-        .map_err(|failure| Failed::new(format!("nothing is changed: {}", failure.error)))?;
+    };
+    // The walk may have taken hours.
+    once.asked_again().await.map_err(|failure| unchanged(&failure))?;
     let run = uuid::Uuid::new_v4();
     let detail = format!("{} orphans, {} bytes, as event audit-{run}", fixed.orphans, fixed.bytes);
     if matches!(config.crm.profile, Profile::Mapping(_)) && !once.exact_keys() {

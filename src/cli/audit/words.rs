@@ -81,7 +81,8 @@ fn meaning(class: Class) -> &'static str {
         Class::Young => "an object without a row, too young to say",
         Class::Linked => "an object without a row that a link still names",
         Class::LeftBehind => {
-            "the row says that the content is elsewhere, and an object is still there, as a migration leaves it"
+            "the row says that the content is elsewhere, and an object is still there, as a migration leaves it: file-recycler \
+             migrate --to database --recycle-objects puts away what is proven"
         }
         Class::Pending => "its deletion is captured, and waits",
         Class::Recycled => "in the recycle bucket, as it has to be",

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::super::arguments;
 use super::super::output::{Failed, Finding, operator, print};
 use super::super::parts;
+use super::watch::Watch;
 use super::{selection, words};
 use crate::broker::{Session, Topology};
 use crate::clock::Clock;
@@ -25,10 +26,9 @@ pub(in crate::cli) async fn replay(
     arguments: arguments::Replay,
     json: bool,
 ) -> Result<Finding, Failed> {
-    let desk = Desk::open(config, arguments.filter).await?;
+    let desk = Desk::open(config, arguments.filter, arguments.apply).await?;
     let selected = desk.selected;
-    let summary = if arguments.apply {
-        desk.db.ping().await?;
+    let mut summary = if arguments.apply {
         let progress = Progress::new(selected);
         let replay = Replay {
             session: &desk.session,
@@ -51,6 +51,7 @@ pub(in crate::cli) async fn replay(
     } else {
         Summary { selected, left: selected, ..Summary::default() }
     };
+    summary.stopped = desk.told(summary.stopped);
     desk.session.close().await;
     print(json, &summary, || words::replayed(&summary))?;
     Ok(Finding::healthy_if(summary.failed == 0 && summary.stopped.is_none()))
@@ -61,9 +62,9 @@ pub(in crate::cli) async fn discard(
     arguments: arguments::Discard,
     json: bool,
 ) -> Result<Finding, Failed> {
-    let desk = Desk::open(config, arguments.filter).await?;
+    let desk = Desk::open(config, arguments.filter, arguments.apply).await?;
     let selected = desk.selected;
-    let summary = if arguments.apply {
+    let mut summary = if arguments.apply {
         let discard = Discard {
             db: &desk.db,
             operator: operator(),
@@ -78,6 +79,7 @@ pub(in crate::cli) async fn discard(
     } else {
         DiscardSummary { selected, left: selected, ..DiscardSummary::default() }
     };
+    summary.stopped = desk.told(summary.stopped);
     desk.session.close().await;
     print(json, &summary, || words::discarded(&summary))?;
     Ok(Finding::healthy_if(summary.stopped.is_none()))
@@ -92,24 +94,36 @@ struct Desk {
     stop: Stop,
     selection: Selection,
     selected: usize,
+    /// Only with `--apply`.
+    watch: Option<Watch>,
 }
 
 impl Desk {
-    /// Connects, and walks along the queue once to count.
-    async fn open(config: &Config, filter: arguments::Filter) -> Result<Self, Failed> {
-        config.require(Needs { storage: false, ..Needs::ALL }).map_err(Failed::configuration)?;
+    /// Connects, and walks along the queue once to count. With `apply` the guard is asked before.
+    async fn open(config: &Config, filter: arguments::Filter, apply: bool) -> Result<Self, Failed> {
+        config.require(Needs { storage: apply, ..Needs::ALL }).map_err(Failed::configuration)?;
         let (broker, topology) = parts::broker(config)?;
         let db = parts::database(config)?;
         let clock = Clock::system();
         let stop = listening(config)?;
+        let watch = if apply { Some(Watch::begin(config, &db, &stop).await?) } else { None };
         let session = broker.connect().await?;
         let selection = selection(filter, clock.now());
         let selected = count(&session, &topology, &selection).await?;
-        Ok(Self { session, topology, db, clock, stop, selection, selected })
+        Ok(Self { session, topology, db, clock, stop, selection, selected, watch })
     }
 
     async fn walk(&self) -> Result<Walk<'_>, Failed> {
         Ok(Walk::begin(&self.session, &self.topology, &self.selection).await?)
+    }
+
+    /// Why it stopped before its end, if it did; and what the guard says, where that was it.
+    fn told(&self, stopped: Option<String>) -> Option<String> {
+        let shut = self.watch.as_ref().and_then(Watch::shut);
+        match (stopped, shut) {
+            (Some(why), Some(shut)) => Some(format!("{shut}: {why}")),
+            (stopped, _) => stopped,
+        }
     }
 }
 

@@ -1,7 +1,9 @@
-//! `dlq list|show|replay|discard`: the dead-letter queue. None of them holds it in memory.
+//! `dlq list|show|replay|discard`: the dead-letter queue. None of them holds it in memory. The last two change it only
+//! where a worker might work.
 
 mod change;
 mod look;
+mod watch;
 mod words;
 
 pub(super) use change::{discard, replay};

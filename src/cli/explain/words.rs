@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use time::OffsetDateTime;
 
-use crate::db::explain::{FileRow, LedgerRow, Link, RowType};
+use crate::db::explain::{FileRow, GoneRow, LedgerRow, Link, RowType};
+use crate::db::process::Process;
 use crate::explain::{
     Environment, Explanation, Found, Keyed, Message, Names, Object, Queues, Row, moment, when,
 };
@@ -18,6 +19,7 @@ struct Page {
 impl Page {
     /// One section: its lines, or that there is nothing, or why it could not be asked.
     fn section(&mut self, name: &str, errors: &[Option<&String>], lines: Option<Vec<String>>, none: &str) {
+        let none = if lines.is_none() { "not asked" } else { none };
         let mut lines = lines.unwrap_or_default();
         let errors: Vec<_> = errors.iter().flatten().map(|error| format!("NOT ASKED: {error}")).collect();
         if lines.is_empty() && errors.is_empty() {
@@ -90,7 +92,18 @@ fn what_the_buckets_have(page: &mut Page, found: &Found) {
             let shown = object.as_ref().map(|object| object_in_words(object, page));
             format!("{name:<8} {}", shown.unwrap_or_else(|| "not there".to_owned()))
         };
-        vec![key, line("object", &both.object), line("recycle", &both.recycle)]
+        let other = both.other.as_ref().map(|other| {
+            let (object, recycle) = (other.object.then_some("object"), other.recycle.then_some("recycle"));
+            let buckets: Vec<&str> = object.into_iter().chain(recycle).collect();
+            format!(
+                "OTHER    key {} is there (by the template {}): {}",
+                other.key,
+                other.template,
+                buckets.join(" and ")
+            )
+        });
+        let both = [key, line("object", &both.object), line("recycle", &both.recycle)];
+        both.into_iter().chain(other).collect()
     });
     page.section("objects", &[found.errors.get("objects")], lines, "not asked");
 }
@@ -120,6 +133,11 @@ fn what_we_remember(page: &mut Page, found: &Found) {
     let error = |name: &str| found.errors.get(name);
     let ledger = found.ledger.as_ref().map(|rows| rows.iter().map(|row| ledger(row, page)).collect());
     page.section("ledger", &[error("ledger")], ledger, "nothing");
+    let gone = found.gone_rows.iter().flatten().map(|row| gone(row, page));
+    let gone: Vec<String> = gone.collect();
+    if !gone.is_empty() || error("gone_rows").is_some() {
+        page.section("went with it", &[error("gone_rows")], Some(gone), "");
+    }
     let images = found.images.iter().flatten().map(|image| {
         format!(
             "its row in {} was deleted {}, because {} {} was gone (event {})",
@@ -199,6 +217,17 @@ fn environment(page: &mut Page, found: &Found) {
         lines,
         "not asked",
     );
+    let processes = found.processes.as_ref().map(|all| all.iter().map(process).collect());
+    page.section("processes", &[found.errors.get("processes")], processes, "none has told of itself lately");
+}
+
+fn process(process: &Process) -> String {
+    let state = match (process.ready, &process.why) {
+        (true, _) => "ready".to_owned(),
+        (false, Some(why)) => format!("not ready: {why}"),
+        (false, None) => "not ready".to_owned(),
+    };
+    format!("{} {}, {state}", process.halves, process.name)
 }
 
 fn in_words(environment: &Environment, page: &Page) -> Vec<String> {
@@ -222,7 +251,9 @@ fn row(row: &Row) -> String {
 }
 
 fn file(row: &FileRow) -> String {
-    let kind = row.kind.map_or("file", RowType::as_str);
+    // Where its table tells no storage, it tells no type either.
+    let none = if row.storage.is_some() { "no type" } else { "file" };
+    let kind = row.kind.map_or(none, RowType::as_str);
     let storage = row.storage.as_deref().unwrap_or("a storage that its table does not tell");
     let size = row.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
     let data = row.data_bytes.filter(|bytes| row.in_s3 && *bytes > 0);
@@ -268,6 +299,19 @@ fn ledger(row: &LedgerRow, page: &Page) -> String {
         page.when(row.recycled_at),
         row.file_id,
         row.event_id
+    )
+}
+
+fn gone(row: &GoneRow, page: &Page) -> String {
+    let noted = row.noted_at.map(|at| format!(" {}", page.when(at))).unwrap_or_default();
+    format!(
+        "{:<20} file {}, its row deleted {}, because {} was gone (event {}): {}{noted}",
+        row.table,
+        row.row_id,
+        page.when(row.deleted_at),
+        row.record_schema,
+        row.event_id,
+        row.outcome.as_deref().unwrap_or("not noted yet"),
     )
 }
 
@@ -319,6 +363,17 @@ pub(super) fn keyed(explanation: &Keyed) -> String {
             row.key,
             row.outcome,
             moment(row.recycled_at),
+            row.event_id
+        ));
+    }
+    for row in &explanation.gone_rows {
+        let outcome = row.outcome.as_deref().unwrap_or("not noted yet");
+        lines.push(format!(
+            "went with it: {} {}, its row deleted {}, because {} was gone (event {}): {outcome}",
+            row.table,
+            row.row_id,
+            moment(row.deleted_at),
+            row.record_schema,
             row.event_id
         ));
     }

@@ -9,8 +9,9 @@ use super::super::output::Failed;
 use crate::db::Db;
 use crate::db::migrate::Lock;
 use crate::guard::{Guard, Verdict, compare};
+use crate::service::advance_old_nonce;
 use crate::stop::Stop;
-use crate::storage::Storage;
+use crate::storage::{Capabilities, Storage};
 
 /// How often there is a look, as a worker's.
 const EVERY: Duration = Duration::from_secs(5);
@@ -22,13 +23,20 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Takes the lock of migrations, and begins to look.
-    pub(super) async fn begin(guard: Guard, db: &Db, storage: &Storage, stop: &Stop) -> Result<Self, Failed> {
+    /// Takes the lock of migrations, and begins to look; the nonce is advanced from time to time, whether or not a worker is
+    /// running.
+    pub(super) async fn begin(
+        guard: Guard,
+        db: &Db,
+        storage: &Storage,
+        server: Capabilities,
+        stop: &Stop,
+    ) -> Result<Self, Failed> {
         let lock = db.migration_lock().await?.ok_or_else(|| {
             Failed::new("nothing is changed: another migration is at work in this database; let it end, or stop it first")
         })?;
         let (end, ended) = oneshot::channel();
-        let looking = look(guard, lock, (db.clone(), storage.clone()), stop.clone(), ended);
+        let looking = look(guard, lock, (db.clone(), storage.clone(), server), stop.clone(), ended);
         Ok(Self { end, looking: AbortOnDropHandle::new(tokio::spawn(looking)) })
     }
 
@@ -44,7 +52,7 @@ impl Watch {
 async fn look(
     guard: Guard,
     mut lock: Lock,
-    (db, storage): (Db, Storage),
+    (db, storage, server): (Db, Storage, Capabilities),
     stop: Stop,
     mut ended: oneshot::Receiver<()>,
 ) -> Option<String> {
@@ -59,6 +67,10 @@ async fn look(
         if let Some(why) = changed(&guard, &mut lock, &db, &storage).await {
             stop.request();
             return Some(why);
+        }
+        // What keeps it from that is met by the work as well, or by the next look.
+        if let Err(failure) = advance_old_nonce(&storage, &db, &guard, &server).await {
+            tracing::debug!(error = %failure, "the nonce could not be advanced");
         }
     }
 }

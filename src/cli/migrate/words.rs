@@ -76,8 +76,10 @@ impl Expected {
         let parts = bytes / PART as u64;
         let requests = match direction {
             Direction::ToStorage => files + parts,
-            Direction::ToDatabase if arguments.recycle_objects => 2 * files + files / 250,
-            Direction::Reclaim | Direction::ToDatabase => files,
+            // Each is read, looked at and copied; deleted many at a time.
+            Direction::ToDatabase if arguments.recycle_objects => 3 * files + files / 250,
+            Direction::ToDatabase => 2 * files,
+            Direction::Reclaim => files,
         };
         #[allow(clippy::cast_precision_loss, reason = "a guess")]
         let seconds = {
@@ -247,6 +249,9 @@ fn word(result: Migrated) -> &'static str {
         Migrated::WouldMigrate => "would be migrated",
         Migrated::WouldReclaim => "would be cleared",
         Migrated::Reclaimed => "cleared",
+        Migrated::Recycled => "left object recycled",
+        Migrated::WouldRecycle => "left object would go",
+        Migrated::Kept => "left object is in use",
         Migrated::Edited => "edited, for a next run",
         Migrated::Gone => "deleted meanwhile",
         Migrated::NoContent => "without content",

@@ -162,6 +162,10 @@ fn a_wrong_file_table_is_named_with_its_line() {
             "record = '-> a'",
             "record (DIR/file-recycler.toml line 5) is '-> a', neither \"column -> table\" nor \"model column, id column\"",
         ),
+        (
+            "storage = \"kind = 'binary'\"",
+            "storage (DIR/file-recycler.toml line 5) is 'kind = 'binary'', and the value stands without quotes: \"kind = binary\"",
+        ),
         ("storage = 'type'", "storage (DIR/file-recycler.toml line 5) is 'type', not \"column = value\""),
         (
             "key = 'all'",

@@ -127,14 +127,10 @@ impl Fitting<'_> {
         let ids = [ColumnKind::Uuid, ColumnKind::Integer, ColumnKind::Text, ColumnKind::LooseText];
         let id = self.column(columns, &format!("{name}.id"), &listed.id, &ids);
         let key = id.as_ref().and_then(|id| self.key(columns, &format!("{name}.key"), listed, id));
-        let storage = listed.storage.as_ref().map(|(column, value)| {
-            let key = format!("{name}.storage");
-            let found = self.named(columns, &key, column);
-            if found.as_ref().is_some_and(|found| !found.is_comparable) {
-                self.wrong(&key, &format!("compares '{column}', which is no text, number, boolean or enum"));
-            }
-            found.map(|found| (found.column, value.clone()))
-        });
+        let storage = listed
+            .storage
+            .as_ref()
+            .map(|(column, value)| self.storage(columns, &format!("{name}.storage"), column, value));
         let size = listed
             .size
             .as_ref()
@@ -246,6 +242,44 @@ impl Fitting<'_> {
         Some(parts)
     }
 
+    fn storage(
+        &mut self,
+        columns: &Columns,
+        key: &str,
+        column: &str,
+        value: &str,
+    ) -> Option<(Column, String)> {
+        let found = self.named(columns, key, column)?;
+        if !found.is_comparable {
+            self.wrong(key, &format!("compares '{column}', which is no text, number, boolean or enum"));
+        }
+        if found.type_name == "bool" && !["true", "false"].contains(&value) {
+            // No row would be one of ours, whatever is in it.
+            let problem =
+                format!("compares the boolean '{column}' with '{value}', and its text is true or false");
+            self.wrong(key, &problem);
+        }
+        Some((found.column, value.to_owned()))
+    }
+
+    /// Does a foreign key keep rows with their record? One that leads elsewhere says that the column has other values than
+    /// that table's primary key: compared with it, a living record would count as gone, and its rows as left over.
+    fn keeps(&mut self, key: &str, (table, column): (&str, &str), record: &str) -> Option<bool> {
+        let record = TableName { schema: self.crm.schema.clone(), name: record.to_owned() };
+        let of_column = |it: &&read::ForeignKey| it.table == table && it.column == column;
+        let all: Vec<_> = self.found.foreign_keys.iter().filter(of_column).collect();
+        let mut fitting = all.iter().filter(|it| it.is_primary && it.target == record).peekable();
+        if let (None, Some(other)) = (fitting.peek(), all.first()) {
+            let problem = format!(
+                "says that '{table}.{column}' has the primary key of {record}, and its foreign key leads to the column '{}' of {}",
+                other.target_column, other.target
+            );
+            self.wrong(key, &problem);
+            return None;
+        }
+        Some(fitting.any(|it| it.is_validated))
+    }
+
     fn link(&mut self, columns: &Columns, name: &str, table: &str, link: &RecordLink) -> Option<MappedLink> {
         let key = format!("{name}.record");
         let ids = [ColumnKind::Uuid, ColumnKind::Integer, ColumnKind::Text, ColumnKind::LooseText];
@@ -259,9 +293,8 @@ impl Fitting<'_> {
                     ));
                     return None;
                 }
-                let kept = (table.to_owned(), column.name.clone(), record.clone());
                 Some(MappedLink::Column {
-                    foreign_key: self.found.foreign_keys.contains(&kept),
+                    foreign_key: self.keeps(&key, (table, &column.name), record)?,
                     column,
                     record: SchemaName::try_from(record.as_str()).ok()?,
                 })

@@ -47,6 +47,9 @@ pub struct KeyedWaiting {
     /// When the deletion was captured.
     #[serde(with = "time::serde::rfc3339")]
     pub captured_at: OffsetDateTime,
+    /// When a relay first saw it: `recycle.grace` counts from here.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub seen_at: Option<OffsetDateTime>,
     /// Keys of the files that have the id, or whose record has it.
     pub keys: Vec<String>,
 }
@@ -146,7 +149,7 @@ impl Db {
     /// Deletions among the oldest of the outbox that name the id, as a file's, a record's or an owner's.
     pub async fn keyed_outbox(&self, id: &str) -> Result<Vec<KeyedWaiting>, DbError> {
         sqlx::query_as(
-            "SELECT kind, schema, captured_at,
+            "SELECT kind, schema, captured_at, seen_at,
                     ARRAY(SELECT key FROM unnest(text_ids, text_parents, keys) AS one (id, parent, key)
                            WHERE key IS NOT NULL AND (one.id = $1 OR one.parent = $1)) AS keys
                FROM (SELECT * FROM file_recycler.outbox ORDER BY id LIMIT $2) AS oldest

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::db::Db;
 use crate::db::catalog::Catalog;
 use crate::db::error::{Attempted, DbError};
+use crate::file::SchemaName;
 
 /// Most rows of each kind, the newest first.
 const NEWEST: i64 = 20;
@@ -177,8 +178,13 @@ pub struct SuspectRow {
 }
 
 impl Db {
-    /// The newest rows of the ledger about the file or the record `id`.
-    pub async fn ledger_of(&self, catalog: &Catalog, id: Uuid) -> Result<Vec<LedgerRow>, DbError> {
+    /// The newest rows of the ledger about the file or the record `id`; about that of the schema `only`, where one is given.
+    pub async fn ledger_of(
+        &self,
+        catalog: &Catalog,
+        id: Uuid,
+        only: Option<&SchemaName>,
+    ) -> Result<Vec<LedgerRow>, DbError> {
         const NEWEST_OF: &str = "
           SELECT recycled_at, outcome, file_id, schema, record_schema, record_id, key, object_bucket,
                  recycle_bucket, etag, size, event_id, deleted_at, detail
@@ -187,7 +193,10 @@ impl Db {
                   SELECT * FROM file_recycler.ledger WHERE record_schema = ANY($2) AND record_id = $1) AS found
            ORDER BY recycled_at DESC, event_id LIMIT $3";
         // With every schema that there is, because the index begins with it.
-        let schemas: Vec<&str> = catalog.tables.iter().map(String::as_str).collect();
+        let schemas: Vec<&str> = match only {
+            Some(only) => vec![only.as_str()],
+            None => catalog.tables.iter().map(String::as_str).collect(),
+        };
         sqlx::query_as(NEWEST_OF)
             .bind(id.to_string())
             .bind(schemas)

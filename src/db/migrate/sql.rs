@@ -25,15 +25,17 @@ pub(super) struct Statements {
     pub(super) page: Arc<str>,
     /// The same binds.
     pub(super) count: Arc<str>,
-    /// `$1` ids, `$2` versions, `$3` a storage: is each still the same, and does it name this storage?
+    /// The same binds, `$7` ids: those of them that say that their content is in the database, where it is.
+    pub(super) left: Arc<str>,
+    /// `$1` ids, `$2` versions, `$3` a storage: is each still the same, does it name this storage, and has it no content?
     pub(super) now: Arc<str>,
     /// `$1` ids, `$2` versions: whole contents.
     pub(super) contents: Arc<str>,
     /// `$1` ids, `$2` versions: their MD5s.
     pub(super) digests: Arc<str>,
-    /// `$1` id, `$2` version, `$3` first byte from 1 on, `$4` length: a piece.
+    /// `$1` id, `$2` version, `$3` first byte from 1 on, `$4` length, `$5` length of a step: a piece, in steps.
     pub(super) piece: Arc<str>,
-    /// The same binds: the MD5 of a piece.
+    /// The same binds without the step: the MD5 of a piece.
     pub(super) piece_digest: Arc<str>,
     /// `$1` ids, `$2` versions, `$3` the new storage.
     pub(super) to_storage: Arc<str>,
@@ -57,13 +59,14 @@ impl Statements {
         let size = if file.sized { r#"item."Size"::bigint"# } else { "NULL::bigint" };
         let length = r#"octet_length(item."Data")::bigint"#;
         let stored = r#"pg_column_size(item."Data")::bigint"#;
-        let condition = condition(
-            file,
-            direction,
-            record,
-            if direction == Direction::ToDatabase { size } else { length },
-        );
         let bytes = if direction == Direction::ToDatabase { size } else { length };
+        // With its content: there is something to compare with.
+        let left = condition(file, format!(r#"{IN_DATABASE} AND item."Data" IS NOT NULL"#), record, length);
+        let condition = condition(file, meant(direction), record, bytes);
+        let read = format!(
+            r#"SELECT item."Id" AS id, item.xmin::text AS version, {size} AS size, {length} AS length, {stored} AS stored
+  FROM {table} AS item WHERE item."Id" >= $1"#
+        );
         let same = version_is("want.version");
         let plain = format!(
             r#"FROM {table} AS item JOIN unnest($1::uuid[], $2::text[]) AS want(id, version) ON item."Id" = want.id AND {same}"#
@@ -71,25 +74,24 @@ impl Statements {
         let one = format!(r#"FROM {table} AS item WHERE item."Id" = $1 AND {}"#, version_is("$2"));
         let empty = if required { r"''::bytea" } else { "NULL" };
         Self {
-            page: format!(
-                r#"SELECT item."Id" AS id, item.xmin::text AS version, {size} AS size, {length} AS length, {stored} AS stored
-  FROM {table} AS item WHERE item."Id" >= $1 AND {condition} ORDER BY item."Id" LIMIT {PAGE}"#
-            )
-            .into(),
+            page: format!(r#"{read} AND {condition} ORDER BY item."Id" LIMIT {PAGE}"#).into(),
             count: format!(
                 r#"SELECT count(*) AS files, coalesce(sum({bytes}), 0)::bigint AS bytes,
        coalesce(sum({stored}), 0)::bigint AS stored FROM {table} AS item WHERE item."Id" >= $1 AND {condition}"#
             )
             .into(),
-now: format!(
-                r#"SELECT item."Id", item.xmin::text = want.version, coalesce(item."SysFileStorageId" = $3, false)
+            left: format!(r#"{read} AND item."Id" = ANY($7) AND {left}"#).into(),
+            now: format!(
+                r#"SELECT item."Id" AS id, item.xmin::text = want.version AS is_same,
+       coalesce(item."SysFileStorageId" = $3, false) AS is_there, coalesce(octet_length(item."Data"), 0) = 0 AS is_empty
   FROM {table} AS item JOIN unnest($1::uuid[], $2::text[]) AS want(id, version) ON item."Id" = want.id"#
             )
             .into(),
             contents: format!(r#"SELECT item."Id", item."Data" {plain}"#).into(),
             digests: format!(r#"SELECT item."Id", md5(item."Data") {plain}"#).into(),
             piece: format!(
-                r#"SELECT substring(item."Data" FROM $3 FOR $4) {one}"#
+                r#"SELECT at, substring(item."Data" FROM at FOR least($5, $3 + $4 - at))
+  FROM (SELECT item."Data" {one}) AS item, generate_series($3, $3 + $4 - 1, $5) AS steps(at)"#
             )
             .into(),
             piece_digest: format!(
@@ -107,7 +109,7 @@ now: format!(
     JOIN unnest($1::uuid[], $2::text[], $4::bytea[], $5::text[]) AS want(id, version, data, digest)
       ON item."Id" = want.id AND {same} AND md5(want.data) = want.digest
      AND {}"#,
-                    of_its_own("want.digest")
+                    of_its_own(r#"md5(item."Data") = want.digest"#)
                 ),
                 ", want.data",
             ),
@@ -135,24 +137,29 @@ fn of_its_own(digest: &str) -> String {
     if failpoint::removed("protection::content_of_its_own") {
         return "true".to_owned();
     }
-    format!(r#"(coalesce(octet_length(item."Data"), 0) = 0 OR md5(item."Data") = {digest})"#)
+    format!(r#"(coalesce(octet_length(item."Data"), 0) = 0 OR {digest})"#)
 }
 
-/// The pieces of this temporary table, put together, into the row; only if all of them are there. `$1` ids, `$2`
-/// versions, `$3` the new storage, `$4` how many pieces there are, `$5` how many bytes, `$6` the MD5 of them all.
+/// The pieces of this temporary table, put together, into the row. It tells how many bytes the row has then: nothing where the
+/// pieces are not what was sent. `$1` ids, `$2` versions, `$3` the new storage, `$4` the SHA-256 of all pieces.
 pub(super) fn arrived(statements: &Statements, pieces: &str) -> Arc<str> {
     let Statements { table, same, .. } = statements;
-    let own = of_its_own("$6");
+    // By a column of `want`, not by `$4`: a condition on the row alone would be asked of each row that is looked at.
+    let own = of_its_own(r#"sha256(item."Data") = want.digest"#);
+    let proven =
+        if failpoint::removed("protection::digest_of_pieces") { "$4 = $4" } else { "sha256(data) = $4" };
+    // A subquery by itself: it is asked once, and what it says is nowhere kept beside the row.
     format!(
         r#"WITH same AS (
   SELECT item.tableoid AS part, item.ctid AS place
-    FROM {table} AS item JOIN unnest($1::uuid[], $2::text[]) AS want(id, version) ON item."Id" = want.id AND {same}
-   WHERE (SELECT count(DISTINCT number) = $4 AND count(*) = $4 AND sum(octet_length(piece)) = $5 FROM {pieces}) AND {own}
+    FROM {table} AS item JOIN unnest($1::uuid[], $2::text[], ARRAY[$4::bytea]) AS want(id, version, digest)
+      ON item."Id" = want.id AND {same} AND {own}
      FOR NO KEY UPDATE OF item SKIP LOCKED)
-UPDATE {table} AS item SET "SysFileStorageId" = $3,
-       "Data" = (SELECT string_agg(piece, ''::bytea ORDER BY number) FROM {pieces})
+UPDATE {table} AS item SET "SysFileStorageId" = $3, "Data" = (
+       SELECT CASE WHEN {proven} THEN data END FROM (
+         SELECT string_agg(piece, ''::bytea) AS data FROM (SELECT piece FROM {pieces} ORDER BY number) AS ordered) AS whole)
   FROM same WHERE item.tableoid = same.part AND item.ctid = same.place
-RETURNING item."Id""#
+RETURNING octet_length(item."Data")"#
     )
     .into()
 }
@@ -165,18 +172,25 @@ fn version_is(what: &str) -> String {
     }
 }
 
-/// Has a row with the id `$1` another storage than none and `$2`?
+/// Those of the ids `$1` of which a row has another storage than none and `$2`.
 pub(super) fn other_storage(files: &[FileTable]) -> Arc<str> {
+    let none = "SELECT NULL::uuid WHERE $1::uuid[] IS NULL AND $2::uuid IS NULL".to_owned();
     let tables = files.iter().filter(|file| file.tells_storage).map(|file| {
         format!(
-            r#"EXISTS (SELECT FROM {} WHERE "Id" = $1 AND "SysFileStorageId" IS DISTINCT FROM $2
-                 AND "SysFileStorageId" IS NOT NULL)"#,
+            r#"SELECT "Id" FROM {} WHERE "Id" = ANY($1) AND "SysFileStorageId" IS NOT NULL
+   AND ($2 IS NULL OR "SysFileStorageId" <> $2)"#,
             file.table.quoted()
         )
     });
-    let tables: Vec<String> = tables.collect();
-    let any = if tables.is_empty() { "false".to_owned() } else { tables.join("\n    OR ") };
-    format!("SELECT $1::uuid IS NULL OR $2::uuid IS NULL OR {any}").into()
+    std::iter::once(none).chain(tables).collect::<Vec<_>>().join("\n    UNION ALL ").into()
+}
+
+/// Has the id `$1` rows in several tables?
+pub(super) fn several(files: &[FileTable]) -> Arc<str> {
+    let rows =
+        files.iter().map(|file| format!(r#"SELECT "Id" FROM {} WHERE "Id" = $1"#, file.table.quoted()));
+    format!("SELECT count(*) > 1 FROM (\n    {}) AS item", rows.collect::<Vec<_>>().join("\n    UNION ALL "))
+        .into()
 }
 
 /// Does the table say of its rows that they are this schema's records'?
@@ -184,18 +198,23 @@ pub(super) fn names(file: &FileTable, record: &SchemaName) -> bool {
     file.weak || file.parent.as_ref().is_some_and(|link| link.schema == *record)
 }
 
-fn condition(file: &FileTable, direction: Direction, record: Option<&SchemaName>, measured: &str) -> String {
-    let ours = r#"item."SysFileStorageId" = ANY($2)"#;
-    // A row without a storage is the database's (what the CRM did before it knew any other).
-    let database = r#"(item."SysFileStorageId" IS NULL OR item."SysFileStorageId" = $3)"#;
-    let mut all = vec![format!(r#"item."TypeId" = {}::uuid"#, quote_literal(FILE_TYPE))];
-    all.push(match direction {
-        Direction::ToStorage => format!("{database} AND $2::uuid[] IS NOT NULL"),
-        Direction::Reclaim => {
-            format!(r#"{ours} AND octet_length(item."Data") > 0 AND ($3::uuid IS NULL OR true)"#)
-        }
-        Direction::ToDatabase => format!("{ours} AND ($3::uuid IS NULL OR true)"),
-    });
+/// Rows in the database. One without a storage is (what the CRM did before it knew any other).
+const IN_DATABASE: &str =
+    r#"(item."SysFileStorageId" IS NULL OR item."SysFileStorageId" = $3) AND $2::uuid[] IS NOT NULL"#;
+/// Rows in S3.
+const IN_S3: &str = r#"item."SysFileStorageId" = ANY($2) AND ($3::uuid IS NULL OR true)"#;
+
+/// Rows whose contents go this way.
+fn meant(direction: Direction) -> String {
+    match direction {
+        Direction::ToStorage => IN_DATABASE.to_owned(),
+        Direction::Reclaim => format!(r#"{IN_S3} AND octet_length(item."Data") > 0"#),
+        Direction::ToDatabase => IN_S3.to_owned(),
+    }
+}
+
+fn condition(file: &FileTable, meant: String, record: Option<&SchemaName>, measured: &str) -> String {
+    let mut all = vec![format!(r#"item."TypeId" = {}::uuid"#, quote_literal(FILE_TYPE)), meant];
     all.push(match (record, file.parent.as_ref()) {
         (Some(schema), _) if file.weak => format!(
             r#"item."RecordSchemaName" = {} AND item."RecordId" = $4"#,

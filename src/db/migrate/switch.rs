@@ -107,11 +107,15 @@ async fn finish(
 }
 
 /// The application's own triggers on its tables find what they name without a schema; and a large content takes its time.
+/// A commit that is told is on the disk, whatever the application thinks of that: its object may go next.
 pub(super) async fn prepare(
     tx: &mut Transaction<'_, Postgres>,
     migration: &Migration,
 ) -> Result<(), DbError> {
-    sqlx::query("SELECT set_config('statement_timeout', $1, true), set_config('search_path', $2, true)")
+    sqlx::query(
+        "SELECT set_config('statement_timeout', $1, true), set_config('search_path', $2, true),
+                CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END",
+    )
         .bind(PATIENCE_MS)
         .bind(quote_identifier(&migration.schema))
         .execute(&mut **tx)

@@ -59,7 +59,7 @@ pub(super) struct Row {
     captured_at: Option<OffsetDateTime>,
     kind: String,
     schema: String,
-    ids: Option<Vec<Uuid>>,
+    ids: Option<Vec<Option<Uuid>>>,
     text_ids: Option<Vec<Option<String>>>,
     parent_schema: Option<String>,
     parent_schemas: Option<Vec<Option<String>>>,
@@ -94,8 +94,10 @@ impl Row {
 
     fn texts(&self) -> Vec<String> {
         match &self.ids {
-            Some(ids) => ids.iter().map(|id| id.hyphenated().to_string()).collect(),
             // In their places; one that is none is no id.
+            Some(ids) => {
+                ids.iter().map(|id| id.map(|id| id.hyphenated().to_string()).unwrap_or_default()).collect()
+            }
             None => self.text_ids.iter().flatten().map(|id| id.clone().unwrap_or_default()).collect(),
         }
     }
@@ -146,7 +148,7 @@ mod tests {
             captured_at: Some(OffsetDateTime::UNIX_EPOCH),
             kind: kind.into(),
             schema: "SysFile".into(),
-            ids: Some(vec![Uuid::from_u128(1), Uuid::from_u128(2)]),
+            ids: Some(vec![Some(Uuid::from_u128(1)), Some(Uuid::from_u128(2))]),
             ..Row::default()
         }
     }
@@ -179,6 +181,14 @@ mod tests {
         let odd = Row { schema: String::new(), sizes: Some(vec![Some(-1), None]), ..row("files") };
         let What::Files { schema, files } = odd.captured().unwrap().what else { panic!() };
         assert_eq!((schema.as_str(), files.len(), files[0].size), ("File", 2, None));
+
+        // A link of which a trigger of an older version noted no file.
+        let odd = Row { ids: Some(vec![None, Some(Uuid::from_u128(2))]), ..row("files") };
+        let What::Files { files, .. } = odd.captured().unwrap().what else { panic!() };
+        assert_eq!(
+            files.iter().map(|file| file.id.as_uuid()).collect::<Vec<_>>(),
+            [Some(Uuid::from_u128(2))]
+        );
 
         let texts = Some(vec![None, Some("42".to_owned()), Some("x".repeat(300))]);
         let odd = Row { ids: None, text_ids: texts, ..row("records") };

@@ -61,6 +61,8 @@ pub enum DriftKind {
     Trigger,
     /// The function's text or settings.
     Function,
+    /// It is on a table that had files and is none of the catalogue's any more.
+    Forgotten,
 }
 
 impl fmt::Display for Drift {
@@ -73,6 +75,10 @@ impl fmt::Display for Drift {
             }
             DriftKind::Trigger => "is another trigger than ours",
             DriftKind::Function => "runs a function that is not as this version makes it",
+            DriftKind::Forgotten => {
+                "is on a table that is none of the application's tables of files or links any more: nothing moves until it is \
+                 again, or `file-recycler listener install` takes it off"
+            }
         };
         write!(f, "{}: {} {wrong}", self.table, self.trigger)
     }
@@ -80,14 +86,24 @@ impl fmt::Display for Drift {
 
 impl CaptureStatus {
     /// Compares what must be with what is.
-    pub(super) fn new(schema: SchemaState, captures: &[Capture], existing: &Existing) -> Self {
-        let drift = captures
+    pub(super) fn new(
+        schema: SchemaState,
+        captures: &[Capture],
+        existing: &Existing,
+        forgotten: Vec<TableName>,
+    ) -> Self {
+        let mut drift: Vec<Drift> = captures
             .iter()
             .filter_map(|capture| {
                 let kind = differs(capture, existing)?;
                 Some(Drift { table: capture.table.clone(), trigger: capture.kind.trigger(), kind })
             })
             .collect();
+        drift.extend(forgotten.into_iter().map(|table| Drift {
+            table,
+            trigger: "our trigger",
+            kind: DriftKind::Forgotten,
+        }));
         Self { schema, expected: captures.len(), drift, remarks: Vec::new(), hints: Vec::new() }
     }
 
@@ -102,6 +118,11 @@ impl CaptureStatus {
             (false, 0) => first.join("; "),
             (false, more) => format!("{} and {more} more", first.join("; ")),
         }
+    }
+
+    /// Is all that is wrong a table of which somebody has to say whether it counts?
+    pub fn is_for_an_operator(&self) -> bool {
+        !self.drift.is_empty() && self.drift.iter().all(|drift| drift.kind == DriftKind::Forgotten)
     }
 
     /// The state in one word.

@@ -212,7 +212,7 @@ EXCEPTION {otherwise}WHEN OTHERS THEN
 }
 
 /// Readable, unique, and never longer than an identifier may be.
-fn function_name(table: &TableName, kind: Kind) -> String {
+pub(in crate::db) fn function_name(table: &TableName, kind: Kind) -> String {
     let hash = Md5::digest(format!("{}\n{}\n{}", table.schema, table.name, kind.trigger()));
     let hash = hex(&hash[..5]);
     let prefix = kind.trigger().trim_start_matches("file_recycler_");
@@ -272,15 +272,16 @@ const CHANGED: &str = r#"gone LEFT JOIN kept USING ("Id")
            WHERE (gone."FileRecordId", gone."RecordSchemaName", gone."RecordId")
                  IS DISTINCT FROM (kept."FileRecordId", kept."RecordSchemaName", kept."RecordId")"#;
 
-/// Files that lost a link.
+/// Files that lost a link. One that names no file is none; one that names no schema means the file all the same.
 fn links(source: &str) -> String {
     let gone = if source == CHANGED { "gone." } else { "" };
     format!(
         r#"  INSERT INTO {SCHEMA}.outbox (kind, schema, n, ids)
   SELECT 'files', schema, count(*), array_agg(id)
-    FROM (SELECT {gone}"FileSchemaName"::text AS schema, {gone}"FileRecordId" AS id,
+    FROM (SELECT coalesce({gone}"FileSchemaName"::text, '') AS schema, {gone}"FileRecordId" AS id,
                  row_number() OVER (PARTITION BY {gone}"FileSchemaName") - 1 AS position
             FROM {source}) AS link
+   WHERE id IS NOT NULL
    GROUP BY schema, position / {CHUNK};"#,
     )
 }

@@ -11,6 +11,9 @@ pub(in crate::doctor) fn file_contents(contents: Option<&Contents>, active: &Act
     let new = match active {
         ActiveStorage::Ours(code) | ActiveStorage::Other(code) => format!("new ones go to {code}"),
         ActiveStorage::Unknown => "where new ones go is unknown".to_owned(),
+        ActiveStorage::Denied => {
+            "where new ones go is unknown, since this role may not read it (crm-settings)".to_owned()
+        }
     };
     let Some(contents) = contents else {
         return Finding::ok(format!(

@@ -15,6 +15,15 @@ pub(in crate::doctor) fn database_connection(info: &ServerInfo, host: &str) -> F
             "upgrade the server; until then nobody has tried what happens",
         );
     }
+    if !info.ignored.is_empty() {
+        return Finding::warn(
+            format!(
+                "{told} is behind a pooler that ignores what a connection asks for: {}",
+                info.ignored.join(", ")
+            ),
+            "connect past it, or give the role these settings by ALTER ROLE (docs/limits.md says what depends on them)",
+        );
+    }
     Finding::ok(told)
 }
 

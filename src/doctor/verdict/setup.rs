@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Mode, Needs, Setting, Source};
 use crate::db::catalog::Catalog;
-use crate::db::features::{ActiveStorage, CrmSettings, Switch};
+use crate::db::features::{ActiveStorage, CrmSettings};
 use crate::doctor::check::Finding;
 
 const RIGHT_DATABASE: &str = "look whether database.url, crm.schema and crm.profile are those of your CRM";
@@ -138,15 +138,14 @@ pub(in crate::doctor) fn crm_profile(catalog: &Catalog) -> Finding {
 
 /// What the CRM itself does with files.
 pub(in crate::doctor) fn crm_settings(settings: &CrmSettings) -> Finding {
-    let told = settings.to_string().lines().collect::<Vec<_>>().join("; ");
-    match (&settings.active_storage, settings.own_listener) {
-        (ActiveStorage::Other(_), _) => Finding::warn(
-            told,
+    let told = settings.told().join("; ");
+    let mut advice: Vec<&str> = settings.denied.iter().map(|denied| denied.advice.as_str()).collect();
+    match &settings.active_storage {
+        ActiveStorage::Other(_) => advice.push(
             "if those files are in the object bucket, add the code to crm.storage_codes; if they are in the database, \
              nothing is to be done",
         ),
-        (ActiveStorage::Ours(_) | ActiveStorage::Unknown, Switch::On | Switch::Off | Switch::Unknown) => {
-            Finding::ok(told)
-        }
+        ActiveStorage::Ours(_) | ActiveStorage::Unknown | ActiveStorage::Denied => {}
     }
+    if advice.is_empty() { Finding::ok(told) } else { Finding::warn(told, advice.join("; ")) }
 }

@@ -35,6 +35,7 @@ fn servers_that_are_too_old_are_told_and_those_that_are_none_of_ours_too() {
         version_number,
         is_primary: true,
         now: OffsetDateTime::UNIX_EPOCH,
+        ignored: Vec::new(),
     };
     for (info, grade) in
         [(at("14.13", 140_013), Fail), (at("15.0", 150_000), Well), (at("18.1", 180_001), Well)]

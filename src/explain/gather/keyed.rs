@@ -4,14 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use time::OffsetDateTime;
 
-use super::super::found::{Found, Hold, Message, Object, Queues};
+use super::super::at_work;
+use super::super::found::{Environment, Found, Message, Object, Queues};
 use super::super::letters;
-use super::super::verdict::{Kind, Would};
+use super::super::verdict::{Kind, Would, kept_by_grace};
+use super::super::went;
+use super::record::note_the_rest;
 use super::{Explainer, MAX_KEYS, part};
 use crate::config::Profile;
 use crate::db::catalog::Catalog;
-use crate::db::explain::{KeyedBy, KeyedRow, KeyedWaiting, LedgerRow};
+use crate::db::explain::{GoneRow, KeyedBy, KeyedRow, KeyedWaiting, LedgerRow};
+use crate::db::process::Process;
 use crate::file::{FileId, FileRef, ObjectKey, SchemaName};
 use crate::outcome::Outcome;
 use crate::storage::Side;
@@ -53,12 +58,18 @@ pub struct Keyed {
     pub files: Vec<KeyedFile>,
     /// Rows of the ledger, the newest first.
     pub ledger: Vec<LedgerRow>,
+    /// Rows of files that we deleted because this record was gone, the newest first, at most 100.
+    pub gone_rows: Vec<GoneRow>,
+    /// How many there are.
+    pub gone_rows_total: u64,
     /// Deletions that wait in the outbox.
     pub outbox: Vec<KeyedWaiting>,
     /// Dead letters that name the id.
     pub messages: Vec<Message>,
     /// How many messages are where.
     pub queues: Option<Queues>,
+    /// The processes of this environment that have told of themselves lately.
+    pub processes: Option<Vec<Process>>,
     /// What was not looked at, and why.
     pub notes: Vec<String>,
     /// Why parts could not be asked.
@@ -93,7 +104,7 @@ impl Explainer {
         let mut found = Found::default();
         let catalog = self.begin(&mut found).await;
         let id = question.id.as_str();
-        let broker = letters::look(&self.broker, &self.topology, id, &[]).await;
+        let broker = letters::look(&self.broker, &self.topology, id, &[], self.reader(&found)).await;
         let broker = found.take("messages", broker.map_err(|error| error.to_string())).unwrap_or_default();
         let mut keyed = Keyed {
             id: id.to_owned(),
@@ -107,14 +118,18 @@ impl Explainer {
             objects: KeyedObjects::default(),
             files: Vec::new(),
             ledger: Vec::new(),
+            gone_rows: Vec::new(),
+            gone_rows_total: 0,
             outbox: Vec::new(),
             messages: broker.messages,
             queues: Some(broker.queues),
+            processes: None,
             notes: broker.notes,
             errors: BTreeMap::new(),
         };
         if let Some(catalog) = &catalog {
             self.ask_keyed(&mut keyed, &mut found, catalog, question).await;
+            keyed.processes = found.take("processes", self.at_work().await);
         }
         let keys = self.keys_of(&keyed, question);
         if let Some(catalog) = &catalog {
@@ -127,7 +142,7 @@ impl Explainer {
         }
         keyed.objects = keyed.files.first().map(|file| file.objects.clone()).unwrap_or_default();
         keyed.errors = std::mem::take(&mut found.errors);
-        keyed.judge(found.environment.and_then(|environment| environment.hold));
+        keyed.judge(found.environment.as_ref(), self.clock.now());
         keyed
     }
 
@@ -141,20 +156,31 @@ impl Explainer {
         let (db, id, only) = (&self.db, question.id.as_str(), question.schema.as_ref());
         let mut schemas: Vec<String> = catalog.tables.iter().cloned().collect();
         schemas.extend(only.map(ToString::to_string));
-        let (rows, of_record, records, ledger, outbox) = tokio::join!(
+        let (rows, of_record, records, ledger, outbox, gone) = tokio::join!(
             part(db.keyed_rows(catalog, KeyedBy::Id(id), only)),
             part(db.keyed_rows(catalog, KeyedBy::Record(id), None)),
             part(db.keyed_records(catalog, id, only)),
             part(db.keyed_ledger(id, &schemas)),
             part(db.keyed_outbox(id)),
+            part(db.gone_with(id, only)),
         );
         keyed.rows = found.take("rows", rows).unwrap_or_default();
         let is_meant =
             |row: &KeyedRow| only.is_none_or(|only| row.record_schema.as_deref() == Some(only.as_str()));
-        keyed.rows.extend(found.take("files", of_record).unwrap_or_default().into_iter().filter(is_meant));
+        for row in found.take("files", of_record).unwrap_or_default().into_iter().filter(is_meant) {
+            // A row whose id is its record's, too, is one row.
+            if !keyed.rows.contains(&row) {
+                keyed.rows.push(row);
+            }
+        }
         keyed.records = found.take("records", records).unwrap_or_default();
         keyed.ledger = found.take("ledger", ledger).unwrap_or_default();
         keyed.outbox = found.take("outbox", outbox).unwrap_or_default();
+        if let Some(gone) = found.take("gone_rows", gone) {
+            note_the_rest(found, "rows that went with it", gone.items.len(), gone.total);
+            (keyed.gone_rows, keyed.gone_rows_total) = (gone.items, gone.total);
+            keyed.notes.append(&mut found.notes);
+        }
         if catalog.tables.is_empty() && only.is_none() {
             keyed
                 .notes
@@ -167,7 +193,8 @@ impl Explainer {
         let rows = keyed.rows.iter().filter_map(|row| row.key.clone());
         let ledger = keyed.ledger.iter().map(|row| row.key.clone());
         let outbox = keyed.outbox.iter().flat_map(|row| row.keys.iter().cloned());
-        let known: BTreeSet<String> = rows.chain(ledger).chain(outbox).take(MAX_KEYS).collect();
+        let gone = keyed.gone_rows.iter().filter_map(|row| row.key.clone());
+        let known: BTreeSet<String> = rows.chain(ledger).chain(outbox).chain(gone).take(MAX_KEYS).collect();
         let given = matches!(self.profile, Profile::Events) || keyed.messages.iter().any(|it| it.files > 0);
         if !known.is_empty() || !given {
             return known.into_iter().collect();
@@ -190,11 +217,18 @@ impl Explainer {
         );
         let object = found.take("objects", object)?.map(|head| Object::of(head, &self.buckets.object));
         let recycle = found.take("objects", recycle)?.map(|head| Object::of(head, &self.buckets.recycle));
-        let file = FileRef { file_id: question.id.clone(), schema: None, size: None, key: Some(name) };
-        let ended = part(async { self.prospect.of_file(file).await.map_err(|failure| failure.error) }).await;
         let all = || keyed.rows.iter().chain(&keyed.shared_with);
         let rows = all().filter(|row| row.key.as_ref() == Some(&key)).count();
+        let asked = !found.errors.contains_key("rows");
+        let ended = if asked && rows == 0 && object.is_none() && recycle.is_none() {
+            // The code would warn of it. Some servers say the same of a bucket that is away.
+            part(self.storage.check()).await.map(|()| Outcome::Missing)
+        } else {
+            let file = FileRef { file_id: question.id.clone(), schema: None, size: None, key: Some(name) };
+            part(async { self.prospect.of_file(file).await.map_err(|failure| failure.error) }).await
+        };
         let (would, why) = match ended {
+            Ok(Outcome::Missing) => self.missing(found, question, &key).await,
             Ok(outcome) => fate(outcome, rows),
             Err(error) => {
                 found.errors.insert("would", error.clone());
@@ -202,6 +236,27 @@ impl Explainer {
             }
         };
         Some(KeyedFile { key, would, why, objects: KeyedObjects { object, recycle } })
+    }
+}
+
+impl Explainer {
+    /// In neither bucket under its key; where the template gave that, another one may be the right one.
+    async fn missing(&self, found: &mut Found, question: &KeyedQuestion, key: &str) -> (Would, String) {
+        let given = self.template.key(&question.id, question.schema.as_ref());
+        let mut other = None;
+        if given.is_ok_and(|given| given.as_str() == key) {
+            let schemas = question.schema.iter().map(ToString::to_string).collect();
+            other = found.take("objects", part(self.under_another(&question.id, &schemas)).await).flatten();
+        }
+        let Some(other) = other else { return fate(Outcome::Missing, 0) };
+        let why = format!(
+            "neither bucket has it under its key, but {} has an object of it under '{}', as '{}' gives it: compare that with \
+             storage.key_template",
+            other.bucket(),
+            other.key,
+            other.template
+        );
+        (Would::Nothing, why)
     }
 }
 
@@ -224,11 +279,12 @@ fn fate(outcome: Outcome, rows: usize) -> (Would, String) {
 
 impl Keyed {
     /// What the id is, and the sentence about it.
-    fn judge(&mut self, hold: Option<Hold>) {
+    fn judge(&mut self, environment: Option<&Environment>, now: OffsetDateTime) {
         let names_record = |row: &KeyedRow| row.record_id.as_ref() == Some(&self.id);
         let is_record = !self.records.is_empty()
             || self.rows.iter().any(names_record)
             || self.ledger.iter().any(|row| row.record_id.as_ref() == Some(&self.id))
+            || !self.gone_rows.is_empty()
             || self.outbox.iter().any(|row| row.kind == "records");
         let is_file = self.rows.iter().any(|row| row.id == self.id)
             || self.ledger.iter().any(|row| row.file_id == self.id)
@@ -247,20 +303,27 @@ impl Keyed {
         if !self.records.is_empty() {
             told.push(format!("The record exists in {}: its files stay.", self.records.join(", ")));
         }
-        if !self.outbox.is_empty() {
-            told.push("A deletion of it waits in the outbox.".to_owned());
+        if let Some(row) = self.outbox.first() {
+            let kept = kept_by_grace(row.seen_at, environment, now);
+            told.push(format!("A deletion of it waits in the outbox{kept}."));
+        }
+        if let Some(row) = self.gone_rows.first().filter(|_| self.records.is_empty()) {
+            told.push(format!("The record was deleted (event {}).", row.event_id));
+            told.extend(went::told(&self.gone_rows, self.gone_rows_total, now));
         }
         told.extend(self.files.iter().map(|file| format!("'{}': {}.", file.key, file.why)));
         self.would = self.files.iter().map(|file| file.would).max().unwrap_or(Would::Nothing);
         if !self.records.is_empty() {
             self.would = self.would.max(Would::Stay);
         }
-        if let Some(hold) = hold {
-            let (why, _) = hold.told();
-            if self.would == Would::Move {
+        match environment.and_then(|environment| environment.hold.as_ref()) {
+            _ if self.would != Would::Move => {}
+            Some(hold) => {
+                let (why, _) = hold.told();
                 self.would = Would::Nothing;
                 told.insert(0, format!("Nothing would move now because {why}."));
             }
+            None => told.extend(at_work::nobody(self.processes.as_deref(), !self.outbox.is_empty())),
         }
         self.verdict = told.join(" ");
     }

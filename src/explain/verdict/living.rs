@@ -25,7 +25,7 @@ pub(super) fn alive(found: &Found, now: OffsetDateTime) -> Fate {
         }
     };
     let left = living.iter().find(|row| row.data_bytes.is_some_and(|bytes| bytes > 0));
-    fate.sentence.push_str(object_is_away(found));
+    fate.sentence.push_str(&object_is_away(found));
     if let Some(row) = left {
         fate.sentence.push_str(&content_in_the_row(found, row));
     }
@@ -73,9 +73,13 @@ fn shown_by(link: &Link) -> String {
 fn orphaned(found: &Found, row: &FileRow, owner: &Parent, now: OffsetDateTime) -> Fate {
     let Parent { schema, id, .. } = owner;
     let other = found.links_of_file().find(|link| link.record_id != *id);
-    let held = found.held.iter().flatten().find(|held| held.record_id == *id);
-    let waiting = found.outbox_rows("records", *id).next();
-    let letter = found.messages_that_name(Names::Owner).next();
+    // Records of several schemas can have one id.
+    let held =
+        found.held.iter().flatten().find(|held| held.record_id == *id && held.record_schema == *schema);
+    let waiting = found.outbox_rows("records", *id).find(|row| row.schema == *schema);
+    let mut letters = found.messages_that_name(Names::Owner);
+    let letter =
+        letters.find(|letter| letter.schema.as_ref() == Some(schema) && found.takes_its_word(letter));
     let captured = held.is_some() || waiting.is_some() || letter.is_some();
     if let Some(link) = other {
         let after = if held.is_some() { "; it goes with the last such link" } else { "" };
@@ -95,7 +99,7 @@ fn orphaned(found: &Found, row: &FileRow, owner: &Parent, now: OffsetDateTime) -
             ),
         );
     }
-    let hanging = found.hanging.iter().find(|hanging| hanging.record_id == *id);
+    let hanging = found.hanging.iter().find(|hanging| hanging.record_id == *id && hanging.schema == *schema);
     let leaves = found.environment.as_ref().is_some_and(|it| it.dangling_rows == DanglingRows::Leave);
     if leaves {
         let why = "crm.dangling_rows is leave, so its row is only reported";
@@ -121,13 +125,23 @@ fn orphaned(found: &Found, row: &FileRow, owner: &Parent, now: OffsetDateTime) -
 }
 
 /// A living file whose object is not where living files are: what support is asked about most.
-fn object_is_away(found: &Found) -> &'static str {
-    match found.objects.as_ref().map(|both| (&both.object, &both.recycle)) {
-        Some((None, Some(_))) => {
+fn object_is_away(found: &Found) -> String {
+    let Some(both) = &found.objects else { return String::new() };
+    match (&both.object, &both.recycle, &both.other) {
+        (None, Some(_), _) => {
             " But its object is only in the recycle bucket: the CRM cannot open it until it is copied back."
+                .to_owned()
         }
-        Some((None, None)) => " But its object is in neither bucket: the CRM cannot open it.",
-        _ => "",
+        (None, None, Some(other)) => format!(
+            " But neither bucket has it under its key by storage.key_template '{}'; {} has an object of it under '{}', as \
+             '{}' gives it; file-recycler doctor says whether the template is the right one.",
+            both.template,
+            other.bucket(),
+            other.key,
+            other.template
+        ),
+        (None, None, None) => " But its object is in neither bucket: the CRM cannot open it.".to_owned(),
+        (Some(_), ..) => String::new(),
     }
 }
 

@@ -4,7 +4,7 @@ use lapin::BasicProperties;
 use uuid::Uuid;
 
 use crate::support::broker::put;
-use crate::support::process::{self, Output};
+use crate::support::process::{self, Output, eventually};
 use crate::support::world::{S3, World, bare_world};
 
 /// The command that the last line on standard error names.
@@ -99,6 +99,11 @@ async fn what_is_adopted_leads_on(world: &World) {
     world.crm.delete("Contact", record).await;
     leads_on(world, &here, "listener uninstall --purge", 1, "run").await;
     let service = world.run().await.expect_log("paused").expect_log("dead letter");
+    eventually("the database knows that it is ready", async || {
+        let ready = "SELECT count(*) FROM file_recycler.process WHERE ready";
+        (world.crm.number(ready).await == 1).then_some(())
+    })
+    .await;
     leads_on(world, &here, "status", 0, "dlq list").await;
     drop(service);
 

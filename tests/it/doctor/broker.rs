@@ -6,6 +6,7 @@ use lapin::options::QueueDeleteOptions;
 use super::{doctor, healthy, still};
 use crate::support::broker::{long, plain, put, put_queue};
 use crate::support::node::Node;
+use crate::support::process::eventually;
 use crate::support::world::{S3, World};
 
 async fn delete(queue: &str) {
@@ -72,7 +73,7 @@ async fn rights_are_tried_without_a_message() {
             doctor(world, &[]).await.check("broker-rights", "ok", "nothing was refused");
         }
         world.moves_a_file().await;
-        assert_eq!(world.queues.unfinished().await, 0);
+        eventually("no message is left", async || (world.queues.unfinished().await == 0).then_some(())).await;
         assert_eq!(world.queues.drain(&world.queues.topology.dead()).await.len(), 0);
     })
     .await;

@@ -74,10 +74,9 @@ async fn a_table_that_cannot_be_counted_in_time_holds_nothing_up() {
             .execute(&mut *locked)
             .await
             .unwrap();
-        let began = std::time::Instant::now();
+        // The lock goes after the answer: whoever waited for it would wait for ever.
         let said = doctor(world, &[]).await;
         said.check("file-contents", "ok", "not counted in time");
-        assert!(began.elapsed() < std::time::Duration::from_secs(15), "{:?}", began.elapsed());
         locked.rollback().await.unwrap();
         doctor(world, &[]).await.check("file-contents", "ok", "2 files (72 B) in the database");
     })

@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::{BACKUPS, Said, doctor, healthy, still};
 use crate::support::cluster::Cluster;
-use crate::support::crm::{Crm, DATABASE_STORAGE};
+use crate::support::crm::Crm;
 use crate::support::mapped::mapped;
+use crate::support::pooler::Pooler;
 use crate::support::process;
 use crate::support::roles::Roles;
 use crate::support::world::{S3, bare_world, bare_world_on, world};
@@ -98,6 +99,43 @@ async fn capture_that_is_not_as_it_must_be_is_told_and_so_is_what_it_missed() {
 }
 
 #[tokio::test]
+async fn an_index_is_asked_for_where_links_are_many() {
+    still(S3::Embedded, async |world| {
+        world
+            .crm
+            .sql(
+                r#"INSERT INTO "FileLink" ("RecordSchemaName", "RecordId", "FileSchemaName", "FileRecordId")
+                   SELECT 'Account', gen_random_uuid(), 'SysFile', gen_random_uuid() FROM generate_series(1, 100000);
+                   ANALYZE "FileLink""#,
+            )
+            .await;
+        let said = doctor(world, &[]).await;
+        said.only(&[], &["processes", "triggers"]);
+        let create = r#"CREATE INDEX CONCURRENTLY ON "public"."FileLink" ("FileRecordId")"#;
+        said.check("triggers", "warn", create);
+        world
+            .crm
+            .sql(r#"CREATE INDEX ON "FileLink" ("FileRecordId"); CREATE INDEX ON "FileLink" ("RecordId")"#)
+            .await;
+        doctor(world, &[]).await.only(&[], &["processes"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn settings_that_a_pooler_ignores_are_named() {
+    still(S3::Embedded, async |world| {
+        let pooler = Pooler::before(&world.crm.url, "session").await;
+        let said = doctor(world, &[("DATABASE__URL", &pooler.url_of(&world.crm.url))]).await;
+        said.only(&[], &["database-connection", "processes"]);
+        let named = "asks for: search_path, row_security, statement_timeout";
+        let advice = said.check("database-connection", "warn", named);
+        assert!(advice.contains("ALTER ROLE"), "{advice}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_older_schema_and_another_database_are_told_once() {
     still(S3::Embedded, async |world| {
         let other = Crm::with("SELECT 1").await;
@@ -120,34 +158,6 @@ async fn an_older_schema_and_another_database_are_told_once() {
         assert_eq!(said.named("fail"), ["own-schema", "triggers"]);
         said.check("own-schema", "fail", "of an older version");
         said.check("environment", "warn", "not checked, since the own schema is of an older version");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn what_the_crm_is_set_to_is_explained() {
-    still(S3::Embedded, async |world| {
-        let said = doctor(world, &[]).await;
-        said.check(
-            "crm-settings",
-            "ok",
-            "(UseBaseEntityFileDeleteListener) is off; the CRM puts new files into S3_storage",
-        );
-        world
-            .crm
-            .sql(format!(
-                r#"UPDATE "Feature" SET "DefaultState" = 1;
-                   UPDATE "SysSettingsValue" SET "GuidValue" = '{DATABASE_STORAGE}'"#
-            ))
-            .await;
-        let said = doctor(world, &[]).await;
-        let advice = said.check(
-            "crm-settings",
-            "warn",
-            "is on: files that it has moved itself count as already moved",
-        );
-        assert!(advice.contains("crm.storage_codes"), "{advice}");
-        said.check("crm-settings", "warn", "into Database, which is not among crm.storage_codes");
     })
     .await;
 }
@@ -189,10 +199,7 @@ async fn the_wrong_environment_is_told_whatever_makes_it_wrong() {
         world.storage.put(Side::Object, marker, &ours).await;
         doctor(world, &[]).await.only(&[], &["processes"]);
 
-        world
-            .crm
-            .sql("UPDATE file_recycler.environment SET advanced_at = advanced_at - interval '1 hour'")
-            .await;
+        world.crm.sql("UPDATE file_recycler.environment SET advanced_at = now() - interval '1 hour'").await;
         let advice = doctor(world, &[])
             .await
             .check("environment", "warn", "nobody has advanced the nonce for 60 minutes")
@@ -263,6 +270,7 @@ async fn each_profile_is_known_and_what_does_not_apply_says_so() {
         said.check("crm-profile", "warn", "promise 3");
         said.check("crm-profile", "warn", "rests on whoever sends the events");
         said.check("triggers", "ok", "nothing is captured");
+        said.check("crm-settings", "ok", "no application's settings are looked at");
         said.check("key-template", "ok", "no rows to compare");
     })
     .await;

@@ -41,7 +41,7 @@ async fn one_id_in_two_tables_and_as_a_record_is_told_of_each() {
         world.crm.sql(format!(r#"INSERT INTO "AccountFile_part" ("Id") VALUES ('{part}')"#)).await;
         let said = world.explained(part).await;
         assert_eq!(said["rows"][0]["table"], "public.AccountFile_part", "{said}");
-        is(&said, "file", "stay", "in storage 'Database'");
+        is(&said, "file", "stay", "its TypeId is empty; its storage is 'Database'");
     })
     .await;
 }

@@ -50,7 +50,7 @@ async fn run(scene: &mut Scene, command: &Command) -> Result<(), String> {
     }
     // It looks again and again: one look is enough.
     let line =
-        if line.contains("--watch") { format!("timeout --preserve-status -s INT 2 {line}") } else { line };
+        if line.contains("--watch") { format!("timeout --preserve-status -s INT 10 {line}") } else { line };
     let mut bash = Process::new("bash");
     bash.args(["-c", &format!("set -eo pipefail\n{line}")])
         .env_clear()
@@ -89,6 +89,7 @@ impl Scene {
             service = service.expect_log(said);
         }
         let service = service.ready().await;
+        self.is_told_of(&service).await;
         self.http = service.http.to_string();
         self.services.push((half.to_owned(), service));
     }

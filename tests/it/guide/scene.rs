@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::page::{Page, Step};
 use super::root;
 use crate::drill::set_back;
-use crate::support::crm::{DATABASE_STORAGE, FILE_TYPE, S3_STORAGE};
+use crate::support::crm::{Crm, DATABASE_STORAGE, FILE_TYPE, S3_STORAGE};
 use crate::support::folder::Folder;
 use crate::support::process::{Service, eventually};
 use crate::support::tools::Dump;
@@ -198,7 +198,7 @@ impl Scene {
                 self.file(id(file), section, id(record)).await;
                 self.world.upload(id(file)).await;
                 self.delete(section, id(record)).await;
-                self.world.recycled(id(file)).await;
+                self.is_worked_off(id(file)).await;
             }
             ["file", file, "of", section, record, "stays", "for", other_section, other] => {
                 self.record(section, id(record)).await;
@@ -211,7 +211,7 @@ impl Scene {
             ["Contact", record, "is", "deleted"] => {
                 self.delete("Contact", id(record)).await;
                 let file = self.file.expect("it has a file");
-                self.world.recycled(file).await;
+                self.is_worked_off(file).await;
             }
             ["dead", "letter", letter, "is", "a", "conflict", "of", "file", file] => {
                 self.conflict(letter, id(file)).await;
@@ -271,6 +271,26 @@ impl Scene {
             self.begin("run", &["run"]).await;
         }
         self.world.crm.delete(section, record).await;
+    }
+
+    /// Waits until the file is recycled, and its move is noted and its message gone: which come later than its object.
+    async fn is_worked_off(&self, file: Uuid) {
+        self.world.recycled(file).await;
+        let (_, service) = self.services.last().expect("somebody is at work");
+        self.world.quiet(service).await;
+    }
+
+    /// Waits until this process has told the database that it is ready, which is what `status` reads.
+    pub async fn is_told_of(&self, service: &Service) {
+        let told = format!(
+            "SELECT count(*) FROM file_recycler.process WHERE ready AND name LIKE '%:{}'",
+            service.id()
+        );
+        // The database may have been set back, and the connections to the one before are closed.
+        let crm = Crm::of(&self.world.crm.url.parse().unwrap(), &self.world.crm.name).await;
+        eventually("it has told that it is ready", async || (crm.number(&told).await == 1).then_some(()))
+            .await;
+        crm.pool.close().await;
     }
 
     async fn until_remembered(&self, record: Uuid) {

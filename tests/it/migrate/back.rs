@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{S3, SERVERS, in_row, migrate, row_is};
 use crate::support::crm::{DATABASE_STORAGE, FILE_TYPE, S3_STORAGE};
+use crate::support::process::eventually;
 use crate::support::world::{World, world};
 
 /// A file of a contact, whose content is in S3, by its row of so many bytes.
@@ -75,12 +76,61 @@ async fn an_object_that_another_row_has_in_s3_stays() {
             let line = ["--to", "database", "--schema", "ContactFile", "--recycle-objects", "--apply"];
             let said = migrate(&world, &line, 0).await;
             assert_eq!(said.counts(), json!({ "migrated": 1 }), "{:?}", said.files);
-            assert_eq!(said.file(file)["why"], "its object stays: alive");
+            let why = "its object stays: a link or another row names the file";
+            assert_eq!(said.file(file)["why"], why);
             row_is(&world, file, DATABASE_STORAGE, Some(b"content")).await;
             world.storage.holds(&file.to_string(), Some(b"content"), None).await;
         })
         .await;
     }
+}
+
+/// What a link names is in use; its object is told each time, and stays.
+#[tokio::test]
+async fn an_object_that_was_left_behind_of_a_linked_file_is_told() {
+    world(S3::Embedded, async |world| {
+        let file = in_row(&world, b"content").await;
+        migrate(&world, &["--to", "storage", "--apply"], 0).await;
+        migrate(&world, &["--to", "database", "--apply"], 0).await;
+        let account = world.crm.record("Account").await;
+        world.crm.link("Account", account, "ContactFile", file).await;
+        for _ in 0..2 {
+            let said = migrate(&world, &["--to", "database", "--recycle-objects", "--apply"], 0).await;
+            assert_eq!(said.counts(), json!({ "kept": 1 }), "{:?}", said.files);
+            assert!(
+                said.file(file)["why"].as_str().unwrap().contains("a link or another row"),
+                "{:?}",
+                said.files
+            );
+        }
+        world.storage.holds(&file.to_string(), Some(b"content"), None).await;
+    })
+    .await;
+}
+
+/// The object goes after the row's commit: that has to be on the disk, however the application commits.
+#[tokio::test]
+async fn a_switch_is_durable_also_where_the_application_does_not_wait_for_the_disk() {
+    world(S3::Embedded, async |world| {
+        let [_, _] = [in_row(&world, b"content").await, super::large(&world, 200_000).await];
+        world
+            .crm
+            .sql(
+                r#"CREATE TABLE "Commits" (how text);
+                   CREATE FUNCTION commits() RETURNS trigger LANGUAGE plpgsql AS $$
+                     BEGIN INSERT INTO "Commits" VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$;
+                   CREATE TRIGGER commits AFTER UPDATE ON "ContactFile" FOR EACH ROW EXECUTE FUNCTION commits();
+                   DO $$ BEGIN
+                     EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database());
+                   END $$"#,
+            )
+            .await;
+        migrate(&world, &["--to", "storage", "--apply"], 0).await;
+        migrate(&world, &["--to", "database", "--apply"], 0).await;
+        assert_eq!(world.crm.number(r#"SELECT count(*) FROM "Commits" WHERE how = 'on'"#).await, 4);
+        assert_eq!(world.crm.number(r#"SELECT count(*) FROM "Commits" WHERE how <> 'on'"#).await, 0);
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -153,6 +203,76 @@ async fn the_crms_own_triggers_find_what_they_name() {
         migrate(&world, &["--to", "database", "--apply"], 0).await;
         row_is(&world, file, DATABASE_STORAGE, Some(b"content")).await;
         assert_eq!(world.crm.number(r#"SELECT count(*) FROM "Notice""#).await, 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_large_content_that_changes_on_its_way_into_the_row_is_undone() {
+    world(S3::Embedded, async |world| {
+        let file = super::large(&world, 400_000).await;
+        migrate(&world, &["--to", "storage", "--apply"], 0).await;
+        migrate(&world, &["--reclaim", "--apply"], 0).await;
+        world
+            .crm
+            .sql(
+                r"CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$
+                     BEGIN NEW.piece := set_byte(NEW.piece, 0, 255 - get_byte(NEW.piece, 0)); RETURN NEW; END $$;
+                   CREATE FUNCTION spoil_what_is_made() RETURNS event_trigger LANGUAGE plpgsql AS $$
+                     DECLARE made text; BEGIN
+                       FOR made IN SELECT object_identity FROM pg_event_trigger_ddl_commands() WHERE object_type = 'table' LOOP
+                         EXECUTE format('CREATE TRIGGER spoil BEFORE INSERT ON %s FOR EACH ROW WHEN (NEW.number = 200)
+                                         EXECUTE FUNCTION public.spoil()', made);
+                       END LOOP; END $$;
+                   CREATE EVENT TRIGGER spoil ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+                     EXECUTE FUNCTION spoil_what_is_made()",
+            )
+            .await;
+        let said = migrate(&world, &["--to", "database", "--apply"], 1).await;
+        assert_eq!(said.counts(), json!({ "failed": 1 }), "{:?}", said.files);
+        let why = said.file(file)["why"].as_str().unwrap();
+        assert!(why.contains("did not arrive as it was sent"), "{why}");
+        row_is(&world, file, S3_STORAGE, None).await;
+
+        world.crm.sql("DROP EVENT TRIGGER spoil").await;
+        migrate(&world, &["--to", "database", "--apply"], 0).await;
+        super::same_as_row(&world, file).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_a_large_content_comes_back_no_other_rows_content_is_read() {
+    world(S3::Embedded, async |world| {
+        world.crm.sql(r#"ALTER TABLE "ContactFile" ALTER "Data" SET STORAGE EXTERNAL"#).await;
+        let file = super::large(&world, 100_000).await;
+        migrate(&world, &["--to", "storage", "--apply"], 0).await;
+        migrate(&world, &["--reclaim", "--apply"], 0).await;
+        // A content of 64 MiB, 8,400 pages, in a table so small that it may be read from one end to the other.
+        let other = in_row(&world, b"").await;
+        for _ in 0..20 {
+            in_row(&world, b"content").await;
+        }
+        world
+            .crm
+            .sql(format!(
+                r#"UPDATE "ContactFile" SET "Data" = decode(repeat('00', 67108864), 'hex') WHERE "Id" = '{other}';
+                   ANALYZE "ContactFile";
+                   SELECT pg_stat_force_next_flush()"#
+            ))
+            .await;
+        let changes = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'ContactFile'";
+        let read = "SELECT toast_blks_read + toast_blks_hit FROM pg_statio_user_tables WHERE relname = 'ContactFile'";
+        let (changed_before, read_before) = (world.crm.number(changes).await, world.crm.number(read).await);
+        migrate(&world, &["--to", "database", "--apply"], 0).await;
+        super::same_as_row(&world, file).await;
+        // The statistics of a session are complete once it has ended.
+        eventually("its change is counted", async || {
+            (world.crm.number(changes).await > changed_before).then_some(())
+        })
+        .await;
+        let pages = world.crm.number(read).await - read_before;
+        assert!(pages < 5_000, "{pages} pages");
     })
     .await;
 }

@@ -47,7 +47,7 @@ async fn peak(world: &World, point: &str, arguments: &[&str], reached: &str) -> 
     environment.push(("FAILPOINTS".to_owned(), format!("{point}=pause")));
     let line = [&super::line(arguments)[..], &["--wal", "0"]].concat();
     let mut command = crate::support::process::command(&environment, &line);
-    let child =
+    let mut child =
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id().unwrap());
     let patience = crate::support::process::PATIENCE * 8;
@@ -58,6 +58,8 @@ async fn peak(world: &World, point: &str, arguments: &[&str], reached: &str) -> 
     .await;
     let status = std::fs::read_to_string(status).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    child.kill().await.unwrap();
+    super::are_gone(world).await;
     peak.trim().trim_end_matches(" kB").parse().unwrap()
 }
 

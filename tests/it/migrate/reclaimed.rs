@@ -45,6 +45,57 @@ async fn only_what_the_object_is_proven_to_have_is_cleared() {
     }
 }
 
+/// The CRM writes a new version where the row says that the content is: what the row kept is of before.
+#[tokio::test]
+async fn a_file_that_was_edited_since_it_was_migrated_says_so() {
+    world(S3::Embedded, async |world| {
+        let [edited, changed] = [in_row(&world, b"content").await, in_row(&world, b"content").await];
+        migrate(&world, &["--to", "storage", "--apply"], 0).await;
+        world.storage.put(Side::Object, &edited.to_string(), b"a newer one").await;
+        let (size, data) = (
+            format!(r#"UPDATE "ContactFile" SET "Size" = 11, "Version" = 2 WHERE "Id" = '{edited}'"#),
+            format!(r#"UPDATE "ContactFile" SET "Size" = 7, "Data" = 'changed' WHERE "Id" = '{changed}'"#),
+        );
+        world.crm.sql(size).await;
+        world.crm.sql(data).await;
+        let said = migrate(&world, &["--reclaim", "--apply"], 1).await;
+        assert_eq!(said.counts(), json!({ "unproven": 2 }), "{:?}", said.files);
+        let why = |file| said.file(file)["why"].as_str().unwrap();
+        assert!(
+            why(edited).contains("the file was edited since, and what the row keeps is of before"),
+            "{}",
+            why(edited)
+        );
+        // Which of these two is newer, nothing says.
+        assert!(why(changed).contains("look at both"), "{}", why(changed));
+        row_is(&world, edited, S3_STORAGE, Some(b"content")).await;
+        row_is(&world, changed, S3_STORAGE, Some(b"changed")).await;
+    })
+    .await;
+}
+
+/// Or it would be used up by the same files in every run.
+#[tokio::test]
+async fn what_is_not_done_does_not_count_for_the_limit() {
+    world(S3::Embedded, async |world| {
+        let mut files = Vec::new();
+        for _ in 0..7 {
+            files.push(in_row(&world, b"content").await);
+        }
+        migrate(&world, &["--to", "storage", "--apply"], 0).await;
+        files.sort_unstable();
+        for file in &files[..4] {
+            world.storage.put(Side::Object, &file.to_string(), b"edited since").await;
+        }
+        let line = ["--reclaim", "--limit", "2", "--apply"];
+        let said = migrate(&world, &line, 1).await;
+        assert_eq!(said.counts(), json!({ "unproven": 4, "reclaimed": 2 }), "{:?}", said.files);
+        let said = migrate(&world, &line, 1).await;
+        assert_eq!(said.counts(), json!({ "unproven": 4, "reclaimed": 1 }), "{:?}", said.files);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_column_that_must_have_a_content_is_emptied() {
     world(S3::Embedded, async |world| {

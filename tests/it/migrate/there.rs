@@ -2,6 +2,7 @@
 
 use file_recycler::storage::Side;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{S3, SERVERS, in_row, migrate, row_is, same_as_row};
 use crate::support::crm::{DATABASE_STORAGE, FILE_TYPE, S3_STORAGE};
@@ -84,6 +85,44 @@ async fn an_object_of_an_earlier_run_gives_way_and_one_of_this_run_is_another_ro
         let said = migrate(&world, &["--to", "storage", "--apply"], 1).await;
         assert_eq!(said.counts(), json!({ "differs": 1 }), "{:?}", said.files);
         assert_eq!(world.object(Side::Object, file).await, Some(object));
+    })
+    .await;
+}
+
+/// The CRM copies rows to other tables under the same id. What is under the key is then more than one row's.
+#[tokio::test]
+async fn nothing_is_written_where_another_rows_object_would_be() {
+    world(S3::Embedded, async |world| {
+        let copied = |id: Uuid, storage: &str, content: &str| {
+            format!(
+                r#"INSERT INTO "SysFile" ("Id", "TypeId", "Size", "SysFileStorageId", "Data")
+                   VALUES ('{id}', '{FILE_TYPE}', {}, '{storage}', '{content}')"#,
+                content.len()
+            )
+        };
+        // The other row's object is away for now: whatever were put there would be its content.
+        let away = in_row(&world, b"content").await;
+        world.crm.sql(copied(away, S3_STORAGE, "another")).await;
+        // An earlier run's object, which is what the other row has, though this one was edited.
+        let older = in_row(&world, b"older").await;
+        migrate(&world, &["--to", "storage", "--schema", "ContactFile", "--apply"], 1).await;
+        migrate(&world, &["--to", "database", "--apply"], 1).await;
+        world.crm.sql(copied(older, DATABASE_STORAGE, "older")).await;
+        let edited = format!(r#"UPDATE "ContactFile" SET "Data" = 'newer' WHERE "Id" = '{older}'"#);
+        world.crm.sql(edited).await;
+        let same = in_row(&world, b"same").await;
+        world.crm.sql(copied(same, DATABASE_STORAGE, "same")).await;
+
+        let said = migrate(&world, &["--to", "storage", "--schema", "ContactFile", "--apply"], 1).await;
+
+        assert_eq!(said.counts(), json!({ "differs": 2, "migrated": 1 }), "{:?}", said.files);
+        world.storage.holds(&away.to_string(), None, None).await;
+        row_is(&world, away, DATABASE_STORAGE, Some(b"content")).await;
+        world.storage.holds(&older.to_string(), Some(b"older"), None).await;
+        row_is(&world, older, DATABASE_STORAGE, Some(b"newer")).await;
+        // Of one content, both may go.
+        let said = migrate(&world, &["--to", "storage", "--schema", "SysFile", "--apply"], 0).await;
+        assert_eq!(said.counts(), json!({ "already_there": 2 }), "{:?}", said.files);
     })
     .await;
 }

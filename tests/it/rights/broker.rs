@@ -81,8 +81,10 @@ async fn exactly_the_permissions_of_the_script_suffice_and_each_that_is_missing_
         apply(&node, prefix).await;
         let service = Service::start(&environment, &["run"]).await.ready().await;
         world.recycled(files[0]).await;
-        let outbox = world.crm.number("SELECT count(*) FROM file_recycler.outbox").await;
-        assert_eq!(outbox, 0, "every event went");
+        eventually("every event went", async || {
+            (world.crm.number("SELECT count(*) FROM file_recycler.outbox").await == 0).then_some(())
+        })
+        .await;
         assert_eq!(cli(&["dlq", "list", "--json"]).await.expect(0).json()["total"], 0);
         drop(service);
     })

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use file_recycler::broker::{Broker, Browser, Delivery, Outgoing, Publisher, Session, Target, Topology};
+use file_recycler::broker::{
+    Broker, Browser, Delivery, Depth, Outgoing, Publisher, Session, Target, Topology,
+};
 use file_recycler::config::{self, Delay};
 use file_recycler::event::{Deleted, Event, EventType};
 use file_recycler::file::{FileId, FileRef};
@@ -65,24 +67,37 @@ impl Scene {
         (broker_through(&proxy), proxy)
     }
 
-    /// Takes messages from `queue` and acknowledges them, until there is none.
+    /// Takes the messages that are ready in `queue` and acknowledges them. Many are on their way at once: thousands of
+    /// requests for one each would take longer than a test may.
     pub async fn drain(&self, queue: &str) -> Vec<Bytes> {
         let session = self.broker.connect().await.unwrap();
-        let mut browser = session.browse(queue).await.unwrap();
+        let ready = depth(&session, queue).await.expect("the queue is gone").messages;
+        let mut consumer = session.consume(queue, 1_000).await.unwrap();
         let mut bodies = Vec::new();
-        while let Some(delivery) = browser.next().await.unwrap() {
+        loop {
+            if bodies.len() as u64 == ready {
+                // What has come meanwhile is on its way, and is taken as well.
+                consumer.cancel().await.unwrap();
+            }
+            let next = tokio::time::timeout(SOON, consumer.next()).await;
+            let Some(delivery) = next.expect("what is ready comes") else { break };
+            let delivery = delivery.unwrap();
             bodies.push(delivery.body.clone());
             delivery.ack().await.unwrap();
         }
+        // The goodbye comes after all acknowledgements.
+        drop(consumer);
+        session.close().await;
         bodies
     }
 
-    /// Messages that are ready in the work queue and in the wait queues, or in somebody's hands there.
+    /// Messages that are ready in the work queue and in the wait queues. What is in somebody's hands is not among them
+    /// (`World::quiet` waits for that too).
     pub async fn unfinished(&self) -> u64 {
         let session = self.broker.connect().await.unwrap();
         let mut waiting = 0;
         for queue in self.topology.queues().into_iter().filter(|queue| queue.name != self.topology.dead()) {
-            waiting += session.depth(&queue.name).await.unwrap().map_or(0, |depth| depth.messages);
+            waiting += depth(&session, &queue.name).await.map_or(0, |depth| depth.messages);
         }
         session.close().await;
         waiting
@@ -211,12 +226,16 @@ pub async fn next(session: &Session, queue: &str) -> (Browser, Delivery) {
     (browser, delivery)
 }
 
+/// How full a queue is; nothing where there is none.
+pub async fn depth(session: &Session, queue: &str) -> Option<Depth> {
+    session.depth(queue).await.unwrap()
+}
+
 /// Waits until `queue` holds `count` messages that are ready.
 pub async fn until_depth(session: &Session, queue: &str, count: u64) {
     let reached = async {
         loop {
-            let depth = session.depth(queue).await.unwrap().expect("the queue is gone");
-            if depth.messages == count {
+            if depth(session, queue).await.expect("the queue is gone").messages == count {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

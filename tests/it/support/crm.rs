@@ -95,6 +95,7 @@ impl Crm {
 
     /// On another server: a database with the miniature in it.
     pub async fn on(server: &Url) -> Self {
+        super::storage::take_a_protection_away();
         let name = format!("crm_{}", Uuid::new_v4().simple());
         let admin = open(server.as_str()).await;
         admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();

@@ -97,6 +97,18 @@ impl TestDatabase {
         address.as_str().into()
     }
 
+    /// A role that may read, with its name for a password; `DROP OWNED BY` and `DROP ROLE` it in the end.
+    pub async fn reader(&self) -> String {
+        let role = format!("role_{}", Uuid::new_v4().simple());
+        self.run(&format!(
+            "CREATE ROLE {role} LOGIN PASSWORD '{role}';
+               GRANT USAGE ON SCHEMA file_recycler TO {role};
+               GRANT SELECT ON ALL TABLES IN SCHEMA file_recycler, public TO {role}"
+        ))
+        .await;
+        role
+    }
+
     /// The database's name.
     pub fn name(&self) -> &str {
         &self.name

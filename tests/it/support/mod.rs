@@ -13,6 +13,7 @@ pub mod node;
 pub mod outbox;
 pub mod own;
 pub mod parts;
+pub mod pooler;
 pub mod process;
 pub mod prometheus;
 pub mod proxy;

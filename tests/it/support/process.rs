@@ -3,6 +3,7 @@
 use std::io::BufRead as _;
 use std::net::SocketAddr;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,6 +17,14 @@ use super::told::{Secrets, is_unexpected};
 
 /// Longest wait for any state in a test.
 pub const PATIENCE: Duration = Duration::from_mins(1);
+/// How long the last lines of a service that has ended may take.
+const LAST_LINES: Duration = Duration::from_secs(10);
+
+/// The setting that tells one environment's messages from another's.
+const PREFIX: &str = "FILE_RECYCLER_BROKER__PREFIX";
+
+/// Each service that was started and not dropped: its prefix, and where it serves.
+static SERVING: Mutex<Vec<(String, SocketAddr)>> = Mutex::new(Vec::new());
 
 /// Waits until `state` gives something; fails the test with `what` when it never does.
 pub async fn eventually<T>(what: &str, state: impl AsyncFnMut() -> Option<T>) -> T {
@@ -148,6 +157,8 @@ impl Service {
         let leaks = Arc::new(Mutex::new(Vec::new()));
         let (lines, found, secrets) = (Arc::clone(&log), Arc::clone(&leaks), Secrets::of(environment));
         let stderr = std::fs::File::from(child.stderr.take().unwrap().into_owned_fd().unwrap());
+        let prefix = environment.iter().find(|(key, _)| key == PREFIX).map(|(_, prefix)| prefix.clone());
+        SERVING.lock().unwrap().push((prefix.unwrap_or_default(), http));
         let reader = std::thread::spawn(move || {
             for line in std::io::BufReader::new(stderr).lines().map_while(Result::ok) {
                 let told = secrets.told_by(&line);
@@ -198,10 +209,7 @@ impl Service {
 
     /// A counter, by its name with labels; 0 where it is not there.
     pub async fn metric(&self, name: &str) -> u64 {
-        let Some((_, body)) = get(self.http, "/metrics").await else { return 0 };
-        let line =
-            body.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
-        line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse().ok()).unwrap_or(0)
+        metric_of(self.http, name).await
     }
 
     /// The log so far.
@@ -271,10 +279,18 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // The log ends with the process, and is read to its end.
+        SERVING.lock().unwrap().retain(|(_, http)| *http != self.http);
+        // The log ends with the process, and is read to its end: also that of one that had ended before.
         let killed = self.child.start_kill();
-        if let (Ok(()), Some(reader)) = (killed, self.reader.take()) {
-            let _ = reader.join();
+        if let Some(reader) = self.reader.take() {
+            // Of one that had ended, somebody else may hold the log's other end: then it is not waited for.
+            let until = std::time::Instant::now() + LAST_LINES;
+            while killed.is_err() && !reader.is_finished() && std::time::Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if killed.is_ok() || reader.is_finished() {
+                let _ = reader.join();
+            }
         }
         let leaks = self.leaks.lock().unwrap().join("\n");
         if std::thread::panicking() {
@@ -289,9 +305,38 @@ impl Drop for Service {
     }
 }
 
-/// A port that is free now.
+/// Messages that the services of a prefix took and have not settled. What the broker sent and nobody took yet is not
+/// among them.
+pub async fn in_hand(prefix: &str) -> u64 {
+    let mut sum = 0;
+    let serving: Vec<_> = SERVING.lock().unwrap().iter().filter(|(of, _)| of == prefix).cloned().collect();
+    for (_, http) in serving {
+        sum += metric_of(http, "file_recycler_deliveries_in_hand").await;
+    }
+    sum
+}
+
+/// A counter of who serves there, by its name with labels; 0 where it or nobody is there.
+async fn metric_of(http: SocketAddr, name: &str) -> u64 {
+    let Some((_, body)) = get(http, "/metrics").await else { return 0 };
+    let line = body.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+    line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
+/// A port that is free now, for somebody who binds it later. It is of none that a system gives to connections: one
+/// of those could be taken in between.
 pub async fn free_address() -> SocketAddr {
-    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    const PORTS: std::ops::Range<u16> = 11_000..19_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    for _ in PORTS {
+        let turn = TAKEN.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(97));
+        let port = PORTS.start + u16::try_from(turn % u32::from(PORTS.end - PORTS.start)).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if tokio::net::TcpListener::bind(address).await.is_ok() {
+            return address;
+        }
+    }
+    panic!("no port of {PORTS:?} is free");
 }
 
 /// Status and body of a GET; nothing while nobody answers.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,6 +14,8 @@ use tokio::sync::watch;
 pub enum Weather {
     /// Bytes pass.
     Fair,
+    /// Bytes pass, and take their time: there and back it is nearly half a second.
+    Distant,
     /// Connections stay open and nothing passes.
     BlackHole,
     /// Connections are closed (FIN); new ones are closed at once.
@@ -20,6 +23,9 @@ pub enum Weather {
     /// Connections are reset (RST); new ones are reset at once.
     Reset,
 }
+
+/// How long a distance takes, one way.
+const DISTANCE: Duration = Duration::from_millis(220);
 
 /// A proxy on a port of its own; it ends with the test's runtime.
 pub struct Proxy {
@@ -132,11 +138,14 @@ async fn copy(
                     return;
                 }
             }
-            Weather::Fair => tokio::select! {
+            Weather::Fair | Weather::Distant => tokio::select! {
                 changed = weather.changed() => if changed.is_err() { return },
                 read = from.read(&mut buffer) => match read {
                     Ok(0) | Err(_) => return,
                     Ok(count) => {
+                        if now == Weather::Distant {
+                            tokio::time::sleep(DISTANCE).await;
+                        }
                         let count = counted.map_or(count, |sky| sky.count(count));
                         if to.write_all(&buffer[..count]).await.is_err() {
                             return;

@@ -77,7 +77,12 @@ impl TestStorage {
     /// The same server behind a proxy that can disturb and count what the storage under test asks; the test's own
     /// client goes past it.
     pub async fn proxied() -> Self {
-        let mut world = Self::foreign().await;
+        Self::behind_a_proxy(&Foreign::seaweedfs()).await
+    }
+
+    /// Any server that others wrote, behind such a proxy.
+    pub async fn behind_a_proxy(server: &Foreign) -> Self {
+        let mut world = Self::at(server).await;
         let credentials =
             ProxyCredentials { access_key: world.keys.0.clone(), secret_key: world.keys.1.clone() };
         let options = ProxyOptions { credentials: Some(credentials), ..ProxyOptions::to(&world.endpoint) };
@@ -180,6 +185,14 @@ impl TestStorage {
     pub async fn put(&self, side: Side, key: &str, content: &[u8]) {
         let body = ByteStream::from(content.to_vec());
         self.client.put_object().bucket(self.bucket(side)).key(key).body(body).send().await.unwrap();
+    }
+
+    /// The same, past whatever disturbs the program: a proxy is passed by in any case.
+    pub async fn put_undisturbed(&self, side: Side, key: &str, content: &[u8]) {
+        match &self.server {
+            Some(server) => drop(server.control().put(self.bucket(side), key, content.to_vec())),
+            None => self.put(side, key, content).await,
+        }
     }
 
     /// Uploads an object in these parts, as `create` begins it.

@@ -10,12 +10,15 @@ use uuid::Uuid;
 
 use super::broker::{self, Scene};
 use super::crm::{Crm, FILE_TYPE, S3_STORAGE};
-use super::process::{self, Output, Service, eventually};
+use super::process::{self, Output, Service, eventually, eventually_within};
+use super::servers::Foreign;
 use super::storage::TestStorage;
 use super::told::RECORD_NAME;
 
 /// Longest time for one test.
 const LIMIT: Duration = Duration::from_mins(5);
+/// Longest time until nothing is on its way: there may be thousands of files.
+const LONG: Duration = Duration::from_mins(3);
 
 /// The environment; the program is configured for it by `environment`.
 pub struct World {
@@ -32,6 +35,10 @@ pub enum S3 {
     Foreign,
     /// moto, which takes no notice of conditions.
     Moto,
+    /// The foreign one behind a proxy that can disturb what the program asks.
+    ForeignDisturbed,
+    /// moto behind such a proxy.
+    MotoDisturbed,
     /// The embedded one with ETags that say nothing.
     Opaque,
 }
@@ -66,6 +73,15 @@ pub async fn bare_world_on(s3: S3, crm: Crm, test: impl AsyncFnOnce(Arc<World>))
     }
 }
 
+/// Waits until a service takes messages. It is ready earlier: the storage's probe, whose objects are in both buckets for a
+/// moment, and the first advance of the nonce, which writes the marker, come in between.
+pub async fn takes_messages(service: &Service) {
+    eventually("it takes messages", async || {
+        service.log().iter().any(|line| line.contains("taking messages")).then_some(())
+    })
+    .await;
+}
+
 impl World {
     async fn create(s3: S3, crm: Crm) -> Self {
         let queues = Arc::new(Scene::new());
@@ -74,6 +90,8 @@ impl World {
             S3::Foreign => TestStorage::foreign().await,
             S3::Opaque => TestStorage::embedded(Options { opaque_etags: true, ..Options::default() }).await,
             S3::Moto => TestStorage::moto().await,
+            S3::ForeignDisturbed => TestStorage::proxied().await,
+            S3::MotoDisturbed => TestStorage::behind_a_proxy(&Foreign::moto()).await,
         };
         let mut world = Self { crm, queues, storage, environment: Vec::new() };
         let (access_key, secret_key) = world.storage.credentials();
@@ -81,7 +99,7 @@ impl World {
             ("DATABASE__URL", world.crm.url.clone()),
             ("BROKER__URL", broker::broker_url().to_string()),
             ("BROKER__PREFIX", world.queues.topology.prefix.clone()),
-            ("STORAGE__SERVICE_URL", world.storage.endpoint().to_owned()),
+            ("STORAGE__SERVICE_URL", world.storage.switches_address()),
             ("STORAGE__ACCESS_KEY", access_key),
             ("STORAGE__SECRET_KEY", secret_key),
             ("STORAGE__OBJECT_BUCKET_NAME", world.storage.object.clone()),
@@ -198,12 +216,35 @@ impl World {
         self.storage.holds(&key, Some(key.as_bytes()), None).await;
     }
 
-    /// Waits until nothing is on its way: outbox, work and wait queues are empty, and nothing is in hand.
+    /// Waits until nothing is on its way: outbox, work and wait queues are empty, and no service has a message in hand.
     pub async fn quiet(&self, service: &Service) {
-        eventually("nothing is on its way", async || {
-            let outbox = self.crm.number("SELECT count(*) FROM file_recycler.outbox").await;
-            let waiting = self.queues.unfinished().await;
-            (outbox == 0 && waiting == 0 && service.readyz().await.is_some()).then_some(())
+        self.quiet_with(&self.crm, service).await;
+    }
+
+    /// The same with another database than the world's own.
+    ///
+    /// A queue's depth counts what is ready alone (a quorum queue's passive declare), and a message may go from one
+    /// place to the next between two looks: quiet is what is so several times in a row, for as long as the wait
+    /// queue's delay.
+    pub async fn quiet_with(&self, crm: &Crm, service: &Service) {
+        const LOOKS: u8 = 8;
+        let mut looks = 0;
+        eventually_within(LONG, "nothing is on its way", async || {
+            let outbox = crm.number("SELECT count(*) FROM file_recycler.outbox").await;
+            let ready = self.queues.unfinished().await;
+            let in_hand = process::in_hand(&self.queues.topology.prefix).await;
+            let quiet = outbox == 0 && ready == 0 && in_hand == 0 && service.readyz().await.is_some();
+            looks = if quiet { looks + 1 } else { 0 };
+            (looks == LOOKS).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until a service has counted so many files with this outcome, and no more: it counts after it has acknowledged.
+    pub async fn counted(&self, service: &Service, outcome: &str, files: u64) {
+        let metric = format!(r#"file_recycler_files_total{{outcome="{outcome}"}}"#);
+        eventually(&format!("{files} files are counted as {outcome}"), async || {
+            (service.metric(&metric).await == files).then_some(())
         })
         .await;
     }

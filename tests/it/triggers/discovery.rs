@@ -122,9 +122,9 @@ async fn a_section_made_later_is_told_within_a_minute_and_installed_without_a_re
 #[tokio::test]
 async fn the_crms_own_settings_are_read_and_what_another_version_lacks_is_unknown() {
     let database = TestDatabase::create().await;
-    let settings = async || database.db().crm_settings(&crm()).await.unwrap();
+    let settings = async || database.db().crm_settings(&crm()).await.unwrap().unwrap();
     let ours = || ActiveStorage::Ours("S3_storage".to_owned());
-    let is = |own_listener, active_storage| CrmSettings { own_listener, active_storage };
+    let is = |own_listener, active_storage| CrmSettings { own_listener, active_storage, denied: None };
     assert_eq!(settings().await, is(Switch::Off, ours()));
 
     let everybody = "a29a3ba5-4b0d-de11-9a51-005056c00008";

@@ -40,8 +40,8 @@ async fn what_the_crm_has_moved_itself_is_already_moved_and_stays_as_it_is() {
             world.recycled(*file).await;
         }
         world.quiet(&service).await;
-        assert_eq!(service.metric(r#"file_recycler_files_total{outcome="already_moved"}"#).await, 2);
-        assert_eq!(service.metric(r#"file_recycler_files_total{outcome="moved"}"#).await, 1);
+        world.counted(&service, "already_moved", 2).await;
+        world.counted(&service, "moved", 1).await;
         assert_eq!(service.metric(r#"file_recycler_files_total{outcome="missing"}"#).await, 0);
         assert_eq!(world.cli(&["dlq", "list", "--json"]).await.expect(0).json()["total"], 0);
     })

@@ -1,12 +1,14 @@
 //! An in-memory S3 server with AWS's documented semantics, a proxy to a server of another make, and
-//! switches for faults, latency and counting in both.
+//! switches for faults, latency, bandwidth and counting in both.
 //!
 //! [`Server::start`] and [`Proxy::start`] serve on the current runtime; [`Control`] and
 //! [`ProxyControl`] disturb and observe. The same switches are there over HTTP for loopback
 //! clients, under a prefix that no bucket can have: `GET /-/counts`, `POST /-/reset`, `GET`, `POST`
-//! and `DELETE /-/faults`, `GET /-/held`, `POST /-/release`, `PUT /-/latency`.
+//! and `DELETE /-/faults`, `GET /-/held`, `POST /-/release`, `PUT /-/latency`,
+//! `PUT /-/bandwidth`.
 
 mod api;
+mod bandwidth;
 mod control;
 mod counts;
 mod ending;

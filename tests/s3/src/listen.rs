@@ -16,10 +16,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::bandwidth::Bandwidth;
 use crate::wire::{Flushes, Wire};
 
 /// How long a stop waits for requests under way; stalled ones are dropped at once.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(20);
 
 /// How long accepting pauses after a failure, such as no file descriptors being left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -50,11 +51,11 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) async fn start(listen: SocketAddr, host: impl Host) -> io::Result<Self> {
+    pub(crate) async fn start(listen: SocketAddr, host: impl Host, bandwidth: Bandwidth) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let task = tokio::spawn(accept(listener, host, stop.clone()));
+        let task = tokio::spawn(accept(listener, host, bandwidth, stop.clone()));
         Ok(Self { address, stop, task: Some(task) })
     }
 
@@ -78,7 +79,7 @@ impl Drop for Listener {
     }
 }
 
-async fn accept(listener: TcpListener, host: impl Host, stop: CancellationToken) {
+async fn accept(listener: TcpListener, host: impl Host, bandwidth: Bandwidth, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let dropped = CancellationToken::new();
     loop {
@@ -89,7 +90,7 @@ async fn accept(listener: TcpListener, host: impl Host, stop: CancellationToken)
         match accepted {
             Ok((stream, peer)) => {
                 hurry(&stream);
-                let wire = Wire::new(stream);
+                let wire = Wire::new(stream, &bandwidth);
                 let loopback = peer.ip().to_canonical().is_loopback();
                 let caller = Caller { loopback, flushes: wire.flushes(), stop: stop.clone() };
                 connect(wire, caller, host.clone(), &graceful, &dropped);

@@ -56,6 +56,13 @@ pub(crate) async fn serve(mut request: HttpRequest, switches: &Switches, loopbac
             }
             Err(error) => problem(StatusCode::BAD_REQUEST, &error),
         },
+        (&Method::PUT, "bandwidth") => match serde_json::from_slice(&body) {
+            Ok(bytes_per_second) => {
+                switches.set_bandwidth(bytes_per_second);
+                empty()
+            }
+            Err(error) => problem(StatusCode::BAD_REQUEST, &error.to_string()),
+        },
         _ => problem(StatusCode::NOT_FOUND, "no such switch"),
     }
 }

@@ -48,8 +48,9 @@ impl Server {
             users: users.clone(),
             store: store_there,
         });
+        let bandwidth = switches.0.bandwidth.clone();
         let host = Embedded { service: builder.build(), switches: switches.clone() };
-        let listener = Listener::start(options.listen, host).await?;
+        let listener = Listener::start(options.listen, host, bandwidth).await?;
         Ok(Self { listener, control: Control { switches, store, users } })
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::bandwidth::Bandwidth;
 use crate::counts::{Counters, Counts};
 use crate::faults::{Fault, Faults};
 use crate::fit::{Place, Unfit};
@@ -15,11 +16,12 @@ pub(crate) struct Parts {
     pub(crate) counters: Counters,
     pub(crate) faults: Faults,
     pub(crate) holds: Holds,
+    pub(crate) bandwidth: Bandwidth,
     latency_micros: AtomicU64,
     place: Place,
 }
 
-/// Counts, rules and latency of a running server or proxy. Cheap to clone; it outlives both.
+/// Counts, rules, latency and bandwidth of a running server or proxy. Cheap to clone; it outlives both.
 #[derive(Debug, Clone)]
 pub struct Switches(pub(crate) Arc<Parts>);
 
@@ -29,6 +31,7 @@ impl Switches {
             counters: Counters::default(),
             faults: Faults::default(),
             holds: Holds::default(),
+            bandwidth: Bandwidth::default(),
             latency_micros: AtomicU64::new(0),
             place,
         }));
@@ -41,8 +44,8 @@ impl Switches {
         self.0.counters.read()
     }
 
-    /// Sets all counts to zero, takes all rules away and lets go what is held. Latency and
-    /// content stay.
+    /// Sets all counts to zero, takes all rules away and lets go what is held. Latency,
+    /// bandwidth and content stay.
     pub fn reset(&self) {
         self.0.counters.reset();
         self.0.faults.clear();
@@ -104,5 +107,16 @@ impl Switches {
     pub fn set_latency(&self, latency: Duration) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.0.latency_micros.store(micros, Ordering::Relaxed);
+    }
+
+    /// Bytes a second that pass each way, of all connections together; 0 without a bound.
+    pub fn bandwidth(&self) -> u64 {
+        self.0.bandwidth.bound()
+    }
+
+    /// Lets no more than so many bytes a second pass each way, of all connections together, and any number
+    /// with 0.
+    pub fn set_bandwidth(&self, bytes_per_second: u64) {
+        self.0.bandwidth.set(bytes_per_second);
     }
 }

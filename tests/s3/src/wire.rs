@@ -1,6 +1,6 @@
-//! A connection that tells when all that was written to it has gone out.
+//! A connection that tells when all that was written to it has gone out, and keeps to a bandwidth.
 //!
-//! Without that, a body that ends in an error takes along what the HTTP layer has not sent yet,
+//! Without the first, a body that ends in an error takes along what the HTTP layer has not sent yet,
 //! the answer's headers for one.
 
 use std::io::{self, IoSlice};
@@ -12,6 +12,8 @@ use std::task::{Context, Poll, ready};
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::bandwidth::{Bandwidth, Gate};
 
 /// How often a connection has been flushed.
 #[derive(Debug, Default)]
@@ -37,11 +39,14 @@ impl Flushes {
 pub(crate) struct Wire {
     stream: TcpStream,
     flushes: Arc<Flushes>,
+    received: Gate,
+    sent: Gate,
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, flushes: Arc::default() }
+    pub(crate) fn new(stream: TcpStream, bandwidth: &Bandwidth) -> Self {
+        let (received, sent) = bandwidth.gates();
+        Self { stream, flushes: Arc::default(), received, sent }
     }
 
     pub(crate) fn flushes(&self) -> Arc<Flushes> {
@@ -55,13 +60,21 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        ready!(self.received.poll_open(cx));
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.received.passed(buffer.filled().len() - before);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        ready!(self.sent.poll_open(cx));
+        let piece = &bytes[..self.sent.piece(bytes.len())];
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, piece))?;
+        self.sent.passed(written);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -69,7 +82,15 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let bytes = slices.iter().map(|slice| slice.len()).sum();
+        if self.sent.piece(bytes) < bytes {
+            let first = slices.iter().find(|slice| !slice.is_empty());
+            return self.poll_write(cx, first.map_or(&[], |slice| &**slice));
+        }
+        ready!(self.sent.poll_open(cx));
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
+        self.sent.passed(written);
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {

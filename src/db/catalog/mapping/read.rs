@@ -38,6 +38,20 @@ pub(super) struct ColumnFound {
     pub(super) is_comparable: bool,
 }
 
+/// A foreign key of one column.
+#[derive(Clone, Debug)]
+pub(super) struct ForeignKey {
+    pub(super) table: String,
+    pub(super) column: String,
+    /// Where it leads.
+    pub(super) target: TableName,
+    pub(super) target_column: String,
+    /// That column is the primary key there.
+    pub(super) is_primary: bool,
+    /// It holds for every row, also for those that were there before it.
+    pub(super) is_validated: bool,
+}
+
 /// What the database has.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -45,8 +59,8 @@ pub(super) struct Found {
     pub(super) columns: BTreeMap<String, BTreeMap<String, ColumnFound>>,
     /// The primary key of every table where it is one column.
     pub(super) keys: BTreeMap<String, Column>,
-    /// Table, column, and the table whose primary key it names.
-    pub(super) foreign_keys: BTreeSet<(String, String, String)>,
+    /// Those of one column, of the listed tables.
+    pub(super) foreign_keys: Vec<ForeignKey>,
     /// The first column of each index, by table; `None` is an expression.
     pub(super) indexes: BTreeMap<String, BTreeSet<Option<String>>>,
     /// Tables without any index.
@@ -166,28 +180,37 @@ async fn keys(tx: &mut Tx, crm: &Crm) -> Result<BTreeMap<String, Column>, DbErro
     Ok(rows.into_iter().filter_map(column).collect())
 }
 
-async fn foreign_keys(
-    tx: &mut Tx,
-    crm: &Crm,
-    tables: &[String],
-) -> Result<BTreeSet<(String, String, String)>, DbError> {
-    let rows: Vec<(String, String, String)> = sqlx::query_as(
-        "SELECT c.relname::text, a.attname::text, target.relname::text
+async fn foreign_keys(tx: &mut Tx, crm: &Crm, tables: &[String]) -> Result<Vec<ForeignKey>, DbError> {
+    // One onto a partitioned table has a further constraint for each partition, with the first as its parent.
+    let rows: Vec<(String, String, String, String, String, bool, bool)> = sqlx::query_as(
+        "SELECT c.relname::text, a.attname::text, there.nspname::text, target.relname::text, named.attname::text,
+                EXISTS (SELECT FROM pg_constraint AS p
+                         WHERE p.conrelid = target.oid AND p.contype = 'p' AND p.conkey = k.confkey),
+                k.convalidated
            FROM pg_constraint AS k
            JOIN pg_class AS c ON c.oid = k.conrelid AND c.relname = ANY($2::name[])
            JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = $1
-           JOIN pg_class AS target ON target.oid = k.confrelid AND target.relnamespace = n.oid
+           JOIN pg_class AS target ON target.oid = k.confrelid
+           JOIN pg_namespace AS there ON there.oid = target.relnamespace
            JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.conkey[1]
-          WHERE k.contype = 'f' AND k.convalidated AND cardinality(k.conkey) = 1
-            AND EXISTS (SELECT FROM pg_constraint AS p
-                         WHERE p.conrelid = target.oid AND p.contype = 'p' AND p.conkey = k.confkey)",
+           JOIN pg_attribute AS named ON named.attrelid = target.oid AND named.attnum = k.confkey[1]
+          WHERE k.contype = 'f' AND k.conparentid = 0 AND cardinality(k.conkey) = 1
+          ORDER BY k.conname",
     )
     .bind(&crm.schema)
     .bind(tables)
     .fetch_all(&mut **tx)
     .await
     .attempted(DOING)?;
-    Ok(rows.into_iter().collect())
+    let foreign_key = |(table, column, schema, name, target_column, is_primary, is_validated)| ForeignKey {
+        table,
+        column,
+        target: TableName { schema, name },
+        target_column,
+        is_primary,
+        is_validated,
+    };
+    Ok(rows.into_iter().map(foreign_key).collect())
 }
 
 async fn indexes(

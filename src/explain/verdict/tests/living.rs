@@ -3,8 +3,8 @@
 use super::made::*;
 use super::table;
 use crate::config::DanglingRows;
-use crate::db::explain::FileRow;
-use crate::explain::found::{Found, Names, Row};
+use crate::db::explain::{FileRow, HeldRow, OutboxRow};
+use crate::explain::found::{Found, Hanging, Message, Names, Origin, Row};
 use crate::explain::verdict::{Kind, Would, judge};
 use crate::outcome::Outcome;
 
@@ -53,6 +53,14 @@ fn a_living_file_stays() {
             "one of two links is live",
             alive(|it| it.links = Some(vec![link(OWNER, Some(false)), link(OTHER, Some(true))])),
             "000000000003 still shows it",
+        ),
+        (
+            "its object is under another template's key",
+            ends(Outcome::Alive, |it| {
+                it.rows = rows(None);
+                it.objects = Some(under_another(true));
+            }),
+            "the object bucket has an object of it under 'AB-1', as '{file_id:upper}' gives it; file-recycler doctor says whether the template is the right one.",
         ),
         (
             "its object was lost",
@@ -186,6 +194,44 @@ fn a_weak_file_goes_with_its_records_deletion_and_with_nothing_less() {
             file,
             Would::Stay,
             "crm.dangling_rows is leave",
+        ),
+    ]);
+}
+
+#[test]
+fn only_what_is_about_its_own_record_and_counts_lets_a_weak_file_go() {
+    let file = Kind::File;
+    table(vec![
+        (
+            "a record of another schema with its id is remembered, waits, and is a dead letter",
+            orphan(|it| {
+                it.held = Some(vec![HeldRow { record_schema: "Lead".into(), ..held(OWNER) }]);
+                it.outbox = Some(vec![OutboxRow { schema: "Lead".into(), ..waits("records", OWNER, None) }]);
+                it.messages = Some(vec![Message { schema: Some("Lead".into()), ..letter(Names::Owner, 0) }]);
+            }),
+            file,
+            Would::Stay,
+            "it may not be saved yet",
+        ),
+        (
+            "what hangs on another schema's record is not what hangs on its own",
+            orphan(|it| {
+                it.held = Some(vec![held(OWNER)]);
+                it.hanging.insert(0, Hanging { schema: "Lead".into(), ..hanging(OWNER, 0, 0) });
+            }),
+            file,
+            Would::Move,
+            "is remembered as deleted",
+        ),
+        (
+            "a malformed dead letter is no deletion",
+            orphan(|it| {
+                let malformed = Message { origin: Origin::Malformed, ..letter(Names::Owner, 0) };
+                it.messages = Some(vec![malformed]);
+            }),
+            file,
+            Would::Stay,
+            "it may not be saved yet",
         ),
     ]);
 }

@@ -5,9 +5,10 @@ use time::macros::datetime;
 use uuid::Uuid;
 
 use crate::config::{DanglingRows, Mode};
-use crate::db::explain::{FileRow, HeldRow, Image, LedgerRow, Link, OutboxRow, Parent, RowType};
+use crate::db::explain::{FileRow, GoneRow, HeldRow, Image, LedgerRow, Link, OutboxRow, Parent, RowType};
 use crate::explain::found::{
-    Environment, Foretold, Found, Hanging, Hold, Message, Names, Object, Objects, Queues, Row,
+    Environment, Foretold, Found, Hanging, Hold, Message, Names, Object, Objects, Origin, OtherKey, Queues,
+    Row,
 };
 use crate::outcome::{DeadReason, Outcome};
 
@@ -46,6 +47,7 @@ pub(super) fn environment(hold: Option<Hold>) -> Environment {
         guard: "open".into(),
         mode: Mode::Move,
         dangling_rows: DanglingRows::Delete,
+        trust_outside_events: false,
         grace_seconds: 0,
         hold,
     }
@@ -119,6 +121,12 @@ pub(super) fn objects(in_object: bool, in_recycle: bool) -> Objects {
     Objects { object: there(in_object), recycle: there(in_recycle), ..Objects::default() }
 }
 
+/// Nothing under its key, and something under the key of another template.
+pub(super) fn under_another(object: bool) -> Objects {
+    let other = OtherKey { key: "AB-1".into(), template: "{file_id:upper}".into(), object, recycle: !object };
+    Objects { template: "{file_id}".into(), other: Some(other), ..Objects::default() }
+}
+
 pub(super) fn noted(outcome: Outcome, file: Uuid, record: Option<Uuid>) -> LedgerRow {
     LedgerRow {
         recycled_at: BEFORE,
@@ -156,13 +164,14 @@ pub(super) fn letter(names: Names, files: usize) -> Message {
         queue: "dead",
         id: "m-1".into(),
         names,
+        origin: Origin::Own,
         reason: Some(DeadReason::Conflict),
         error: None,
         attempts: 1,
         first_failure: None,
         last_failure: Some(BEFORE),
         kind: None,
-        schema: None,
+        schema: Some("Contact".into()),
         record_id: None,
         files,
     }
@@ -185,5 +194,18 @@ pub(super) fn image() -> Image {
         record_id: OWNER.to_string(),
         event_id: "e-1".into(),
         size: None,
+    }
+}
+
+pub(super) fn gone(outcome: Option<&str>) -> GoneRow {
+    GoneRow {
+        record_schema: "Contact".into(),
+        table: "SysFile".into(),
+        row_id: OTHER.to_string(),
+        deleted_at: BEFORE,
+        event_id: "e-1".into(),
+        outcome: outcome.map(str::to_owned),
+        noted_at: outcome.map(|_| BEFORE),
+        key: None,
     }
 }

@@ -3,8 +3,10 @@
 use super::made::*;
 use super::table;
 use crate::db::explain::RecordRow;
-use crate::explain::found::{Found, Names, Row};
+use crate::explain::found::{Found, Message, Names, Origin, Row};
+use crate::explain::named::narrow;
 use crate::explain::verdict::{Kind, Would};
+use crate::file::SchemaName;
 use crate::outcome::Outcome;
 
 #[test]
@@ -105,6 +107,115 @@ fn a_record_is_told_by_its_rows_and_by_what_is_known_of_its_deletion() {
             "it may not be saved yet. What names it stays: 2 files and 1 link",
         ),
     ]);
+}
+
+#[test]
+fn a_record_is_told_by_the_rows_that_went_with_it() {
+    let went = |outcomes: &[Option<&str>]| {
+        let rows: Vec<_> = outcomes.iter().map(|outcome| gone(*outcome)).collect();
+        with(|it| (it.gone_rows_total, it.gone_rows) = (rows.len() as u64, Some(rows)))
+    };
+    table(vec![
+        (
+            "worked off",
+            went(&[Some("moved"), Some("missing"), Some("moved")]),
+            Kind::Record,
+            Would::Nothing,
+            "The record was deleted (event e-1), and that is worked off: nothing more would move. 3 rows of files that named it \
+             were deleted because it was gone, the last 2026-11-22T10:00:00Z (3 days ago): 1 in neither bucket, 2 moved to the recycle bucket.",
+        ),
+        (
+            "one is on its way",
+            went(&[Some("moved"), None]),
+            Kind::Record,
+            Would::Move,
+            "1 file whose row went with it is on its way by an event of its own.",
+        ),
+    ]);
+}
+
+#[test]
+fn whose_word_a_dead_letter_is_decides_whether_a_record_counts_as_deleted() {
+    let says = |origin: Origin, trusted: bool, files: usize| {
+        with(|it| {
+            it.environment.as_mut().unwrap().trust_outside_events = trusted;
+            it.messages = Some(vec![Message { origin, ..letter(Names::Record, files) }]);
+        })
+    };
+    let dead = "It was deleted, and the message about it is in the dead-letter queue";
+    let no = "no deletion of it is known here: it may not be saved yet. What names it stays: no files and no links. A message \
+              in the dead-letter queue says that the record was deleted, which does not count: ";
+    let record = Kind::Record;
+    table(vec![
+        ("own", says(Origin::Own, false, 0), record, Would::Nothing, dead),
+        ("outside, trusted", says(Origin::Outside, true, 0), record, Would::Nothing, dead),
+        (
+            "outside",
+            says(Origin::Outside, false, 0),
+            record,
+            Would::Stay,
+            &format!("{no}it came from outside, and crm.trust_outside_events is off. It names no files;"),
+        ),
+        ("outside, with files", says(Origin::Outside, false, 2), record, Would::Move, "It names 2 files;"),
+        (
+            "another environment's",
+            says(Origin::Foreign, true, 2),
+            record,
+            Would::Stay,
+            &format!("{no}it is another environment's."),
+        ),
+        (
+            "malformed",
+            says(Origin::Malformed, true, 2),
+            record,
+            Would::Stay,
+            &format!("{no}it is malformed. It names 2 files; file-recycler dlq show --id 'm-1' shows it."),
+        ),
+        (
+            "nobody could be asked",
+            Found {
+                rows: None,
+                errors: [("database", "no connection".to_owned())].into(),
+                ..says(Origin::Own, false, 0)
+            },
+            record,
+            Would::Nothing,
+            "It cannot be told what would happen (database: no connection)",
+        ),
+    ]);
+}
+
+#[test]
+fn a_record_that_waits_is_told_with_the_end_of_the_grace_period() {
+    let record = Kind::Record;
+    table(vec![(
+        "the grace period keeps its deletion",
+        with(|it| {
+            it.outbox = Some(vec![waits("records", ID, None)]);
+            it.environment.as_mut().unwrap().grace_seconds = 900;
+        }),
+        record,
+        Would::Nothing,
+        "has waited in the outbox since 2026-11-22T10:00:00Z (3 days ago), where recycle.grace keeps it until 2026-11-25T10:15:00Z: no file",
+    )]);
+}
+
+#[test]
+fn where_a_record_of_one_schema_is_meant_another_with_the_same_id_is_left_out() {
+    let mut found = with(|it| {
+        it.held = Some(vec![held(ID), held(OWNER)]);
+        it.outbox = Some(vec![waits("records", ID, None), waits("files", OTHER, Some(ID))]);
+        it.messages = Some(vec![Message { schema: Some("Contact".into()), ..letter(Names::Record, 0) }]);
+    });
+    let mut same = found.clone();
+    narrow(&mut same, &SchemaName::try_from("Contact").unwrap());
+    assert_eq!(
+        (same.held, same.outbox, same.messages),
+        (found.held.clone(), found.outbox.clone(), found.messages.clone())
+    );
+    narrow(&mut found, &SchemaName::try_from("Lead").unwrap());
+    assert_eq!((found.held, found.messages), (Some(vec![held(OWNER)]), Some(Vec::new())));
+    assert_eq!(found.outbox, Some(vec![waits("files", OTHER, Some(ID))]));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::made::*;
 use super::table;
-use crate::db::explain::RowType;
+use crate::db::explain::{FileRow, RowType};
 use crate::explain::found::{Environment, Foretold, Found, Hold, Names, Object, Row};
 use crate::explain::verdict::{Kind, Would, judge};
 use crate::outcome::{DeadReason, Outcome};
@@ -109,6 +109,21 @@ fn a_file_that_has_moved_or_cannot_is_told_with_what_the_ledger_knows() {
             "found it in neither bucket",
         ),
         (
+            "is under another template's key",
+            with(|it| it.objects = Some(under_another(true))),
+            file,
+            Would::Nothing,
+            "by storage.key_template '{file_id}', so nothing would move; but the object bucket has an object of it under \
+             'AB-1', as '{file_id:upper}' gives it; file-recycler doctor says whether the template is the right one. The ledger has nothing about it.",
+        ),
+        (
+            "was recycled under another template's key",
+            with(|it| it.objects = Some(under_another(false))),
+            file,
+            Would::Nothing,
+            "but the recycle bucket has an object of it under 'AB-1'",
+        ),
+        (
             "only its row is remembered",
             with(|it| it.images = Some(vec![image()])),
             file,
@@ -148,6 +163,10 @@ fn content_that_is_not_in_s3_stays_and_what_a_migration_left_is_told() {
             it.objects = Some(objects(object, false));
         })
     };
+    let typed = |kind, storage: &str| {
+        let Row::File(row) = elsewhere(RowType::File) else { unreachable!("it is a file's") };
+        Row::File(FileRow { kind, storage: Some(storage.into()), ..row })
+    };
     let marked = |row: Row, by: Uuid| {
         let mut found = stays(row, true);
         found.environment = Some(Environment { id: Some(OWNER), ..environment(None) });
@@ -185,6 +204,29 @@ fn content_that_is_not_in_s3_stays_and_what_a_migration_left_is_told() {
             "file-recycler migrate --to storage goes on where it was cut off",
         ),
         (
+            "without a type",
+            stays(typed(None, "S3_storage"), true),
+            Kind::File,
+            Would::Stay,
+            "It stays: its row in ContactFile is no file by its type, because its TypeId is empty; its storage is 'S3_storage'. \
+             An object under its key is in the object bucket all the same; it is left alone.",
+        ),
+        (
+            "of an unknown type, in the database",
+            stays(typed(Some(RowType::Unknown), "Database"), true),
+            Kind::File,
+            Would::Stay,
+            "its TypeId is none that we know; its storage is 'Database'. An object under its key is in the object bucket all the \
+             same; it is left alone.",
+        ),
+        (
+            "in another storage",
+            stays(typed(Some(RowType::File), "Archive"), true),
+            Kind::File,
+            Would::Stay,
+            "in storage 'Archive'. An object under its key is in the object bucket all the same; it is left alone.",
+        ),
+        (
             "a web link with an object",
             marked(elsewhere(RowType::WebLink), OWNER),
             Kind::File,
@@ -206,6 +248,23 @@ fn content_that_is_not_in_s3_stays_and_what_a_migration_left_is_told() {
             "a link to an entity, which has no content",
         ),
     ]);
+}
+
+#[test]
+fn nobody_at_work_is_told_where_something_would_move_and_nothing_else_holds_it_up() {
+    let moves = |hold| {
+        ends(Outcome::WouldMove, |it| {
+            it.objects = Some(objects(true, false));
+            it.environment = Some(environment(hold));
+            it.processes = Some(Vec::new());
+        })
+    };
+    let said = |found: &Found| judge(found, NOW).verdict;
+    assert!(said(&moves(None)).ends_with("file-recycler run starts one."), "{}", said(&moves(None)));
+    assert!(!said(&moves(Some(Hold::Observes))).contains("Nobody"));
+    let mut stays = nothing();
+    stays.processes = Some(Vec::new());
+    assert!(!said(&stays).contains("Nobody"));
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Proxy {
             switches: control.clone(),
             credentials: options.credentials.map(Arc::new),
         };
-        let listener = Listener::start(options.listen, host).await?;
+        let listener = Listener::start(options.listen, host, control.0.bandwidth.clone()).await?;
         Ok(Self { listener, control })
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use recycler_test_s3::{Control, Options, Server};
@@ -12,6 +13,9 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// A stop within this did not wait for what a stop lets end, for 20 seconds, and on a busy machine a stop takes some.
+pub const QUICK: Duration = Duration::from_secs(10);
 
 /// A server with two buckets, and how to talk to it.
 pub struct World {

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::client::World;
+use crate::client::{QUICK, World};
 
 #[tokio::test]
 async fn requests_are_counted_by_operation_and_status() {
@@ -69,6 +69,7 @@ async fn a_switch_that_makes_no_sense_is_refused() {
         assert!(answer.text().contains("error"), "{rule}");
     }
     assert_eq!(ask("PUT", "/-/latency", "-1").await.status, 400);
+    assert_eq!(ask("PUT", "/-/bandwidth", "-1").await.status, 400);
     assert_eq!(ask("GET", "/-/nothing", "").await.status, 404);
     assert!(world.control.faults().is_empty());
 }
@@ -80,10 +81,30 @@ async fn every_request_waits_for_the_latency() {
     let start = Instant::now();
     world.put("/source/a", "x").await;
     assert!(start.elapsed() >= Duration::from_millis(80));
+    // Of what was set in between a request would wait for an hour.
+    world.control.set_latency(Duration::from_hours(1));
     world.control.set_latency(Duration::ZERO);
+    timeout(Duration::from_mins(1), world.put("/source/a", "x")).await.expect("no latency any more");
+}
+
+#[tokio::test]
+async fn all_connections_share_a_bandwidth_each_way() {
+    const BYTES: usize = 1 << 20;
+    let world = World::new().await;
+    let ask = world.ask("PUT", "/-/bandwidth").secret(None);
+    assert_eq!(ask.body(format!("{}", 8 * BYTES)).send().await.status, 204);
+    assert_eq!(world.control.bandwidth(), 8 << 20);
+    // Two at once, of an eighth of a second each; nobody waits behind the last that is read.
+    let least = Duration::from_millis(150);
     let start = Instant::now();
-    world.put("/source/a", "x").await;
-    assert!(start.elapsed() < Duration::from_millis(80));
+    let (one, other) = ("/source/a", "/source/b");
+    tokio::join!(world.put(one, vec![0; BYTES]), world.put(other, vec![0; BYTES]));
+    assert!(start.elapsed() >= least, "{:?}", start.elapsed());
+    let start = Instant::now();
+    let (one, other) = tokio::join!(world.get(one), world.get(other));
+    assert_eq!((one.body.len(), other.body.len()), (BYTES, BYTES));
+    assert!(start.elapsed() >= least, "{:?}", start.elapsed());
+    world.control.set_bandwidth(0);
 }
 
 #[tokio::test]
@@ -96,7 +117,7 @@ async fn stopping_ends_stalled_requests_and_frees_the_port() {
     while world.control.counts().of(Operation::PutObject) == 0 {
         tokio::task::yield_now().await;
     }
-    timeout(Duration::from_secs(3), world.server.stop()).await.expect("a quick stop");
+    timeout(QUICK, world.server.stop()).await.expect("a quick stop");
     assert!(stalled.await.expect("no panic").is_err());
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }
@@ -106,7 +127,7 @@ async fn idle_connections_do_not_hold_up_a_stop() {
     let world = World::new().await;
     let _fresh = tokio::net::TcpStream::connect(world.server.address()).await.expect("connects");
     world.put("/source/a", "x").await;
-    timeout(Duration::from_secs(1), world.server.stop()).await.expect("a quick stop");
+    timeout(QUICK, world.server.stop()).await.expect("a quick stop");
 }
 
 #[tokio::test]
@@ -129,7 +150,7 @@ async fn the_program_says_when_it_is_ready_and_stops_on_sigterm() {
         .expect("the program starts");
     let stdout = child.stdout.take().expect("it is piped");
     let mut lines = BufReader::new(stdout).lines();
-    let line = timeout(Duration::from_secs(10), lines.next_line()).await.expect("in time");
+    let line = timeout(Duration::from_mins(1), lines.next_line()).await.expect("in time");
     let line = line.expect("readable").expect("a line");
     let endpoint = line.strip_prefix("listening on ").expect("the promised words").to_owned();
     while !ready.exists() {
@@ -140,6 +161,6 @@ async fn the_program_says_when_it_is_ready_and_stops_on_sigterm() {
     let id = child.id().expect("it runs").to_string();
     let killed = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill is there");
     assert!(killed.success());
-    let ended = timeout(Duration::from_secs(5), child.wait()).await.expect("in time");
+    let ended = timeout(Duration::from_mins(1), child.wait()).await.expect("in time");
     assert!(ended.expect("waited for").success());
 }

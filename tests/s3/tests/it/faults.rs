@@ -62,7 +62,12 @@ async fn a_connection_is_closed_before_or_after_the_work() {
 async fn a_stalled_request_gets_no_answer() {
     for (when, left) in [(When::Before, 2), (When::After, 1)] {
         let world = with(Rule::new(Operation::DeleteObject, Action::Stall { when })).await;
-        let stalled = world.ask("DELETE", "/source/a").try_send();
+        let stalled = tokio::spawn(world.ask("DELETE", "/source/a").try_send());
+        while world.control.counts().of(Operation::DeleteObject) == 0
+            || world.control.keys("source").len() > left
+        {
+            tokio::task::yield_now().await;
+        }
         assert!(timeout(Duration::from_millis(100), stalled).await.is_err());
         assert_eq!(world.control.keys("source").len(), left);
         assert_eq!(world.control.counts().of(Operation::DeleteObject), 1);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use recycler_test_s3::{Action, Operation, Rule, When};
 use tokio::time::timeout;
 
+use crate::client::QUICK;
 use crate::proxied::both;
 
 fn hold(when: When) -> Rule {
@@ -12,7 +13,7 @@ fn hold(when: When) -> Rule {
 }
 
 async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(10), future).await.expect("in time")
+    timeout(Duration::from_mins(1), future).await.expect("in time")
 }
 
 #[tokio::test]
@@ -119,7 +120,7 @@ async fn a_stop_ends_what_is_held_with_the_work_undone() {
                 None => world.server.stop().await,
             }
         };
-        timeout(Duration::from_secs(1), stopping).await.expect("a quick stop");
+        timeout(QUICK, stopping).await.expect("a quick stop");
         assert!(copy.await.expect("no panic").is_err());
         assert!(world.control.keys("target").is_empty());
     }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::client::World;
+use crate::client::{QUICK, World};
 use crate::proxied::both;
 
 const SIZE: usize = 20 << 20;
@@ -97,7 +97,7 @@ async fn a_stop_does_not_wait_for_the_silent() {
                 None => world.server.stop().await,
             }
         };
-        timeout(Duration::from_secs(1), stopping).await.expect("a quick stop");
+        timeout(QUICK, stopping).await.expect("a quick stop");
         assert!(matches!(stream.read(&mut [0]).await, Ok(0) | Err(_)));
     }
 }

@@ -93,6 +93,7 @@ async fn the_request_gets_no_answer() {
         let stalled = tokio::spawn(proxied.world.ask("DELETE", "/source/a").try_send());
         while proxied.control.counts().of(Operation::DeleteObject) == 0
             || reached(&proxied, Operation::DeleteObject) < times(when)
+            || proxied.world.control.get("source", "a").is_none() != (when == When::After)
         {
             tokio::task::yield_now().await;
         }

@@ -158,7 +158,7 @@ async fn program(upstream: &str) -> (Child, SocketAddr) {
         .expect("the program starts");
     let stdout = child.stdout.take().expect("it is piped");
     let mut lines = BufReader::new(stdout).lines();
-    let line = timeout(Duration::from_secs(10), lines.next_line()).await.expect("in time");
+    let line = timeout(Duration::from_mins(1), lines.next_line()).await.expect("in time");
     let line = line.expect("readable").expect("a line");
     let address = line.strip_prefix("listening on http://").expect("the promised words");
     (child, address.parse().expect("an address"))
@@ -175,7 +175,7 @@ async fn the_program_is_a_proxy_when_told_an_upstream() {
     assert_eq!(counts.text(), r#"{"requests":{"PutObject":1},"answers":{"PutObject":{"200":1}}}"#);
     let id = child.id().expect("it runs").to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().await.expect("kill is there").success());
-    let ended = timeout(Duration::from_secs(5), child.wait()).await.expect("in time");
+    let ended = timeout(Duration::from_mins(1), child.wait()).await.expect("in time");
     assert!(ended.expect("waited for").success());
 }
 
