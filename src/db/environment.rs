@@ -180,7 +180,7 @@ impl Db {
     /// What the database says about itself and its binding; works before the own schema is installed.
     pub async fn environment(&self) -> Result<EnvironmentState, DbError> {
         const DOING: &str = "asking the database what it is";
-        let mut connection = self.connection().await.attempted(DOING)?;
+        let mut connection = self.pool.acquire().await.attempted(DOING)?;
         let (system_identifier, oid, name, is_primary, installed): (String, i64, String, bool, bool) =
             sqlx::query_as(
                 "SELECT (SELECT system_identifier::text FROM pg_control_system()),

@@ -5,6 +5,7 @@ pub mod alive;
 mod beside;
 pub mod catalog;
 mod conditions;
+mod connections;
 pub mod contents;
 pub mod dangling;
 pub mod discarded;
@@ -38,27 +39,20 @@ mod sql;
 pub mod suspect;
 pub mod triggers;
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection as _, Postgres};
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
 
 pub use error::{Class, DbError, Problem};
 pub use sample::SampleFile;
 pub use sql::TableName;
 
+use connections::Connections;
 use error::Attempted;
 
-/// Most connections at once.
-const MAX_CONNECTIONS: u32 = 16;
-/// Longest wait for a connection, connecting included.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest try to find out why there is none.
-const REASON_TIMEOUT: Duration = Duration::from_secs(2);
 /// What every connection is set to, as the server shows it. Names are always qualified, so that `search_path` cannot matter; a
 /// policy that would hide rows is an error in place of an answer.
 const SETTINGS: [(&str, &str); 8] = [
@@ -74,15 +68,9 @@ const SETTINGS: [(&str, &str); 8] = [
 ];
 
 /// The database. Clones share the connections.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Db {
-    pool: PgPool,
-}
-
-impl fmt::Debug for Db {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Db").field("connections", &self.pool.size()).finish_non_exhaustive()
-    }
+    pool: Connections,
 }
 
 /// Who changes something, and from where: for the trail.
@@ -106,50 +94,19 @@ impl Db {
                 *name != "row_security" || !crate::failpoint::removed("protection::row_security")
             }))
             .disable_statement_logging();
-        let pool = PgPoolOptions::new()
-            .max_connections(MAX_CONNECTIONS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(options);
-        Ok(Self { pool })
+        Ok(Self { pool: Connections::new(options) })
     }
 
     /// Does the server answer?
     pub async fn ping(&self) -> Result<(), DbError> {
         const DOING: &str = "asking the database for a sign of life";
-        let mut connection = self.connection().await.attempted(DOING)?;
-        sqlx::query("SELECT 1").execute(&mut *connection).await.attempted(DOING)?;
+        sqlx::query("SELECT 1").execute(&self.pool).await.attempted(DOING)?;
         Ok(())
-    }
-
-    /// A connection, or why there is none: the pool itself tries again and again, and then only says that there was none
-    /// in time.
-    async fn connection(&self) -> sqlx::Result<PoolConnection<Postgres>> {
-        let timed_out = match self.pool.acquire().await {
-            Err(error @ sqlx::Error::PoolTimedOut) => error,
-            other => return other,
-        };
-        let options = self.pool.connect_options();
-        match tokio::time::timeout(REASON_TIMEOUT, options.connect()).await {
-            Ok(Err(error)) => Err(located(error, &options)),
-            Ok(Ok(connection)) => connection.close().await.and(Err(timed_out)),
-            Err(_) => Err(timed_out),
-        }
     }
 
     /// Closes every connection, after what is in flight.
     pub async fn close(&self) {
         self.pool.close().await;
-    }
-}
-
-/// What the operating system says of a connection, with where it was tried.
-fn located(error: sqlx::Error, options: &PgConnectOptions) -> sqlx::Error {
-    match error {
-        sqlx::Error::Io(error) if error.get_ref().is_none() => {
-            let told = format!("{}:{}: {error}", options.get_host(), options.get_port());
-            sqlx::Error::Io(std::io::Error::new(error.kind(), told))
-        }
-        other => other,
     }
 }
 

@@ -197,3 +197,27 @@ async fn a_row_whose_transaction_ran_while_the_mark_was_noted_is_found_when_it_c
     // It is not below the mark.
     assert_eq!(next(&db, &mut low).await.rows().len(), 1);
 }
+
+/// All connections of a pool are in use for longer than a server that is down would be waited for.
+#[tokio::test]
+async fn a_connection_is_waited_for_while_the_server_lets_others_in() {
+    const CONNECTIONS: usize = 16;
+    let database = TestDatabase::installed().await;
+    let db = database.db();
+    delete_contacts(&database, CONNECTIONS).await;
+    age(&database).await;
+    let one = Limits { rows: 1, ids: 50_000 };
+    let mut busy = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let batch = db.begin_batch(one, &mut LowWater::default(), NO_GRACE).await.unwrap();
+        busy.push(batch.expect("a row that nobody holds"));
+    }
+    let mut asked = tokio::spawn({
+        let db = db.clone();
+        async move { db.ping().await }
+    });
+    let early = tokio::time::timeout(Duration::from_secs(8), &mut asked).await;
+    assert!(early.is_err(), "nothing was free: {early:?}");
+    busy.pop().unwrap().rollback().await.unwrap();
+    asked.await.unwrap().unwrap();
+}

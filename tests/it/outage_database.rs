@@ -57,7 +57,14 @@ async fn noted_once(world: &World, file: Uuid) {
 
 /// Deletes half of the records, takes the database away from the service in the midst of it for so long, and
 /// deletes the others meanwhile.
-async fn away_for(outage: Duration, weather: Weather) {
+/// For how long the database is away.
+enum Away {
+    For(Duration),
+    /// Until the service says so.
+    UntilTold,
+}
+
+async fn away_for(outage: Away, weather: Weather) {
     world(S3::Embedded, async move |world| {
         let (proxy, environment) = proxied(&world, &[("RECYCLE__CONCURRENCY", "4")]).await;
         let service = away(Service::start(&environment, &["run"]).await.ready().await);
@@ -71,7 +78,10 @@ async fn away_for(outage: Duration, weather: Weather) {
         for (record, _) in &made[40..] {
             world.crm.delete("Contact", *record).await;
         }
-        tokio::time::sleep(outage).await;
+        match outage {
+            Away::For(outage) => tokio::time::sleep(outage).await,
+            Away::UntilTold => is_told(&service).await,
+        }
         proxy.set(Weather::Fair);
         world.storage.control().set_latency(Duration::ZERO);
         nothing_was_lost(&world, &service, &made).await;
@@ -79,6 +89,14 @@ async fn away_for(outage: Duration, weather: Weather) {
             service.readyz().await.filter(|answer| answer["ready"] == true)
         })
         .await;
+    })
+    .await;
+}
+
+async fn is_told(service: &Service) {
+    eventually("it is told", async || {
+        let answer = service.readyz().await?;
+        (answer["dependencies"]["database"]["ok"] == false).then_some(())
     })
     .await;
 }
@@ -100,18 +118,18 @@ fn away(service: Service) -> Service {
 
 #[tokio::test]
 async fn case_28_the_database_is_cut_off_for_400_milliseconds() {
-    away_for(Duration::from_millis(400), Weather::Cut).await;
+    away_for(Away::For(Duration::from_millis(400)), Weather::Cut).await;
 }
 
 /// Four tries in a delivery wait five seconds each for a connection: this is longer.
 #[tokio::test]
 async fn case_28_the_database_is_cut_off_for_longer_than_a_delivery_tries() {
-    away_for(Duration::from_secs(25), Weather::Cut).await;
+    away_for(Away::For(Duration::from_secs(25)), Weather::Cut).await;
 }
 
 #[tokio::test]
 async fn case_28_the_database_is_silent_for_longer_than_a_connection_may_take() {
-    away_for(Duration::from_secs(8), Weather::BlackHole).await;
+    away_for(Away::UntilTold, Weather::BlackHole).await;
 }
 
 #[tokio::test]
@@ -177,11 +195,7 @@ async fn on_a_private_cluster() {
         }
         some_are_moved(&world).await;
         private_cluster(&folder, "postgres_stop").await;
-        eventually("it is told", async || {
-            let answer = service.readyz().await?;
-            (answer["dependencies"]["database"]["ok"] == false).then_some(())
-        })
-        .await;
+        is_told(&service).await;
         private_cluster(&folder, "postgres_start").await;
         world.storage.control().set_latency(Duration::ZERO);
         nothing_was_lost(&world, &service, &made).await;

@@ -125,7 +125,7 @@ impl Db {
 
     /// A place for the pieces of a content that is too large for one statement's parameters.
     pub async fn arrival(&self) -> Result<Arrival, DbError> {
-        let mut connection = self.connection().await.attempted(WRITING)?;
+        let mut connection = self.pool.acquire().await.attempted(WRITING)?;
         // Whatever happens, the pieces go with it.
         connection.close_on_drop();
         // A name of its own: behind a pooler a connection may be several.

@@ -20,7 +20,7 @@ impl Db {
     /// The lock of migrations in this database; nothing where another run has it.
     pub async fn migration_lock(&self) -> Result<Option<Lock>, DbError> {
         const DOING: &str = "taking the lock of migrations";
-        let mut connection = self.connection().await.attempted(DOING)?;
+        let mut connection = self.pool.acquire().await.attempted(DOING)?;
         let (taken, session): (bool, i32) =
             sqlx::query_as("SELECT pg_try_advisory_lock($1), pg_backend_pid()")
                 .bind(KEY)
@@ -37,8 +37,8 @@ impl Db {
     /// [`Problem::NotReady`] where not.
     pub async fn sessions_are_its_own(&self) -> Result<(), DbError> {
         const DOING: &str = "asking whether each connection is a session";
-        let mut one = self.connection().await.attempted(DOING)?;
-        let mut other = self.connection().await.attempted(DOING)?;
+        let mut one = self.pool.acquire().await.attempted(DOING)?;
+        let mut other = self.pool.acquire().await.attempted(DOING)?;
         let (one, other) =
             (session(&mut one).await.attempted(DOING)?, session(&mut other).await.attempted(DOING)?);
         if one == other {
