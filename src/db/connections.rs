@@ -2,8 +2,6 @@
 //! does not.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,12 +51,12 @@ impl Connections {
 
     /// A connection, or why there is none.
     pub(super) async fn acquire(&self) -> sqlx::Result<PoolConnection<Postgres>> {
-        self.patiently(self.pool.acquire()).await
+        self.patiently(self.pool.acquire().boxed()).await
     }
 
     /// A transaction on a connection of its own.
     pub(super) async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        self.patiently(self.pool.begin()).await
+        self.patiently(self.pool.begin().boxed()).await
     }
 
     /// A transaction that this statement begins.
@@ -66,7 +64,7 @@ impl Connections {
         &self,
         statement: &'static str,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        self.patiently(self.pool.begin_with(statement)).await
+        self.patiently(self.pool.begin_with(statement).boxed()).await
     }
 
     /// Closes every connection, after what is in flight.
@@ -77,8 +75,7 @@ impl Connections {
     /// Waits for what the pool gives. The pool tries again and again and only says that there was nothing in time, so that
     /// a server that is down looks like one whose connections are all busy, and like a process that gets no turn: it is
     /// the server that is asked then, and its answer decides.
-    async fn patiently<T>(&self, given: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
-        let mut given = pin!(given);
+    async fn patiently<T>(&self, mut given: BoxFuture<'_, sqlx::Result<T>>) -> sqlx::Result<T> {
         if let Ok(given) = tokio::time::timeout(PATIENCE, &mut given).await {
             return given;
         }
