@@ -51,11 +51,11 @@ pub(super) async fn run(config: &Config, arguments: Migrate, json: bool) -> Resu
     if let Some(lacking) = db.lacking_to_migrate(&catalog, &migration, direction, arguments.apply).await? {
         return Err(Failed::new(format!("nothing is changed: {lacking}")));
     }
-    let unfit = template_unfit(config, &db, &storage, &catalog, &arguments, direction).await?;
+    let told = of_template(config, &db, &storage, &catalog, &arguments, direction).await?;
     let planned = planned(&db, &migration, arguments.limit).await?;
     let expected = expected(config, &storage, &arguments, direction, &planned).await?;
     let once = once(config, &db, &storage, arguments.apply).await?;
-    let warnings = warnings(&migration, once.as_deref(), unfit);
+    let warnings = warnings(&migration, once.as_deref(), told);
     let mut report = Report::begin(arguments.report.as_deref())?;
     let stop = parts::listening(config)?;
     let server = once.as_ref().map_or(Capabilities::unknown(), |once| once.server());
@@ -142,7 +142,7 @@ fn filter(arguments: &Migrate, clock: &Clock) -> Result<Filter, Failed> {
     Ok(Filter {
         schemas: arguments.schema.iter().map(schema).collect::<Result<_, _>>()?,
         record,
-        modified_before: Some(arguments.older_than.resolve(clock.now())),
+        modified_before: arguments.older_than.as_ref().map(|time| time.resolve(clock.now())),
         larger_than: arguments.larger_than,
     })
 }
@@ -172,9 +172,9 @@ async fn environment(
     Ok((id, guard))
 }
 
-/// Why no file that the CRM put into S3 shows that the key template is right; nothing where one does, or none has to. That
-/// is a refusal with `--apply`.
-async fn template_unfit(
+/// What is to be said of the key template before contents go by it; nothing where a file that the CRM put into S3 shows that
+/// it is right, or none has to. Where the files there show that it is not, that is a refusal with `--apply`.
+async fn of_template(
     config: &Config,
     db: &Db,
     storage: &Storage,
@@ -184,25 +184,33 @@ async fn template_unfit(
 ) -> Result<Option<String>, Failed> {
     let template = &config.storage.key_template;
     let rows = db.newest_files(catalog, SAMPLE).await?;
-    let nothing_shows = |why: &str| {
-        format!(
-            "{why}, and so nothing shows that storage.key_template ('{template}') is the CRM's: add a file in the CRM while its \
-             storage is S3, and run this again; or --trust-template"
-        )
-    };
+    let nothing_shows = format!("nothing shows that storage.key_template ('{template}') is the CRM's");
     let why = match fit(storage, template, &rows).await? {
         Fit::Fits => return Ok(None),
         Fit::Other(right) => wrong_template(template, &right),
         _ if arguments.trust_template => return Ok(None),
         // Then nothing comes from S3; and what is left there goes only where its content is the row's.
         Fit::Empty if direction != Direction::ToStorage => return Ok(None),
-        Fit::Empty => nothing_shows("no file is in S3 yet"),
-        Fit::Nowhere => nothing_shows("of the newest files in S3 no object was found"),
+        Fit::Ours if direction == Direction::ToDatabase => return Ok(None),
+        Fit::Ours => {
+            return Ok(Some(format!(
+                "a migration has put each file there that was looked at in S3, and so {nothing_shows}: open some of them in the CRM before --reclaim"
+            )));
+        }
+        Fit::Empty => {
+            return Ok(Some(format!(
+                "the CRM has put no file into S3 yet, and so {nothing_shows}: open some of these files in the CRM before --reclaim"
+            )));
+        }
+        Fit::Nowhere => format!(
+            "of the newest files in S3 no object was found, and so {nothing_shows}: add a file in the CRM while its storage is S3, \
+             and run this again; or --trust-template"
+        ),
     };
     if arguments.apply {
         return Err(Failed::new(format!("nothing is changed: {why}")).then(Next::Doctor));
     }
-    Ok(Some(why))
+    Ok(Some(format!("--apply would be refused: {why}")))
 }
 
 /// What is meant, all tables together.
@@ -250,9 +258,9 @@ async fn once(config: &Config, db: &Db, storage: &Storage, apply: bool) -> Resul
 }
 
 /// What somebody should know.
-fn warnings(migration: &Migration, once: Option<&Once>, unfit: Option<String>) -> Vec<String> {
+fn warnings(migration: &Migration, once: Option<&Once>, template: Option<String>) -> Vec<String> {
     let mut warnings = migration.warnings().to_vec();
-    warnings.extend(unfit.map(|why| format!("--apply would be refused: {why}")));
+    warnings.extend(template);
     if once.is_some_and(|once| once.server().put_if_none_match != Support::Honoured) {
         warnings.push(
             "this storage keeps no condition on a write: that there was no object was seen by a look right before each, and \
@@ -277,6 +285,7 @@ fn settings(arguments: &Migrate, direction: Direction) -> Settings {
         direction,
         apply: arguments.apply,
         recycle_objects: arguments.recycle_objects,
+        let_settle: arguments.older_than.is_none(),
         limit: arguments.limit,
         rate: arguments.rate,
         bandwidth,

@@ -1,5 +1,5 @@
 //! The connections to the database: one is waited for with patience while the server lets anybody in, and not where it
-//! does not.
+//! does not; and no answer is waited for on one whose other end is gone.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +11,9 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgStatement, PgTypeInfo};
 use sqlx::{ConnectOptions, Connection as _, Either, Execute, Executor, Postgres, SqlStr, Transaction};
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::error::Elapsed;
+
+use super::error::{DbError, Problem};
 
 /// Most connections at once.
 const MAX_CONNECTIONS: u32 = 16;
@@ -21,8 +24,15 @@ const LET_IN_WITHIN: Duration = Duration::from_secs(5);
 /// Longest wait while the server lets others in: then all connections are busy, or this process gets too little of
 /// its machine. As long as a statement may take.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// Steps of a query that are ahead of whoever reads them.
-const AHEAD: usize = 16;
+/// How long an idle connection may take to show that it still leads somewhere.
+const PONG_WITHIN: Duration = Duration::from_secs(10);
+/// How long an answer is waited for. The server ends a statement after thirty seconds: one that is still silent then is not
+/// there any more, and nothing else would say so where its machine has gone without a word.
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(45);
+/// What is said then.
+const SILENT: &str = "the server does not answer";
+/// PostgreSQL's code for "too many connections".
+const FULL: &str = "53300";
 
 /// What a step of a query comes to, as sqlx tells it.
 type Step<DB> = Either<<DB as sqlx::Database>::QueryResult, <DB as sqlx::Database>::Row>;
@@ -31,9 +41,16 @@ type Step<DB> = Either<<DB as sqlx::Database>::QueryResult, <DB as sqlx::Databas
 #[derive(Clone)]
 pub(super) struct Connections {
     pool: PgPool,
-    /// When the server was last seen to let somebody in. Whoever asks holds it: one at a time, or those who wait would
-    /// keep each other from their turn.
-    let_in: Arc<Mutex<Option<Instant>>>,
+    /// What the server said last when it was asked to let somebody in. Whoever asks holds it: one at a time, or those who
+    /// wait would keep each other from their turn.
+    answer: Arc<Mutex<Option<Answer>>>,
+}
+
+/// What came of asking the server to let somebody in.
+struct Answer {
+    at: Instant,
+    /// Why not, if not.
+    refusal: Option<String>,
 }
 
 impl fmt::Debug for Connections {
@@ -45,8 +62,19 @@ impl fmt::Debug for Connections {
 impl Connections {
     /// None is opened yet.
     pub(super) fn new(options: PgConnectOptions) -> Self {
-        let pool = PgPoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(LONGEST_WAIT);
-        Self { pool: pool.connect_lazy_with(options), let_in: Arc::default() }
+        let pool = PgPoolOptions::new()
+            .max_connections(MAX_CONNECTIONS)
+            .acquire_timeout(LONGEST_WAIT)
+            // sqlx's own look at an idle connection has no end where nobody is at the other end.
+            .test_before_acquire(false)
+            .before_acquire(|connection, _| {
+                async {
+                    let pong = tokio::time::timeout(PONG_WITHIN, connection.ping()).await;
+                    Ok(matches!(pong, Ok(Ok(()))))
+                }
+                .boxed()
+            });
+        Self { pool: pool.connect_lazy_with(options), answer: Arc::default() }
     }
 
     /// A connection, or why there is none.
@@ -86,39 +114,77 @@ impl Connections {
         given.await
     }
 
-    /// Does the server let anybody in? If not: why.
+    /// Does the server let anybody in? If not: why. Who has waited for another's question takes its answer.
     async fn lets_in(&self) -> sqlx::Result<()> {
-        let mut let_in = self.let_in.lock().await;
-        if let_in.is_some_and(|at| at.elapsed() < PATIENCE) {
-            return Ok(());
+        let waiting_since = Instant::now();
+        let mut answer = self.answer.lock().await;
+        if let Some(Answer { at, refusal }) = &*answer {
+            match refusal {
+                None if at.elapsed() < PATIENCE => return Ok(()),
+                Some(why) if *at > waiting_since => return Err(sqlx::Error::Protocol(why.clone())),
+                _ => {}
+            }
         }
         let options = self.pool.connect_options();
-        let (told, answer) = oneshot::channel();
+        let (tell, told) = oneshot::channel();
         let asking = Arc::clone(&options);
         // A thread of its own: where this process is behind with its work, the answer must not wait in the same line.
-        std::thread::Builder::new().name("database".to_owned()).spawn(move || told.send(ask(&asking)))?;
-        match answer.await {
-            Ok(Ok(())) => {
-                *let_in = Some(Instant::now());
-                Ok(())
-            }
-            Ok(Err(error)) => Err(located(error, &options)),
-            // The thread panicked: nothing is known.
-            Err(_) => Err(sqlx::Error::PoolTimedOut),
+        let thread = std::thread::Builder::new().name("database".to_owned());
+        if thread.spawn(move || tell.send(ask(&asking))).is_err() {
+            // Nothing is known: the wait goes on.
+            return Ok(());
         }
+        let all_are_ours = |error: &sqlx::Error| {
+            let full = error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(FULL));
+            full && self.pool.size() >= MAX_CONNECTIONS
+        };
+        let result = match told.await {
+            Ok(Err(error)) if !all_are_ours(&error) => Err(located(error, &options)),
+            _ => Ok(()),
+        };
+        let refusal = result.as_ref().err().map(|error: &sqlx::Error| match error {
+            sqlx::Error::Protocol(why) => why.clone(),
+            error => error.to_string(),
+        });
+        *answer = Some(Answer { at: Instant::now(), refusal });
+        result
     }
 }
 
 /// Opens a connection and closes it again.
 fn ask(options: &PgConnectOptions) -> sqlx::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let opened = runtime.block_on(async {
         let opening = tokio::time::timeout(LET_IN_WITHIN, options.connect());
-        let connection = opening.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        let connection = opening.await.map_err(|_| sqlx::Error::Protocol(SILENT.to_owned()))??;
         // It has said what it was for; how it ends tells nothing more.
         let _ = connection.close().await;
         Ok(())
+    });
+    // A name that nobody resolves is not waited for.
+    runtime.shutdown_background();
+    opened
+}
+
+/// What came of an answer. A connection on which there was none in time is of no use to anybody.
+fn in_time<T>(
+    connection: &mut PoolConnection<Postgres>,
+    answered: Result<sqlx::Result<T>, Elapsed>,
+) -> sqlx::Result<T> {
+    answered.unwrap_or_else(|_| {
+        connection.close_on_drop();
+        Err(sqlx::Error::Protocol(SILENT.to_owned()))
     })
+}
+
+/// The same for what is asked on a connection that is somebody's for longer, with so much time in all.
+pub(super) async fn within<T>(
+    limit: Duration,
+    doing: &str,
+    asked: impl Future<Output = Result<T, DbError>>,
+) -> Result<T, DbError> {
+    let silent = || DbError::new(doing, Problem::Connection(SILENT.to_owned()));
+    tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err(silent()))
 }
 
 /// What the operating system says of a connection, with where it was tried.
@@ -142,17 +208,22 @@ impl<'p> Executor<'p> for &'_ Connections {
         E: 'q + Execute<'q, Postgres>,
     {
         let connections = self.clone();
-        let (steps, mut told) = mpsc::channel(AHEAD);
+        let (steps, mut told) = mpsc::channel(1);
         let asking = async move {
             let mut connection = connections.acquire().await?;
-            let mut answer = connection.fetch_many(query);
-            while let Some(step) = answer.try_next().await? {
-                // Whoever reads is polled beside this; that nobody reads any more ends both.
-                let _ = steps.send(step).await;
-            }
-            Ok(())
+            let ended = {
+                let mut answer = connection.fetch_many(query);
+                loop {
+                    match tokio::time::timeout(ANSWERED_WITHIN, answer.try_next()).await {
+                        // Whoever reads is polled beside this; that nobody reads any more ends both.
+                        Ok(Ok(Some(step))) => drop(steps.send(step).await),
+                        ended => break ended,
+                    }
+                }
+            };
+            in_time(&mut connection, ended)
         };
-        let asking = asking.into_stream().try_filter_map(|()| ready(Ok(None)));
+        let asking = asking.into_stream().try_filter_map(|_| ready(Ok(None)));
         stream::select(stream::poll_fn(move |cx| told.poll_recv(cx)).map(Ok), asking).boxed()
     }
 
@@ -165,7 +236,12 @@ impl<'p> Executor<'p> for &'_ Connections {
         E: 'q + Execute<'q, Postgres>,
     {
         let connections = self.clone();
-        async move { connections.acquire().await?.fetch_optional(query).await }.boxed()
+        async move {
+            let mut connection = connections.acquire().await?;
+            let answered = tokio::time::timeout(ANSWERED_WITHIN, connection.fetch_optional(query)).await;
+            in_time(&mut connection, answered)
+        }
+        .boxed()
     }
 
     fn prepare_with<'e>(

@@ -26,7 +26,7 @@ use crate::file::SchemaName;
 pub use content::{Arrival, Piece};
 pub use lock::Lock;
 pub use look::Look;
-pub use sql::PAGE;
+pub use sql::{PAGE, STILL};
 pub use switch::Arrived;
 
 const DOING: &str = "preparing a migration";
@@ -100,6 +100,8 @@ pub struct Candidate {
     pub length: Option<i64>,
     /// What that takes in the table, compressed maybe.
     pub stored: Option<i64>,
+    /// It was changed within [`STILL`], as far as the row says.
+    pub is_fresh: bool,
 }
 
 /// A row and its version.
@@ -203,7 +205,7 @@ impl Db {
                     statements: sql::Statements::new(
                         file,
                         direction,
-                        contents.get(&file.table.name).is_some_and(|content| content.required),
+                        contents.get(&file.table.name),
                         filter.record.as_ref().map(|(schema, _)| schema),
                     ),
                 }),
@@ -375,7 +377,7 @@ impl Db {
 }
 
 /// A table's column for contents.
-#[derive(FromRow)]
+#[derive(Debug, FromRow)]
 struct Content {
     table_name: String,
     /// It may not be NULL.

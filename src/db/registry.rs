@@ -1,6 +1,7 @@
 //! The alive check with its catalogue: discovers, asks, and asks again when the tables have changed since.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 
@@ -9,6 +10,7 @@ pub use super::alive::Checked;
 use super::alive::{AliveAnswer, Questions};
 use super::catalog::Catalog;
 use super::conditions::Conditions;
+use super::connections::within;
 use super::dangling::{DanglingReport, DeletedRecord};
 use super::error::{Class, DbError, Problem};
 use super::hanging::Record;
@@ -19,6 +21,8 @@ use crate::file::{FileId, Named};
 
 /// How often a question is asked again because the tables changed meanwhile.
 const TRIES: usize = 4;
+/// How long several statements may take together: a server that ends each of them after thirty seconds is gone then.
+const SEVERAL_WITHIN: Duration = Duration::from_mins(3);
 
 /// The catalogue in use, and the checks that rely on it.
 #[derive(Debug)]
@@ -127,14 +131,23 @@ impl Registry {
         let may_delete = record.may_delete && self.crm.dangling_rows == DanglingRows::Delete;
         let record = DeletedRecord { may_delete, ..record };
         let current = self.current().await?;
-        match self.db.dangling(&current.catalog, record).await {
+        match self.dangling(&current.catalog, record).await {
             // Nothing was deleted; by the tables that there are now it may be.
             Err(error) if matches!(error.problem(), Problem::Unsettled) => {
                 let fresh = self.discover(Some(&current)).await?;
-                self.db.dangling(&fresh.catalog, record).await
+                self.dangling(&fresh.catalog, record).await
             }
             done => done,
         }
+    }
+
+    async fn dangling(
+        &self,
+        catalog: &Catalog,
+        record: DeletedRecord<'_>,
+    ) -> Result<DanglingReport, DbError> {
+        let doing = "clearing what hangs on a deleted record";
+        within(SEVERAL_WITHIN, doing, self.db.dangling(catalog, record)).await
     }
 
     /// The remembered records (see [`super::held`]) of which a row of these files is left.
@@ -189,7 +202,8 @@ impl Registry {
         {
             return Ok(known);
         }
-        let catalog = Arc::new(self.db.discover(&self.crm).await?);
+        let discovered = within(SEVERAL_WITHIN, "discovering the tables", self.db.discover(&self.crm));
+        let catalog = Arc::new(discovered.await?);
         let current = Arc::new(Current { questions: Questions::new(&catalog), catalog });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&current));
         Ok(current)

@@ -15,9 +15,10 @@ const LOOKS: usize = 8;
 /// What a sample says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// At least one object is where the template says: the application's own, or one that a migration has put there while no
-    /// other template finds one of the application's.
+    /// At least one object of the application's own is where the template says.
     Fits,
+    /// Only objects that a migration has put there are, and no other template finds one of the application's.
+    Ours,
     /// There is no row in S3 to look for.
     Empty,
     /// No row's object is there, under no known template.
@@ -49,7 +50,7 @@ pub async fn fit(storage: &Storage, template: &KeyTemplate, rows: &[SampleFile])
             return Ok(Fit::Other(other));
         }
     }
-    Ok(if found == Found::Ours { Fit::Fits } else { Fit::Nowhere })
+    Ok(if found == Found::Ours { Fit::Ours } else { Fit::Nowhere })
 }
 
 /// Whose objects are there?

@@ -16,7 +16,7 @@ use crate::db::outbox::{Backlog, Limits, OutboxBatch};
 use crate::db::{Db, DbError};
 use crate::event::EventType;
 use crate::failpoint;
-use crate::outcome::Failure;
+use crate::outcome::{Advice, Dependency, Failure};
 
 /// How much one batch holds: a few seconds of publishing, some ten megabytes.
 const LIMITS: Limits = Limits { rows: 1_000, ids: 5_000 };
@@ -24,6 +24,8 @@ const LIMITS: Limits = Limits { rows: 1_000, ids: 5_000 };
 const UNLIMITED: Limits = Limits { rows: u32::MAX, ids: u32::MAX };
 /// Rows are locked while their events are published; not longer than this.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(30);
+/// How long a turn may take: the publishing, and statements that the server ends after thirty seconds each.
+const TURN_WITHIN: Duration = Duration::from_secs(100);
 /// How often the backlog is counted.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
@@ -109,7 +111,7 @@ impl Relay {
                 counted = Some(Instant::now());
             }
             let wait = if gate.may_proceed().await {
-                match self.once(publisher, observer).await? {
+                match self.in_time(publisher, observer).await? {
                     Turn::Relayed(_) => {
                         pace.worked();
                         continue;
@@ -126,6 +128,15 @@ impl Relay {
             }
         }
         Ok(())
+    }
+
+    /// A turn that ends, whatever becomes of the database: where its machine goes without a word, nobody else says so.
+    async fn in_time(&mut self, publisher: &Publisher, observer: &impl Observer) -> Result<Turn, Failure> {
+        let turn = tokio::time::timeout(TURN_WITHIN, self.once(publisher, observer)).await;
+        turn.unwrap_or_else(|_| {
+            let silent = "the database does not answer while a batch of the outbox is published";
+            Err(Failure::new(Advice::Outage(Dependency::Database), silent))
+        })
     }
 
     /// Takes one batch and publishes it.

@@ -150,6 +150,14 @@ fn seen(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What is told without a look: what is not a matter of the moment.
+fn forget(told: &mut Option<Wait>) -> bool {
+    match told {
+        Some(Wait::Wal | Wait::Busy) => told.take().is_some(),
+        Some(Wait::Paused | Wait::Lag) | None => false,
+    }
+}
+
 async fn look(
     db: Db,
     bounds: Bounds,
@@ -170,14 +178,17 @@ async fn look(
                     so_far.blind = !look.sees;
                 }
                 let before = tell.send_replace(wait);
-                if before != wait && !(is_first && wait.is_none()) {
+                // Before the first look all wait, for that look.
+                let is_news = if is_first { wait.is_some() } else { before != wait };
+                if is_news {
                     tracing::info!(waits_for = wait.map(Wait::as_str), "kind to the database");
                 }
             }
-            // Whoever works meets it, too, and waits for its end.
+            // Whoever works meets it, too, and waits for its end. What an operator or a replica has said goes on until
+            // the next look.
             Err(error) => {
                 tracing::debug!(%error, "no look at how the server fares");
-                tell.send_replace(None);
+                tell.send_if_modified(forget);
             }
         }
         let waits = *tell.borrow();
@@ -223,6 +234,21 @@ mod tests {
         // A quiet hour saves nothing up.
         assert_eq!(at(3_600.0, 539), None);
         assert_eq!(at(3_601.0, 560), Some(Wait::Wal));
+    }
+
+    #[test]
+    fn a_pause_holds_while_nobody_can_look() {
+        for (told, expected) in [
+            (Some(Wait::Paused), Some(Wait::Paused)),
+            (Some(Wait::Lag), Some(Wait::Lag)),
+            (Some(Wait::Busy), None),
+            (Some(Wait::Wal), None),
+            (None, None),
+        ] {
+            let mut told = told;
+            forget(&mut told);
+            assert_eq!(told, expected);
+        }
     }
 
     #[test]

@@ -60,7 +60,14 @@ mod tests {
 
     fn row(length: u64) -> Candidate {
         let length = i64::try_from(length).ok();
-        Candidate { id: Uuid::nil(), version: "1".to_owned(), size: length, length, stored: length }
+        Candidate {
+            id: Uuid::nil(),
+            version: "1".to_owned(),
+            size: length,
+            length,
+            stored: length,
+            is_fresh: false,
+        }
     }
 
     fn sizes(direction: Direction, lengths: &[u64]) -> Vec<Vec<i64>> {

@@ -83,7 +83,12 @@ impl Migrator {
             let rows = self.database(|| db.migration_left(migration, table, &ids)).await?;
             // As where rows are cleared, the server's digests are compared with what objects say.
             let cut = cut(rows, Direction::Reclaim, self.settings.rate);
-            groups.extend(cut.into_iter().map(|rows| Group { table: index, rows, of: Of::LeftBehind }));
+            groups.extend(cut.into_iter().map(|rows| Group {
+                table: index,
+                rows,
+                of: Of::LeftBehind,
+                still_at: None,
+            }));
         }
         Ok((groups, is_end))
     }

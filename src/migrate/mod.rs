@@ -58,6 +58,8 @@ pub struct Settings {
     pub apply: bool,
     /// Moves objects to the recycle bucket, once their content is in the database; also those that were left behind.
     pub recycle_objects: bool,
+    /// What was changed just now is left alone until it has been still for a while.
+    pub let_settle: bool,
     /// Most files.
     pub limit: Option<u64>,
     /// Most files a second.

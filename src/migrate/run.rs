@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::asking::lasting;
 use super::groups::{cut, weight};
 use super::{FileResult, Migrated, Migrator, Summary};
-use crate::db::migrate::{Candidate, Direction, PAGE};
+use crate::db::migrate::{Candidate, Direction, PAGE, STILL};
+use crate::failpoint::removed;
 use crate::outcome::Failure;
 
 /// Groups in work at the same time.
@@ -26,6 +27,8 @@ pub(super) struct Group {
     pub(super) table: usize,
     pub(super) rows: Vec<Candidate>,
     pub(super) of: Of,
+    /// When its rows have been still for long enough.
+    pub(super) still_at: Option<Instant>,
 }
 
 /// What is to be done with a group.
@@ -195,9 +198,15 @@ impl Migrator {
             return Ok(None);
         };
         let page = self.database(|| self.parts.db.migration_page(migration, table, walk.begin)).await?;
+        let read = Instant::now();
         let rows = walk.take(page);
         let groups = cut(rows, self.settings.direction, self.settings.rate);
-        Ok(Some(groups.into_iter().map(|rows| Group { table: index, rows, of: Of::Meant }).collect()))
+        let group = |rows: Vec<Candidate>| {
+            let waits = self.settings.let_settle && rows.iter().any(|row| row.is_fresh);
+            let still_at = (waits && !removed("protection::still_rows")).then(|| read + STILL);
+            Group { table: index, rows, of: Of::Meant, still_at }
+        };
+        Ok(Some(groups.into_iter().map(group).collect()))
     }
 
     /// The work on one group: a task of its own. It ends where nobody waits for it any more.
@@ -212,7 +221,7 @@ impl Migrator {
         async move { work.await.unwrap_or_else(|_| lasting("the work on a group of files panicked").into()) }
     }
 
-    async fn work(&self, Group { table, rows, of }: Group) -> Worked {
+    async fn work(&self, Group { table, rows, of, still_at }: Group) -> Worked {
         let direction = self.settings.direction;
         let Some(table) = self.parts.migration.tables().get(table) else { return Worked::default() };
         if !self.settings.apply {
@@ -224,6 +233,13 @@ impl Migrator {
             // As where rows are cleared: the server reads small ones, and what no digest tells apart comes here.
             Of::LeftBehind => rows.iter().map(|row| weight(row, Direction::Reclaim)).sum(),
         };
+        if let Some(still_at) = still_at {
+            // Who changes one of them meanwhile makes it another version, which is left to the next run.
+            tokio::select! {
+                () = self.parts.stop.requested() => return Worked::default(),
+                () = tokio::time::sleep_until(still_at) => {}
+            }
+        }
         tokio::select! {
             () = self.parts.stop.requested() => return Worked::default(),
             () = tokio::time::sleep_until(self.pace.turn(Instant::now(), rows.len() as u64, bytes)) => {}

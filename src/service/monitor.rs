@@ -6,13 +6,16 @@ use tokio::time::Instant;
 
 use crate::gate::{Cause, Gate};
 use crate::health::Health;
-use crate::outcome::{Dependency, Failure};
+use crate::outcome::{Advice, Dependency, Failure};
 use crate::retry::{Pauses, UNTIL_BACK};
 use crate::stop::Stop;
 
 /// How long a dependency must have held before its next outage is probed quickly again: one that fails
 /// for the work while it answers the probe must not be tried in a tight circle.
 const SETTLED: Duration = Duration::from_mins(1);
+
+/// How long a look may take. Each of its questions has bounds of its own, unless the other end has gone without a word.
+const LOOKS_WITHIN: Duration = Duration::from_mins(2);
 
 /// One look at a dependency.
 pub(super) trait Look: Send {
@@ -39,7 +42,10 @@ impl Monitor {
             self.gate.calm(self.dependency).await;
             let looked = tokio::select! {
                 () = stop.requested() => return,
-                looked = look.look() => looked,
+                looked = tokio::time::timeout(LOOKS_WITHIN, look.look()) => looked.unwrap_or_else(|_| {
+                    let silent = format!("no look at it ends within {} s", LOOKS_WITHIN.as_secs());
+                    Err(Failure::new(Advice::Outage(self.dependency), silent))
+                }),
             };
             let pause = match looked {
                 Ok(()) if self.gate.calm(self.dependency).await => self.reported(&mut up_since, &mut pauses),
@@ -107,7 +113,6 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::metrics::Metrics;
-    use crate::outcome::Advice;
 
     /// All is well, whenever it is asked; but while it looks the first time, work meets an outage.
     struct TooEarly {

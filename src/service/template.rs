@@ -133,13 +133,13 @@ impl Parts {
         let catalog = self.registry.catalog().await?;
         let rows = self.db.newest_files(&catalog, SAMPLE).await?;
         let fit = fit(&self.storage, &template.template, &rows).await?;
-        if fit == Fit::Fits {
+        if matches!(fit, Fit::Fits | Fit::Ours) {
             template.prove();
         }
         let sample = rows.len();
         let doubted = self.guard.doubts_template();
         match &fit {
-            Fit::Fits => {
+            Fit::Fits | Fit::Ours => {
                 info!(sample, template = %template.template, "objects are where the key template says");
             }
             Fit::Empty if doubted => {}
@@ -164,7 +164,7 @@ impl Parts {
                 template.forget_contradictions();
                 None
             }
-            Fit::Fits | Fit::Empty | Fit::Nowhere => None,
+            Fit::Fits | Fit::Ours | Fit::Empty | Fit::Nowhere => None,
         };
         let fits = wrong.is_none();
         self.guard.saw_template(wrong);

@@ -52,6 +52,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("delete_only_confirmed", "relay_outbox::a_row_whose_event_was_unroutable_stays_and_the_others_go"),
     ("low_water_mark", "relay_size::case_56_dead_rows_behind_a_long_snapshot_are_not_read_again"),
     ("relay_batch", "relay_size::case_56_the_relays_memory_does_not_grow_with_a_transaction"),
+    ("nonce_of_its_own", "nonce::a_process_killed_while_it_advances_leaves_what_the_next_one_completes"),
     ("rolling_nonce", "nonce::case_41_a_physical_clone_moves_nothing_and_swallows_no_event"),
     (
         "nonce_of_commands",
@@ -98,6 +99,7 @@ const MUTANTS: &[(&str, &str)] = &[
         "version_of_row",
         "migrate::meanwhile::a_file_that_is_edited_on_the_way_is_left_for_the_next_run_which_moves_the_newer_content",
     ),
+    ("still_rows", "migrate::selected::what_was_changed_just_now_goes_once_it_is_still"),
     ("condition_on_put", "migrate::there::the_same_content_counts_as_done_and_other_content_is_untouched"),
     (
         "object_that_was_proven",

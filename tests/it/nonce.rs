@@ -209,10 +209,13 @@ async fn a_process_killed_while_it_advances_leaves_what_the_next_one_completes()
             eventually("it dies there", async || doomed.has_ended().then_some(())).await;
             let pending = "SELECT count(*) FROM file_recycler.environment WHERE pending_nonce IS NOT NULL";
             assert_eq!(world.crm.number(pending).await, 1, "{point}");
+            let before = advances(&world.crm).await;
             drop(doomed);
             let service = world.run().await;
             agree(&world, &world.crm).await;
             world.moves_a_file().await;
+            // A copy that was made meanwhile has the pending one, too.
+            assert!(advances(&world.crm).await >= before + 2, "{point}: one of its own");
             drop(service);
         }
     })

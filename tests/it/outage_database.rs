@@ -5,7 +5,7 @@ use std::time::Duration;
 use file_recycler::storage::Side;
 use uuid::Uuid;
 
-use crate::support::process::{Service, eventually};
+use crate::support::process::{Service, eventually, eventually_within};
 use crate::support::proxy::{Proxy, Weather};
 use crate::support::world::{S3, World, world};
 
@@ -55,8 +55,6 @@ async fn noted_once(world: &World, file: Uuid) {
     assert_eq!(world.crm.number(&rows).await, 1, "{file}");
 }
 
-/// Deletes half of the records, takes the database away from the service in the midst of it for so long, and
-/// deletes the others meanwhile.
 /// For how long the database is away.
 enum Away {
     For(Duration),
@@ -64,6 +62,8 @@ enum Away {
     UntilTold,
 }
 
+/// Deletes half of the records, takes the database away from the service in the midst of it for so long, and
+/// deletes the others meanwhile.
 async fn away_for(outage: Away, weather: Weather) {
     world(S3::Embedded, async move |world| {
         let (proxy, environment) = proxied(&world, &[("RECYCLE__CONCURRENCY", "4")]).await;
@@ -130,6 +130,52 @@ async fn case_28_the_database_is_cut_off_for_longer_than_a_delivery_tries() {
 #[tokio::test]
 async fn case_28_the_database_is_silent_for_longer_than_a_connection_may_take() {
     away_for(Away::UntilTold, Weather::BlackHole).await;
+}
+
+/// Its machine goes without a word, and another takes its place: who waits for an answer on an old connection waits for ever.
+#[tokio::test]
+async fn case_28_every_connection_is_lost_without_a_word() {
+    world(S3::Embedded, async |world| {
+        let (proxy, environment) = proxied(&world, &[("RECYCLE__CONCURRENCY", "4")]).await;
+        let service = away(Service::start(&environment, &["run"]).await.ready().await);
+        let made = records(&world, 60).await;
+        world.storage.control().set_latency(Duration::from_millis(50));
+        for (record, _) in &made[..40] {
+            world.crm.delete("Contact", *record).await;
+        }
+        some_are_moved(&world).await;
+        // Statements that are under way then: of the relay, and all that may write the ledger.
+        let mut held = world.crm.pool.begin().await.unwrap();
+        let lock = "LOCK TABLE file_recycler.outbox, file_recycler.ledger IN ACCESS EXCLUSIVE MODE";
+        sqlx::query(lock).execute(&mut *held).await.unwrap();
+        eventually("they wait", async || {
+            let waiting = "SELECT count(*) FROM pg_locks AS held JOIN pg_stat_activity AS its USING (pid)
+                            WHERE NOT held.granted AND its.datname = current_database()
+                              AND its.application_name = 'file-recycler' AND held.relation = $1::regclass";
+            for (table, least) in [("outbox", 1_i64), ("ledger", 2)] {
+                let waiting = sqlx::query_scalar::<_, i64>(waiting);
+                let waiting = waiting.bind(format!("file_recycler.{table}"));
+                if waiting.fetch_one(&mut *held).await.unwrap() < least {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+        proxy.lose();
+        held.rollback().await.unwrap();
+        for (record, _) in &made[40..] {
+            world.crm.delete("Contact", *record).await;
+        }
+        world.storage.control().set_latency(Duration::ZERO);
+        eventually_within(Duration::from_mins(6), "every file is recycled", async || {
+            let left = world.storage.control().keys(&world.storage.object);
+            left.iter().all(|key| key.starts_with(".file-recycler/")).then_some(())
+        })
+        .await;
+        nothing_was_lost(&world, &service, &made).await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use file_recycler::storage::Side;
 use uuid::Uuid;
 
+use crate::support::crm::{FILE_TYPE, S3_STORAGE};
 use crate::support::process::{Service, eventually};
 use crate::support::world::{S3, World, world};
 
@@ -126,6 +127,38 @@ async fn a_file_that_is_nowhere_is_missing_once_the_template_is_proven_or_no_oth
             world.crm.delete("Contact", record).await;
             world.recycled(files[0]).await;
         }
+    })
+    .await;
+}
+
+/// More files than are looked at, of before and after a day on which the CRM began to name them otherwise.
+async fn files_of_two_templates(world: &World) {
+    const EACH: usize = 25;
+    let record = world.crm.record("Contact").await;
+    for (age, key) in [("1 year", upper as fn(Uuid) -> String), ("1 day", |file| file.to_string())] {
+        for _ in 0..EACH {
+            let file = Uuid::new_v4();
+            world
+                .crm
+                .sql(format!(
+                    r#"INSERT INTO "ContactFile" ("Id", "Name", "TypeId", "Size", "SysFileStorageId", "ContactId", "CreatedOn")
+                       VALUES ('{file}', 'name', '{FILE_TYPE}', 5, '{S3_STORAGE}', '{record}',
+                               timezone('UTC', now()) - interval '{age}')"#
+                ))
+                .await;
+            world.storage.put(Side::Object, &key(file), b"content").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_newest_files_show_the_right_one() {
+    world(S3::Embedded, async |world| {
+        files_of_two_templates(&world).await;
+        drop(world.run().await);
+        let old = world.with(&[("STORAGE__KEY_TEMPLATE", "{file_id:upper}")]);
+        let service = Service::start(&old, &["run"]).await.expect_log("not well");
+        service.guard_says("set storage.key_template = \"{file_id}\"").await;
     })
     .await;
 }

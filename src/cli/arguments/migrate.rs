@@ -24,10 +24,10 @@ pub(in crate::cli) struct Migrate {
     /// Files of this record only, as in Contact:7c9e6679-7425-40de-944b-e07fc1f90ae7
     #[arg(long, value_name = "SCHEMA:ID")]
     pub(in crate::cli) record: Option<String>,
-    /// Files last changed before this time only (RFC 3339, or a duration back from now, as in 90d): what somebody is uploading
-    /// is none of it
-    #[arg(long, value_name = "TIME", default_value = "1h")]
-    pub(in crate::cli) older_than: PointInTime,
+    /// Files last changed before this time only (RFC 3339, or a duration back from now, as in 90d). Without it all: one that
+    /// was changed just now, as what somebody is uploading is, goes once it has not been changed for 15 seconds
+    #[arg(long, value_name = "TIME")]
+    pub(in crate::cli) older_than: Option<PointInTime>,
     /// Files larger than this only, as in 10MB or 512KiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(in crate::cli) larger_than: Option<u64>,
@@ -53,7 +53,7 @@ pub(in crate::cli) struct Migrate {
     /// run has left
     #[arg(long)]
     pub(in crate::cli) recycle_objects: bool,
-    /// Also where no file that the CRM itself put into S3 shows that storage.key_template is right. A wrong one puts every
+    /// Also where of the files that the CRM itself put into S3 none is found under storage.key_template. A wrong one puts every
     /// content where the CRM does not find it
     #[arg(long)]
     pub(in crate::cli) trust_template: bool,

@@ -4,6 +4,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Executor as _, PgConnection, Postgres, Row as _};
 
 use crate::db::Db;
+use crate::db::connections::ANSWERED_WITHIN;
 use crate::db::error::{Attempted, DbError, Problem};
 
 /// The key of the advisory lock: any number that nobody else takes.
@@ -58,7 +59,8 @@ async fn session(connection: &mut PgConnection) -> sqlx::Result<i32> {
 impl Lock {
     /// Is it still held? A session that broke has let it go.
     pub async fn is_held(&mut self) -> bool {
-        session(&mut self.connection).await.is_ok_and(|session| session == self.session)
+        let session = tokio::time::timeout(ANSWERED_WITHIN, session(&mut self.connection)).await;
+        session.is_ok_and(|session| session.is_ok_and(|session| session == self.session))
     }
 
     /// Lets others begin.

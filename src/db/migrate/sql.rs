@@ -1,6 +1,7 @@
 //! The statements of a migration for one table.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
@@ -8,7 +9,7 @@ use sqlx::query::QueryAs;
 use time::PrimitiveDateTime;
 use uuid::Uuid;
 
-use super::{Direction, Migration};
+use super::{Content, Direction, Migration};
 use crate::db::catalog::{FILE_TYPE, FileTable};
 use crate::db::sql::{quote_identifier, quote_literal};
 use crate::failpoint;
@@ -16,6 +17,9 @@ use crate::file::SchemaName;
 
 /// Rows of a page.
 pub const PAGE: usize = 1_000;
+/// How long a row must have been as it is before its content goes, where nobody says from when on: an upload in pieces changes it
+/// more often.
+pub const STILL: Duration = Duration::from_secs(15);
 
 /// One table's statements.
 #[derive(Clone, Debug)]
@@ -52,7 +56,7 @@ impl Statements {
     pub(super) fn new(
         file: &FileTable,
         direction: Direction,
-        required: bool,
+        content: Option<&Content>,
         record: Option<&SchemaName>,
     ) -> Self {
         let table = file.table.quoted();
@@ -60,11 +64,13 @@ impl Statements {
         let length = r#"octet_length(item."Data")::bigint"#;
         let stored = r#"pg_column_size(item."Data")::bigint"#;
         let bytes = if direction == Direction::ToDatabase { size } else { length };
-        // With its content: there is something to compare with.
-        let left = condition(file, format!(r#"{IN_DATABASE} AND item."Data" IS NOT NULL"#), record, length);
-        let condition = condition(file, meant(direction), record, bytes);
+        let modified = content.is_some_and(|content| content.modified);
+        let left = condition(file, LEFT.to_owned(), record, modified, length);
+        let condition = condition(file, meant(direction), record, modified, bytes);
+        let fresh = fresh(modified);
         let read = format!(
-            r#"SELECT item."Id" AS id, item.xmin::text AS version, {size} AS size, {length} AS length, {stored} AS stored
+            r#"SELECT item."Id" AS id, item.xmin::text AS version, {size} AS size, {length} AS length, {stored} AS stored,
+       {fresh} AS is_fresh
   FROM {table} AS item WHERE item."Id" >= $1"#
         );
         let same = version_is("want.version");
@@ -72,7 +78,7 @@ impl Statements {
             r#"FROM {table} AS item JOIN unnest($1::uuid[], $2::text[]) AS want(id, version) ON item."Id" = want.id AND {same}"#
         );
         let one = format!(r#"FROM {table} AS item WHERE item."Id" = $1 AND {}"#, version_is("$2"));
-        let empty = if required { r"''::bytea" } else { "NULL" };
+        let empty = if content.is_some_and(|content| content.required) { r"''::bytea" } else { "NULL" };
         Self {
             page: format!(r#"{read} AND {condition} ORDER BY item."Id" LIMIT {PAGE}"#).into(),
             count: format!(
@@ -201,6 +207,9 @@ pub(super) fn names(file: &FileTable, record: &SchemaName) -> bool {
 /// Rows in the database. One without a storage is (what the CRM did before it knew any other).
 const IN_DATABASE: &str =
     r#"(item."SysFileStorageId" IS NULL OR item."SysFileStorageId" = $3) AND $2::uuid[] IS NOT NULL"#;
+/// The same with their content: there is something to compare with.
+const LEFT: &str = r#"(item."SysFileStorageId" IS NULL OR item."SysFileStorageId" = $3) AND $2::uuid[] IS NOT NULL
+   AND item."Data" IS NOT NULL"#;
 /// Rows in S3.
 const IN_S3: &str = r#"item."SysFileStorageId" = ANY($2) AND ($3::uuid IS NULL OR true)"#;
 
@@ -213,7 +222,24 @@ fn meant(direction: Direction) -> String {
     }
 }
 
-fn condition(file: &FileTable, meant: String, record: Option<&SchemaName>, measured: &str) -> String {
+/// A row that was changed within [`STILL`]; the CRM keeps UTC.
+fn fresh(modified: bool) -> String {
+    if !modified {
+        return "false".to_owned();
+    }
+    let still = STILL.as_secs();
+    format!(
+        r#"coalesce(item."ModifiedOn" > timezone('UTC', clock_timestamp()) - interval '{still} seconds', false)"#
+    )
+}
+
+fn condition(
+    file: &FileTable,
+    meant: String,
+    record: Option<&SchemaName>,
+    modified: bool,
+    measured: &str,
+) -> String {
     let mut all = vec![format!(r#"item."TypeId" = {}::uuid"#, quote_literal(FILE_TYPE)), meant];
     all.push(match (record, file.parent.as_ref()) {
         (Some(schema), _) if file.weak => format!(
@@ -224,7 +250,6 @@ fn condition(file: &FileTable, meant: String, record: Option<&SchemaName>, measu
         // Without a column for it, no table of a record's is asked.
         (None, _) | (Some(_), None) => "$4::uuid IS NULL".to_owned(),
     });
-    let modified = file.columns.iter().any(|column| column == "ModifiedOn");
     all.push(if modified {
         r#"($5::timestamp IS NULL OR item."ModifiedOn" IS NULL OR item."ModifiedOn" < $5)"#.to_owned()
     } else {

@@ -58,6 +58,9 @@ pub(in crate::doctor) fn pause(pause: Option<&Pause>) -> Finding {
 pub(in crate::doctor) fn key_template(template: &KeyTemplate, fit: &Fit, rows: usize) -> Finding {
     match fit {
         Fit::Fits => Finding::ok(format!("objects are where {template} says")),
+        Fit::Ours => {
+            Finding::ok(format!("objects are where {template} says, and a migration has put them there"))
+        }
         Fit::Empty => Finding::ok("no row is in S3 yet, so that it cannot be compared with anything"),
         Fit::Nowhere => Finding::warn(
             format!(

@@ -227,6 +227,7 @@ fn the_guards_verdict_is_the_environments() {
     let right: KeyTemplate = "{file_id:upper}".parse().unwrap();
     for (fit, grade, part) in [
         (Fit::Fits, Well, "{file_id}"),
+        (Fit::Ours, Well, "a migration"),
         (Fit::Empty, Well, "no row"),
         (Fit::Nowhere, Warn, "20 newest rows"),
         (Fit::Other(right), Fail, "set storage.key_template = \"{file_id:upper}\""),

@@ -3,13 +3,14 @@
 use file_recycler::storage::Side;
 use recycler_test_s3::{Action, Operation, Rule, When};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::meanwhile::{start, start_in};
 use super::{S3, in_row, migrate};
 use crate::support::cluster::Cluster;
 use crate::support::crm::{Crm, DATABASE_STORAGE, FILE_TYPE, S3_STORAGE};
 use crate::support::process;
-use crate::support::world::{bare_world, world};
+use crate::support::world::{World, bare_world, world};
 
 #[tokio::test]
 async fn it_waits_while_the_log_grows_faster_than_it_may() {
@@ -170,23 +171,40 @@ async fn only_one_runs_at_a_time() {
     .await;
 }
 
+/// The row says that its content is in S3.
+async fn in_s3(world: &World, file: Uuid) {
+    let sql = format!(
+        r#"UPDATE "ContactFile" SET "SysFileStorageId" = '{S3_STORAGE}', "Data" = NULL WHERE "Id" = '{file}'"#
+    );
+    world.crm.sql(sql).await;
+}
+
 #[tokio::test]
-async fn nothing_is_written_by_a_key_template_that_nothing_shows_to_be_the_crms() {
+async fn nothing_is_written_by_a_key_template_that_the_crms_own_files_do_not_show() {
     world(S3::Embedded, async |world| {
-        in_row(&world, b"ours").await;
         let line =
             ["migrate", "--json", "--to", "storage", "--older-than", "2100-01-01T00:00:00Z", "--apply"];
+        // The CRM has put one there, and it is not where the template says.
+        let lost = in_row(&world, b"lost").await;
+        in_s3(&world, lost).await;
         let refused = world.cli(&line).await.expect(1);
-        assert!(refused.stderr.contains("nothing shows that storage.key_template"), "{refused:?}");
-        // What a migration has put there itself shows nothing, either.
-        world.cli(&[&line[..], &["--trust-template"]].concat()).await.expect(0);
+        assert!(refused.stderr.contains("of the newest files in S3 no object was found"), "{refused:?}");
+        world.crm.sql(format!(r#"DELETE FROM "ContactFile" WHERE "Id" = '{lost}'"#)).await;
+        // It has put none there: that is told, and the rows keep what they have.
+        let ours = in_row(&world, b"ours").await;
+        let said = super::Said::of(&world.cli(&line).await.expect(0).stdout);
+        assert_eq!(said.counts(), json!({ "migrated": 1 }));
+        let warnings = said.summary["warnings"].to_string();
+        assert!(warnings.contains("nothing shows that storage.key_template"), "{warnings}");
+        super::row_is(&world, ours, S3_STORAGE, Some(b"ours")).await;
+        let reclaim = ["migrate", "--json", "--reclaim", "--older-than", "2100-01-01T00:00:00Z"];
+        let said = world.cli(&reclaim).await.expect(0).stdout;
+        assert!(said.contains("a migration has put each file there"), "{said}");
         let file = in_row(&world, b"content").await;
+        // What a migration has put there itself shows nothing, either.
         // A file of the CRM's, under another template.
         let there = in_row(&world, b"there").await;
-        let sql = format!(
-            r#"UPDATE "ContactFile" SET "SysFileStorageId" = '{S3_STORAGE}', "Data" = NULL WHERE "Id" = '{there}'"#
-        );
-        world.crm.sql(sql).await;
+        in_s3(&world, there).await;
         let upper = there.to_string().to_uppercase();
         world.storage.put(Side::Object, &upper, b"there").await;
         let refused = world.cli(&line).await.expect(1);
@@ -205,11 +223,47 @@ async fn nothing_is_written_by_a_key_template_that_nothing_shows_to_be_the_crms(
 }
 
 #[tokio::test]
-async fn what_was_changed_within_the_hour_is_left() {
+async fn it_takes_its_time_where_it_is_told_to() {
+    world(S3::Embedded, async |world| {
+        let seconds = async |bound: &[&str]| {
+            let said = migrate(&world, &[&["--to", "storage", "--apply"], bound].concat(), 0).await;
+            said.summary["seconds"].as_f64().unwrap()
+        };
+        for _ in 0..4 {
+            in_row(&world, b"content").await;
+        }
+        // Two begin at once, the others a second later.
+        assert!(seconds(&["--rate", "2/s"]).await >= 1.0);
+        // Together they are more than what begins at once.
+        for _ in 0..2 {
+            super::large(&world, 50_000).await;
+        }
+        assert!(seconds(&["--bandwidth", "800000/s"]).await >= 1.0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_waits_while_others_are_at_work_at_the_server() {
     world(S3::Embedded, async |world| {
         in_row(&world, b"content").await;
-        let said = world.cli(&["migrate", "--json", "--to", "storage"]).await.expect(0).json();
-        assert_eq!(said["counts"]["would_migrate"], 0, "{said}");
+        let busy: Vec<_> = (0..2)
+            .map(|_| {
+                let pool = world.crm.pool.clone();
+                tokio::spawn(async move { sqlx::query("SELECT pg_sleep(600)").execute(&pool).await })
+            })
+            .collect();
+        let mut run = start(&world, &["--to", "storage", "--sessions", "1", "--apply"]);
+        run.says(r#"waits_for="busy""#).await;
+        run.interrupt().await;
+        let said = run.ended(1).await;
+        assert!(said.summary["waited_seconds"]["busy"].as_f64().unwrap() > 0.0, "{}", said.summary);
+        let done = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+                     WHERE datname = current_database() AND query = 'SELECT pg_sleep(600)'";
+        world.crm.sql(done).await;
+        for session in busy {
+            session.await.unwrap().unwrap_err();
+        }
     })
     .await;
 }

@@ -1,11 +1,15 @@
 //! Which files.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use file_recycler::storage::Side;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{S3, in_row, migrate, of_record};
-use crate::support::crm::{DATABASE_STORAGE, FILE_TYPE};
-use crate::support::world::world;
+use super::{S3, Said, in_row, migrate, of_record, row_is};
+use crate::support::crm::{DATABASE_STORAGE, FILE_TYPE, S3_STORAGE};
+use crate::support::world::{World, world};
 
 #[tokio::test]
 async fn by_schema_record_age_size_and_number() {
@@ -87,6 +91,37 @@ async fn what_cannot_be_meant_is_refused() {
             let refused = world.cli(&arguments).await.expect(code);
             assert!(refused.stderr.contains(told), "{arguments:?}: {refused:?}");
         }
+    })
+    .await;
+}
+
+/// Somebody uploads a file in pieces, each of which leaves a row that looks whole.
+async fn uploads(world: &World, file: Uuid) {
+    let piece = format!(
+        r#"UPDATE "ContactFile" SET "Data" = "Data" || '\x2e'::bytea, "Size" = octet_length("Data") + 1,
+               "ModifiedOn" = timezone('UTC', clock_timestamp()) WHERE "Id" = '{file}'"#
+    );
+    loop {
+        world.crm.sql(piece.as_str()).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_changed_just_now_goes_once_it_is_still() {
+    world(S3::Embedded, async |world| {
+        let (still, growing) = (in_row(&world, b"still").await, in_row(&world, b"growing").await);
+        let bare = ["migrate", "--json", "--to", "storage", "--apply"];
+        let uploading = tokio::spawn({
+            let world = Arc::clone(&world);
+            async move { uploads(&world, growing).await }
+        });
+        let said = Said::of(&world.cli(&bare).await.expect(0).stdout);
+        uploading.abort();
+        assert_eq!(said.counts(), json!({ "migrated": 1, "edited": 1 }));
+        row_is(&world, still, S3_STORAGE, Some(b"still")).await;
+        assert_eq!(said.file(growing)["result"], "edited", "{:?}", said.files);
+        assert_eq!(world.storage.get(Side::Object, &growing.to_string()).await, None);
     })
     .await;
 }

@@ -42,6 +42,8 @@ struct Sky {
     turn: watch::Sender<Option<(u64, Weather)>>,
     /// Connections that there have been.
     connections: Arc<AtomicU64>,
+    /// How often all connections were lost.
+    losses: watch::Sender<u64>,
 }
 
 impl Proxy {
@@ -53,6 +55,7 @@ impl Proxy {
             sent: Arc::default(),
             turn: watch::Sender::new(None),
             connections: Arc::default(),
+            losses: watch::Sender::new(0),
         };
         let above = sky.clone();
         tokio::spawn(async move {
@@ -72,6 +75,11 @@ impl Proxy {
         // What was still to come does not come.
         self.sky.turn.send_replace(None);
         self.sky.weather.send_replace(weather);
+    }
+
+    /// The connections that there are lead nowhere any more, and nobody says so; new ones are well.
+    pub fn lose(&self) {
+        self.sky.losses.send_modify(|times| *times += 1);
     }
 
     /// After `bytes` more bytes from the client, exactly, the weather turns.
@@ -108,6 +116,7 @@ impl Sky {
 }
 
 async fn pass(mut client: TcpStream, server: String, sky: Sky) {
+    let mut losses = sky.losses.subscribe();
     let Ok(mut server) = TcpStream::connect(server).await else { return };
     let (client_in, client_out) = client.split();
     let (server_in, server_out) = server.split();
@@ -115,6 +124,7 @@ async fn pass(mut client: TcpStream, server: String, sky: Sky) {
     tokio::select! {
         () = copy(client_in, server_out, sky.weather.subscribe(), Some(&sky)) => {}
         () = copy(server_in, client_out, sky.weather.subscribe(), None) => {}
+        Ok(()) = losses.changed() => std::future::pending().await,
     }
     if *sky.weather.borrow() == Weather::Reset {
         client.set_zero_linger().unwrap();
