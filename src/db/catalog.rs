@@ -10,11 +10,13 @@ mod mapping;
 mod parent;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::Db;
+use super::connections::{SEVERAL_WITHIN, within};
 use super::error::{Attempted, DbError};
 use super::sql::{MAX_IDENTIFIER, TableName, cut, quote_identifier, quote_literal};
 use crate::config::{Crm, Profile};
@@ -24,6 +26,9 @@ pub(super) use forgotten::forgotten;
 pub use mapped::{Mapped, MappedTable};
 pub use parent::{OnDelete, ParentLink};
 
+const DISCOVERING: &str = "discovering the tables";
+/// How long a discovery may take that reads the whole of some tables.
+const SCANNED_WITHIN: Duration = Duration::from_mins(10);
 /// `"TypeId"` of a row that is a file, not a link.
 pub(super) const FILE_TYPE: &str = "529bc2f8-0ee0-df11-971b-001d60e938c6";
 /// The table by which one file appears on further records.
@@ -107,32 +112,42 @@ impl Db {
     /// [`NotReady`](super::error::Problem::NotReady) where a table that had files is left out, too: what is asked by this
     /// catalogue would not see its rows.
     pub async fn discover(&self, crm: &Crm) -> Result<Catalog, DbError> {
-        let catalog = match &crm.profile {
-            Profile::Creatio => discover::creatio(self, crm, discover::Named::Skip).await?,
-            Profile::Mapping(tables) => mapping::mapping(self, crm, tables, mapping::Named::Skip).await?,
-            Profile::Events => nothing(crm),
-        };
-        self.insist_on_all(catalog).await
+        let catalog = within(SEVERAL_WITHIN, DISCOVERING, async {
+            match &crm.profile {
+                Profile::Creatio => discover::creatio(self, crm, discover::Named::Skip).await,
+                Profile::Mapping(tables) => mapping::mapping(self, crm, tables, mapping::Named::Skip).await,
+                Profile::Events => Ok(nothing(crm)),
+            }
+        });
+        self.insist_on_all(catalog.await?).await
     }
 
     /// As [`Db::discover`], whatever is left out, with every record table that a weak file or a link names: what the triggers
     /// must be on.
     pub async fn discover_all(&self, crm: &Crm) -> Result<Catalog, DbError> {
-        match &crm.profile {
-            Profile::Creatio => discover::creatio(self, crm, discover::Named::Ask).await,
-            Profile::Mapping(tables) => mapping::mapping(self, crm, tables, mapping::Named::Ask).await,
-            Profile::Events => Ok(nothing(crm)),
-        }
+        within(SCANNED_WITHIN, DISCOVERING, async {
+            match &crm.profile {
+                Profile::Creatio => discover::creatio(self, crm, discover::Named::Ask).await,
+                Profile::Mapping(tables) => mapping::mapping(self, crm, tables, mapping::Named::Ask).await,
+                Profile::Events => Ok(nothing(crm)),
+            }
+        })
+        .await
     }
 
     /// As [`Db::discover_all`], with the record tables that `known` has, in place of reading which ones weak
     /// files and links name: from the catalogue only, so cheap enough for every few seconds.
     pub async fn discover_like(&self, crm: &Crm, known: &Catalog) -> Result<Catalog, DbError> {
-        match &crm.profile {
-            Profile::Creatio => discover::creatio(self, crm, discover::Named::As(known)).await,
-            Profile::Mapping(tables) => mapping::mapping(self, crm, tables, mapping::Named::As(known)).await,
-            Profile::Events => Ok(nothing(crm)),
-        }
+        within(SEVERAL_WITHIN, DISCOVERING, async {
+            match &crm.profile {
+                Profile::Creatio => discover::creatio(self, crm, discover::Named::As(known)).await,
+                Profile::Mapping(tables) => {
+                    mapping::mapping(self, crm, tables, mapping::Named::As(known)).await
+                }
+                Profile::Events => Ok(nothing(crm)),
+            }
+        })
+        .await
     }
 }
 

@@ -29,6 +29,8 @@ const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// How long an answer is waited for. The server ends a statement after thirty seconds: one that is still silent then is not
 /// there any more, and nothing else would say so where its machine has gone without a word.
 pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(45);
+/// How long several statements may take together: a server that ends each of them after thirty seconds is gone then.
+pub(super) const SEVERAL_WITHIN: Duration = Duration::from_mins(3);
 /// What is said then.
 const SILENT: &str = "the server does not answer";
 /// PostgreSQL's code for "too many connections".
@@ -111,7 +113,7 @@ impl Connections {
             given = &mut given => return given,
             answer = self.lets_in() => answer?,
         }
-        given.await
+        tokio::time::timeout(ANSWERED_WITHIN, given).await.unwrap_or_else(|_| Err(silent()))
     }
 
     /// Does the server let anybody in? If not: why. Who has waited for another's question takes its answer.
@@ -156,7 +158,7 @@ fn ask(options: &PgConnectOptions) -> sqlx::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let opened = runtime.block_on(async {
         let opening = tokio::time::timeout(LET_IN_WITHIN, options.connect());
-        let connection = opening.await.map_err(|_| sqlx::Error::Protocol(SILENT.to_owned()))??;
+        let connection = opening.await.map_err(|_| silent())??;
         // It has said what it was for; how it ends tells nothing more.
         let _ = connection.close().await;
         Ok(())
@@ -166,6 +168,10 @@ fn ask(options: &PgConnectOptions) -> sqlx::Result<()> {
     opened
 }
 
+fn silent() -> sqlx::Error {
+    sqlx::Error::Protocol(SILENT.to_owned())
+}
+
 /// What came of an answer. A connection on which there was none in time is of no use to anybody.
 fn in_time<T>(
     connection: &mut PoolConnection<Postgres>,
@@ -173,7 +179,7 @@ fn in_time<T>(
 ) -> sqlx::Result<T> {
     answered.unwrap_or_else(|_| {
         connection.close_on_drop();
-        Err(sqlx::Error::Protocol(SILENT.to_owned()))
+        Err(silent())
     })
 }
 
@@ -183,8 +189,9 @@ pub(super) async fn within<T>(
     doing: &str,
     asked: impl Future<Output = Result<T, DbError>>,
 ) -> Result<T, DbError> {
-    let silent = || DbError::new(doing, Problem::Connection(SILENT.to_owned()));
-    tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err(silent()))
+    tokio::time::timeout(limit, asked)
+        .await
+        .unwrap_or_else(|_| Err(DbError::new(doing, Problem::Connection(SILENT.to_owned()))))
 }
 
 /// What the operating system says of a connection, with where it was tried.

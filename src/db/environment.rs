@@ -180,7 +180,6 @@ impl Db {
     /// What the database says about itself and its binding; works before the own schema is installed.
     pub async fn environment(&self) -> Result<EnvironmentState, DbError> {
         const DOING: &str = "asking the database what it is";
-        let mut connection = self.pool.acquire().await.attempted(DOING)?;
         let (system_identifier, oid, name, is_primary, installed): (String, i64, String, bool, bool) =
             sqlx::query_as(
                 "SELECT (SELECT system_identifier::text FROM pg_control_system()),
@@ -189,10 +188,9 @@ impl Db {
                         NOT pg_is_in_recovery(),
                         to_regclass('file_recycler.environment') IS NOT NULL",
             )
-            .fetch_one(&mut *connection)
+            .fetch_one(&self.pool)
             .await
             .attempted(DOING)?;
-        drop(connection);
         let environment = if installed { self.environment_row().await? } else { None };
         let identity = Identity { system_identifier, oid, name };
         Ok(EnvironmentState { environment, identity, is_primary })

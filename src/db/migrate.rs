@@ -100,7 +100,7 @@ pub struct Candidate {
     pub length: Option<i64>,
     /// What that takes in the table, compressed maybe.
     pub stored: Option<i64>,
-    /// It was changed within [`STILL`], as far as the row says.
+    /// It was changed within [`STILL`], or does not say when.
     pub is_fresh: bool,
 }
 

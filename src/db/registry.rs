@@ -1,7 +1,6 @@
 //! The alive check with its catalogue: discovers, asks, and asks again when the tables have changed since.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use tokio::sync::Mutex;
 
@@ -10,7 +9,7 @@ pub use super::alive::Checked;
 use super::alive::{AliveAnswer, Questions};
 use super::catalog::Catalog;
 use super::conditions::Conditions;
-use super::connections::within;
+use super::connections::{SEVERAL_WITHIN, within};
 use super::dangling::{DanglingReport, DeletedRecord};
 use super::error::{Class, DbError, Problem};
 use super::hanging::Record;
@@ -21,8 +20,6 @@ use crate::file::{FileId, Named};
 
 /// How often a question is asked again because the tables changed meanwhile.
 const TRIES: usize = 4;
-/// How long several statements may take together: a server that ends each of them after thirty seconds is gone then.
-const SEVERAL_WITHIN: Duration = Duration::from_mins(3);
 
 /// The catalogue in use, and the checks that rely on it.
 #[derive(Debug)]
@@ -202,8 +199,7 @@ impl Registry {
         {
             return Ok(known);
         }
-        let discovered = within(SEVERAL_WITHIN, "discovering the tables", self.db.discover(&self.crm));
-        let catalog = Arc::new(discovered.await?);
+        let catalog = Arc::new(self.db.discover(&self.crm).await?);
         let current = Arc::new(Current { questions: Questions::new(&catalog), catalog });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&current));
         Ok(current)

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::Db;
 use super::alive::in_s3;
 use super::catalog::{Catalog, FileTable, Mapped};
+use super::connections::{SEVERAL_WITHIN, within};
 use super::error::{Attempted, Class, DbError};
 use super::sql::{built, quote_literal};
 use crate::file::{FileId, ObjectKey, SchemaName};
@@ -119,6 +120,11 @@ impl Db {
     /// The newest of the files whose content is in S3, at most `count`, by their `CreatedOn`. Where finding them takes
     /// too long (there is no index), some files.
     pub async fn newest_files(&self, catalog: &Catalog, count: usize) -> Result<Vec<SampleFile>, DbError> {
+        const DOING: &str = "looking for the newest files in S3";
+        within(SEVERAL_WITHIN, DOING, self.newest(catalog, count)).await
+    }
+
+    async fn newest(&self, catalog: &Catalog, count: usize) -> Result<Vec<SampleFile>, DbError> {
         const DOING: &str = "looking for the newest files in S3";
         let dated: Vec<(String, String)> = sqlx::query_as(
             "SELECT n.nspname::text, c.relname::text FROM pg_attribute AS a

@@ -24,8 +24,8 @@ const LIMITS: Limits = Limits { rows: 1_000, ids: 5_000 };
 const UNLIMITED: Limits = Limits { rows: u32::MAX, ids: u32::MAX };
 /// Rows are locked while their events are published; not longer than this.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(30);
-/// How long a turn may take: the publishing, and statements that the server ends after thirty seconds each.
-const TURN_WITHIN: Duration = Duration::from_secs(100);
+/// How long a turn may take: the publishing, and some statements that the server ends after thirty seconds each.
+const TURN_WITHIN: Duration = Duration::from_mins(5);
 /// How often the backlog is counted.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 

@@ -1,12 +1,18 @@
 //! Questions to both servers, with the tries and the patience that a run without a queue has.
 
+use std::time::Duration;
+
 use crate::db::DbError;
 use crate::file::ObjectKey;
-use crate::outcome::{Advice, DeadReason, Failure};
+use crate::outcome::{Advice, DeadReason, Dependency, Failure};
 use crate::retry::{ON_THE_WAY, Pauses, outlast};
 use crate::storage::{Head, Kind, Side, StorageError};
 
 use super::Migrator;
+
+/// How long an answer of the database is waited for: it gives a statement about a large content ten minutes, and one whose
+/// machine has gone without a word never answers.
+const ANSWERED_WITHIN: Duration = Duration::from_mins(11);
 
 impl Migrator {
     /// Asks the database, through an outage as well.
@@ -15,7 +21,11 @@ impl Migrator {
         F: Future<Output = Result<T, DbError>>,
     {
         outlast(Pauses::system(ON_THE_WAY), || async {
-            ask().await.map_err(|error| {
+            let answered = tokio::time::timeout(ANSWERED_WITHIN, ask()).await;
+            let answered = answered.map_err(|_| {
+                Failure::new(Advice::Outage(Dependency::Database), "the database does not answer")
+            })?;
+            answered.map_err(|error| {
                 let lasts = error.is_denied() || error.is_missing();
                 let failure = Failure::from(error);
                 if lasts { Failure { advice: Advice::Hold, ..failure } } else { failure }

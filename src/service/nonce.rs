@@ -23,6 +23,9 @@ use crate::storage::{Capabilities, Expected, Kind, Storage};
 const OLD: Duration = Duration::from_mins(2);
 /// How often its age is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
+/// How long an advance may take: several statements and requests, each with bounds of its own unless the other end has gone
+/// without a word.
+const ADVANCES_WITHIN: Duration = Duration::from_mins(3);
 /// What advancing needs. Neither the broker nor an operator's consent: a backup may be made of any time.
 const NEEDS: &[Cause] = &[Cause::Database, Cause::Storage];
 /// Writes until nobody is in the way.
@@ -93,6 +96,12 @@ pub(super) async fn advance(
     guard: &Guard,
     server: &Capabilities,
 ) -> Result<(), Failure> {
+    let advanced = tokio::time::timeout(ADVANCES_WITHIN, tried(storage, db, guard, server)).await;
+    // One that is cut off leaves what the next completes.
+    advanced.unwrap_or_else(|_| Err(Failure::new(Advice::Retry, "to advance the nonce takes too long")))
+}
+
+async fn tried(storage: &Storage, db: &Db, guard: &Guard, server: &Capabilities) -> Result<(), Failure> {
     // Of which one counts only an advance that began after this did, whoever's it is.
     let mut begun = None;
     for _ in 0..TRIES {

@@ -132,45 +132,55 @@ async fn case_28_the_database_is_silent_for_longer_than_a_connection_may_take() 
     away_for(Away::UntilTold, Weather::BlackHole).await;
 }
 
+/// Whoever writes the ledger waits until [`go_on`].
+async fn hold_the_ledger(world: &World) {
+    world
+        .crm
+        .sql(
+            "CREATE TABLE public.may_go_on ();
+             CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
+               $$ BEGIN
+                    WHILE NOT EXISTS (SELECT FROM public.may_go_on) LOOP PERFORM pg_sleep(0.1); END LOOP;
+                    RETURN NULL;
+                  END $$;
+             CREATE TRIGGER slowly AFTER INSERT ON file_recycler.ledger
+               FOR EACH STATEMENT EXECUTE FUNCTION slowly()",
+        )
+        .await;
+}
+
+async fn the_ledger_is_written(world: &World) {
+    let writes = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    eventually("the ledger is written", async || (world.crm.number(writes).await > 0).then_some(())).await;
+}
+
+async fn go_on(world: &World) {
+    world.crm.sql("INSERT INTO public.may_go_on DEFAULT VALUES").await;
+}
+
 /// Its machine goes without a word, and another takes its place: who waits for an answer on an old connection waits for ever.
 #[tokio::test]
 async fn case_28_every_connection_is_lost_without_a_word() {
     world(S3::Embedded, async |world| {
-        let (proxy, environment) = proxied(&world, &[("RECYCLE__CONCURRENCY", "4")]).await;
+        hold_the_ledger(&world).await;
+        let (proxy, environment) = proxied(&world, &[]).await;
         let service = away(Service::start(&environment, &["run"]).await.ready().await);
-        let made = records(&world, 60).await;
-        world.storage.control().set_latency(Duration::from_millis(50));
-        for (record, _) in &made[..40] {
+        let made = records(&world, 30).await;
+        for (record, _) in &made[..20] {
             world.crm.delete("Contact", *record).await;
         }
-        some_are_moved(&world).await;
-        // Statements that are under way then: of the relay, and all that may write the ledger.
-        let mut held = world.crm.pool.begin().await.unwrap();
-        let lock = "LOCK TABLE file_recycler.outbox, file_recycler.ledger IN ACCESS EXCLUSIVE MODE";
-        sqlx::query(lock).execute(&mut *held).await.unwrap();
-        eventually("they wait", async || {
-            let waiting = "SELECT count(*) FROM pg_locks AS held JOIN pg_stat_activity AS its USING (pid)
-                            WHERE NOT held.granted AND its.datname = current_database()
-                              AND its.application_name = 'file-recycler' AND held.relation = $1::regclass";
-            for (table, least) in [("outbox", 1_i64), ("ledger", 2)] {
-                let waiting = sqlx::query_scalar::<_, i64>(waiting);
-                let waiting = waiting.bind(format!("file_recycler.{table}"));
-                if waiting.fetch_one(&mut *held).await.unwrap() < least {
-                    return None;
-                }
-            }
-            Some(())
-        })
-        .await;
+        the_ledger_is_written(&world).await;
         proxy.lose();
-        held.rollback().await.unwrap();
-        for (record, _) in &made[40..] {
+        go_on(&world).await;
+        world.crm.sql("DROP FUNCTION slowly CASCADE").await;
+        for (record, _) in &made[20..] {
             world.crm.delete("Contact", *record).await;
         }
-        world.storage.control().set_latency(Duration::ZERO);
         eventually_within(Duration::from_mins(6), "every file is recycled", async || {
             let left = world.storage.control().keys(&world.storage.object);
-            left.iter().all(|key| key.starts_with(".file-recycler/")).then_some(())
+            let settled = world.queues.unfinished().await == 0;
+            (settled && left.iter().all(|key| key.starts_with(".file-recycler/"))).then_some(())
         })
         .await;
         nothing_was_lost(&world, &service, &made).await;
@@ -328,30 +338,15 @@ async fn case_29_the_connection_dies_between_the_copy_and_the_check_before_the_d
 async fn case_29_the_answer_to_the_ledger_write_is_lost() {
     world(S3::Embedded, async |world| {
         // The server writes on although its client is gone: as soon as it may.
-        world
-            .crm
-            .sql(
-                "CREATE TABLE public.may_go_on ();
-                 CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
-                   $$ BEGIN
-                        WHILE NOT EXISTS (SELECT FROM public.may_go_on) LOOP PERFORM pg_sleep(0.1); END LOOP;
-                        RETURN NULL;
-                      END $$;
-                 CREATE TRIGGER slowly AFTER INSERT ON file_recycler.ledger
-                   FOR EACH STATEMENT EXECUTE FUNCTION slowly()",
-            )
-            .await;
+        hold_the_ledger(&world).await;
         let (proxy, environment) = proxied(&world, &[]).await;
         let service = away(Service::start(&environment, &["run"]).await.ready().await);
         // One file: two might be written by two statements, and the second one would not be sent any more.
         let made = vec![world.record_with_files("Contact", "ContactFile", 1).await];
         world.crm.delete("Contact", made[0].0).await;
-        let writes = "SELECT count(*) FROM pg_stat_activity
-                       WHERE datname = current_database() AND wait_event = 'PgSleep'";
-        eventually("the ledger is written", async || (world.crm.number(writes).await > 0).then_some(()))
-            .await;
+        the_ledger_is_written(&world).await;
         proxy.set(Weather::Cut);
-        world.crm.sql("INSERT INTO public.may_go_on DEFAULT VALUES").await;
+        go_on(&world).await;
         eventually("the write is committed", async || {
             let rows = world.crm.number("SELECT count(*) FROM file_recycler.ledger").await;
             (rows == 1).then_some(())

@@ -80,7 +80,7 @@ async fn changed(guard: &Guard, lock: &mut Lock, db: &Db, storage: &Storage) -> 
     if !lock.is_held().await {
         match db.migration_lock().await {
             Ok(Some(again)) => *lock = again,
-            Ok(None) => return Some("its connection broke, and another migration has begun".to_owned()),
+            Ok(None) => return Some("its connection broke or stood still, and the lock of migrations is taken: by another one, or by what is left of that connection".to_owned()),
             Err(_) => return None,
         }
     }

@@ -65,7 +65,7 @@ impl Statements {
         let stored = r#"pg_column_size(item."Data")::bigint"#;
         let bytes = if direction == Direction::ToDatabase { size } else { length };
         let modified = content.is_some_and(|content| content.modified);
-        let left = condition(file, LEFT.to_owned(), record, modified, length);
+        let left = condition(file, left(), record, modified, length);
         let condition = condition(file, meant(direction), record, modified, bytes);
         let fresh = fresh(modified);
         let read = format!(
@@ -207,11 +207,13 @@ pub(super) fn names(file: &FileTable, record: &SchemaName) -> bool {
 /// Rows in the database. One without a storage is (what the CRM did before it knew any other).
 const IN_DATABASE: &str =
     r#"(item."SysFileStorageId" IS NULL OR item."SysFileStorageId" = $3) AND $2::uuid[] IS NOT NULL"#;
-/// The same with their content: there is something to compare with.
-const LEFT: &str = r#"(item."SysFileStorageId" IS NULL OR item."SysFileStorageId" = $3) AND $2::uuid[] IS NOT NULL
-   AND item."Data" IS NOT NULL"#;
 /// Rows in S3.
 const IN_S3: &str = r#"item."SysFileStorageId" = ANY($2) AND ($3::uuid IS NULL OR true)"#;
+
+/// Rows in the database with their content: there is something to compare with.
+fn left() -> String {
+    format!(r#"{IN_DATABASE} AND item."Data" IS NOT NULL"#)
+}
 
 /// Rows whose contents go this way.
 fn meant(direction: Direction) -> String {
@@ -222,14 +224,14 @@ fn meant(direction: Direction) -> String {
     }
 }
 
-/// A row that was changed within [`STILL`]; the CRM keeps UTC.
+/// A row that was changed within [`STILL`], or that does not say when; the CRM keeps UTC.
 fn fresh(modified: bool) -> String {
     if !modified {
-        return "false".to_owned();
+        return "true".to_owned();
     }
     let still = STILL.as_secs();
     format!(
-        r#"coalesce(item."ModifiedOn" > timezone('UTC', clock_timestamp()) - interval '{still} seconds', false)"#
+        r#"coalesce(item."ModifiedOn" > timezone('UTC', clock_timestamp()) - interval '{still} seconds', true)"#
     )
 }
 
