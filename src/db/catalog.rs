@@ -26,7 +26,15 @@ pub(super) use forgotten::forgotten;
 pub use mapped::{Mapped, MappedTable};
 pub use parent::{OnDelete, ParentLink};
 
-const DISCOVERING: &str = "discovering the tables";
+/// Are the record tables wanted that only rows name: weak files, links, or a mapping's models?
+#[derive(Clone, Copy)]
+enum Named<'a> {
+    Skip,
+    Ask,
+    /// As an earlier discovery found them: asking reads the whole of those tables.
+    As(&'a Catalog),
+}
+
 /// How long a discovery may take that reads the whole of some tables.
 const SCANNED_WITHIN: Duration = Duration::from_mins(10);
 /// `"TypeId"` of a row that is a file, not a link.
@@ -112,38 +120,27 @@ impl Db {
     /// [`NotReady`](super::error::Problem::NotReady) where a table that had files is left out, too: what is asked by this
     /// catalogue would not see its rows.
     pub async fn discover(&self, crm: &Crm) -> Result<Catalog, DbError> {
-        let catalog = within(SEVERAL_WITHIN, DISCOVERING, async {
-            match &crm.profile {
-                Profile::Creatio => discover::creatio(self, crm, discover::Named::Skip).await,
-                Profile::Mapping(tables) => mapping::mapping(self, crm, tables, mapping::Named::Skip).await,
-                Profile::Events => Ok(nothing(crm)),
-            }
-        });
-        self.insist_on_all(catalog.await?).await
+        let catalog = self.discovered(crm, Named::Skip, SEVERAL_WITHIN).await?;
+        self.insist_on_all(catalog).await
     }
 
     /// As [`Db::discover`], whatever is left out, with every record table that a weak file or a link names: what the triggers
     /// must be on.
     pub async fn discover_all(&self, crm: &Crm) -> Result<Catalog, DbError> {
-        within(SCANNED_WITHIN, DISCOVERING, async {
-            match &crm.profile {
-                Profile::Creatio => discover::creatio(self, crm, discover::Named::Ask).await,
-                Profile::Mapping(tables) => mapping::mapping(self, crm, tables, mapping::Named::Ask).await,
-                Profile::Events => Ok(nothing(crm)),
-            }
-        })
-        .await
+        self.discovered(crm, Named::Ask, SCANNED_WITHIN).await
     }
 
     /// As [`Db::discover_all`], with the record tables that `known` has, in place of reading which ones weak
     /// files and links name: from the catalogue only, so cheap enough for every few seconds.
     pub async fn discover_like(&self, crm: &Crm, known: &Catalog) -> Result<Catalog, DbError> {
-        within(SEVERAL_WITHIN, DISCOVERING, async {
+        self.discovered(crm, Named::As(known), SEVERAL_WITHIN).await
+    }
+
+    async fn discovered(&self, crm: &Crm, named: Named<'_>, limit: Duration) -> Result<Catalog, DbError> {
+        within(limit, "discovering the tables", async {
             match &crm.profile {
-                Profile::Creatio => discover::creatio(self, crm, discover::Named::As(known)).await,
-                Profile::Mapping(tables) => {
-                    mapping::mapping(self, crm, tables, mapping::Named::As(known)).await
-                }
+                Profile::Creatio => discover::creatio(self, crm, named).await,
+                Profile::Mapping(tables) => mapping::mapping(self, crm, tables, named).await,
                 Profile::Events => Ok(nothing(crm)),
             }
         })

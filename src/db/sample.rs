@@ -15,6 +15,7 @@ use crate::key_template::{KeyError, KeyTemplate};
 
 /// How long the newest rows are looked for.
 const PATIENCE_MS: u32 = 5_000;
+const NEWEST: &str = "looking for the newest files in S3";
 /// Rows that are counted at most in one table: counting is a scan.
 const COUNTED: u32 = 1_000_000;
 
@@ -120,12 +121,10 @@ impl Db {
     /// The newest of the files whose content is in S3, at most `count`, by their `CreatedOn`. Where finding them takes
     /// too long (there is no index), some files.
     pub async fn newest_files(&self, catalog: &Catalog, count: usize) -> Result<Vec<SampleFile>, DbError> {
-        const DOING: &str = "looking for the newest files in S3";
-        within(SEVERAL_WITHIN, DOING, self.newest(catalog, count)).await
+        within(SEVERAL_WITHIN, NEWEST, self.newest(catalog, count)).await
     }
 
     async fn newest(&self, catalog: &Catalog, count: usize) -> Result<Vec<SampleFile>, DbError> {
-        const DOING: &str = "looking for the newest files in S3";
         let dated: Vec<(String, String)> = sqlx::query_as(
             "SELECT n.nspname::text, c.relname::text FROM pg_attribute AS a
                JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -133,7 +132,7 @@ impl Db {
         )
         .fetch_all(&self.pool)
         .await
-        .attempted(DOING)?;
+        .attempted(NEWEST)?;
         let is_dated = |file: &&FileTable| {
             dated.iter().any(|(schema, name)| *schema == file.table.schema && *name == file.table.name)
         };
@@ -158,19 +157,19 @@ impl Db {
             tables.join(" UNION ALL ")
         )
         .into();
-        let mut transaction = self.pool.begin().await.attempted(DOING)?;
+        let mut transaction = self.pool.begin().await.attempted(NEWEST)?;
         sqlx::query("SELECT set_config('statement_timeout', $1, true)")
             .bind(PATIENCE_MS.to_string())
             .execute(&mut *transaction)
             .await
-            .attempted(DOING)?;
+            .attempted(NEWEST)?;
         let found = sqlx::query_as(built(&sql))
             .bind(&catalog.storages)
             .bind(i64::try_from(count).unwrap_or(i64::MAX))
             .fetch_all(&mut *transaction)
             .await;
-        transaction.rollback().await.attempted(DOING)?;
-        match found.attempted(DOING) {
+        transaction.rollback().await.attempted(NEWEST)?;
+        match found.attempted(NEWEST) {
             Ok(rows) => Ok(known(catalog, rows)),
             Err(error) if error.class() != Some(Class::TooLong) => Err(error),
             Err(error) => {

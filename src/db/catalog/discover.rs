@@ -6,7 +6,7 @@ use sqlx::{Postgres, Transaction};
 use std::sync::Arc;
 
 use super::parent::{OnDelete, ParentLink, choose, doubts};
-use super::{Asks, Catalog, FILE_LINK, FileTable, RecordTable, fingerprint_expression};
+use super::{Asks, Catalog, FILE_LINK, FileTable, Named, RecordTable, fingerprint_expression};
 use crate::config::Crm;
 use crate::db::Db;
 use crate::db::error::{Attempted, DbError, Problem};
@@ -18,15 +18,6 @@ const FILE_SCHEMA: &str = "556c5867-60a7-4456-aae1-a57a122bef70";
 const DOING: &str = "discovering the CRM's tables";
 /// Most distinct record schemas that weak files and links may name.
 const MAX_NAMED: i64 = 10_000;
-
-/// Are the record tables wanted that are merely named by weak files and links?
-#[derive(Clone, Copy)]
-pub(super) enum Named<'a> {
-    Skip,
-    Ask,
-    /// As an earlier discovery found them: asking reads the whole of those tables.
-    As(&'a Catalog),
-}
 
 type Tx = Transaction<'static, Postgres>;
 

@@ -6,7 +6,7 @@ mod read;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::mapped::{Column, ColumnKind, Form, KeyPart, Mapped, MappedLink, MappedRecord, MappedTable};
-use super::{Asks, Catalog};
+use super::{Asks, Catalog, Named};
 use crate::config::{Crm, FileTable, RecordLink};
 use crate::db::Db;
 use crate::db::error::{DbError, Problem};
@@ -18,9 +18,6 @@ use read::{Found, Scan};
 const DOING: &str = "comparing the listed tables with the database";
 /// Problems told at once.
 const TOLD: usize = 5;
-
-/// Which tables of records are wanted: those that columns name, or those that rows name, too.
-pub(super) use read::Named;
 
 /// Discovers everything in one read-only snapshot.
 pub(super) async fn mapping(

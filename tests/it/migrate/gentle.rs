@@ -255,7 +255,7 @@ async fn it_waits_while_others_are_at_work_at_the_server() {
             .collect();
         let at_work = "SELECT count(*) FROM pg_stat_activity
                         WHERE datname = current_database() AND query = 'SELECT pg_sleep(600)' AND wait_event = 'PgSleep'";
-        crate::support::process::eventually("they are at work", async || {
+        process::eventually("they are at work", async || {
             (world.crm.number(at_work).await == 2).then_some(())
         })
         .await;

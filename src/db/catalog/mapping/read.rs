@@ -9,7 +9,7 @@ use super::DOING;
 use crate::config::{Crm, FileTable, RecordLink};
 use crate::db::Db;
 use crate::db::catalog::mapped::{Column, ColumnKind};
-use crate::db::catalog::{Asks, Catalog, fingerprint_expression};
+use crate::db::catalog::{Asks, Named, fingerprint_expression};
 use crate::db::error::{Attempted, DbError, Problem};
 use crate::db::sql::{TableName, built, quote_identifier};
 
@@ -17,15 +17,6 @@ use crate::db::sql::{TableName, built, quote_identifier};
 const MAX_NAMED: i64 = 10_000;
 
 type Tx = Transaction<'static, Postgres>;
-
-/// Are the record tables wanted that only rows name?
-#[derive(Clone, Copy)]
-pub(in crate::db::catalog) enum Named<'a> {
-    Skip,
-    Ask,
-    /// As an earlier discovery found them: asking reads the whole of the listed tables.
-    As(&'a Catalog),
-}
 
 /// A column as the database has it.
 #[derive(Clone, Debug)]
